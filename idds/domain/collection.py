@@ -1,0 +1,39 @@
+"""A collection: an input or output set of a transform."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
+from idds.domain.statuses import ContentStatus, Relation, SourceKind
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """`counts` holds how many contents have each status, folded from moves, never recounted.
+
+    A closed collection gets no more contents. `source` is None for outputs; `listed_to` is where the listing of a
+    dataset, or the asking of a sampler, stands; `unadmitted` counts `new` contents that hold no pin.
+    """
+
+    id: CollectionId
+    request_id: RequestId
+    transform_id: TransformId
+    relation: Relation
+    source: SourceKind | None
+    did: Did | None
+    rse: str | None
+    batch: int
+    is_closed: bool
+    listed_to: str | None
+    next_no: int
+    unadmitted: int
+    counts: Mapping[ContentStatus, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def open(self) -> int:
+        """How many contents have not reached an end."""
+        return sum(n for status, n in self.counts.items() if not status.is_terminal)

@@ -1,0 +1,67 @@
+"""A content: one deliverable thing of a collection; and what happens to sets of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from idds.domain.identifiers import CollectionId, ContentId, MoveId, ReplicaId, RequestId
+from idds.domain.statuses import ContentStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file (`min_id` = `max_id` = 0), a range of its events, or a sample (`payload` holds its parameters).
+
+    `attempt` counts leases: it fences reports. `lease_until` is None where a processing leases for its lifetime.
+    """
+
+    id: ContentId
+    request_id: RequestId
+    collection_id: CollectionId
+    scope: str
+    name: str
+    min_id: int
+    max_id: int
+    bytes: int
+    adler32: str | None
+    group_no: int
+    status: ContentStatus
+    attempt: int
+    lessee: str | None
+    lease_until: int | None
+    replica_id: ReplicaId | None
+    reason: str | None
+    payload: Mapping[str, Any] | None
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one content: `done`, or not, and why. `retry` is False when trying again is pointless."""
+
+    content_id: ContentId
+    attempt: int
+    done: bool
+    reason: str | None = None
+    retry: bool = True
+    objective_values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A set of things changing status together, for one reason: the unit of history, of effects and of messages.
+
+    `entity` is `collection:ID` or `rse:NAME` when `ids` are contents or replicas, else `request:ID` and the like.
+    """
+
+    id: MoveId
+    request_id: RequestId | None
+    entity: str
+    event: str
+    from_status: str | None
+    to_status: str
+    n: int
+    ids: tuple[int, ...] = field(repr=False)
+    agent: str
+    reason: str | None
+    at: int

@@ -1,0 +1,40 @@
+"""Replicas on a disk RSE, and the windows that bound them."""
+
+from dataclasses import dataclass
+
+from idds.domain.identifiers import Did, ReplicaId, WindowId
+from idds.domain.statuses import ReplicaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """`ours` says that we had it staged, so that deleting it is ours too; only then does it count in windows.
+
+    `window_id` is the window of the collection it was admitted for; None when only the RSE's window counts it.
+    """
+
+    id: ReplicaId
+    rse: str
+    did: Did
+    bytes: int
+    adler32: str | None
+    status: ReplicaStatus
+    rule_id: str | None
+    ours: bool
+    window_id: WindowId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How much may be admitted at once: of an RSE (`kind` "rse", `ref` its name) or of a collection (`ref` its id).
+
+    None as a limit means none. For samples only files count, one a sample.
+    """
+
+    id: WindowId
+    kind: str
+    ref: str
+    limit_bytes: int | None
+    reserved_bytes: int
+    limit_files: int | None
+    reserved_files: int

@@ -1,0 +1,119 @@
+"""The workflow document, as a user writes it and as the service stores it.
+
+These classes are the document's one definition: the door validates against them, the OpenAPI document is made from
+them and the SDK builds them. Limits stand as `annotated_types` metadata, which pydantic reads and domain need not.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Len, MaxLen, MinLen
+
+Name = Annotated[str, MinLen(1), MaxLen(128)]
+DidText = Annotated[str, MinLen(3), MaxLen(512)]
+ByteCount = Annotated[int, Gt(0), Le(10**18)]
+Count = Annotated[int, Gt(0), Le(10**9)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowLimits:
+    """How much may be on disk, or in flight, at once. None means no limit of this sort."""
+
+    bytes: ByteCount | None = None
+    files: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One dimension of a search space: `low`..`high` for numbers, `choices` for a categorical one."""
+
+    type: Literal["float", "int", "categorical"]
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: Annotated[tuple[str | int | float | bool, ...], MaxLen(10_000)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """A study: points of a search space, produced by a sampler."""
+
+    space: Annotated[dict[Name, Parameter], Len(1, 1000)]
+    count: Annotated[int, Gt(0), Le(10_000_000)]
+    sampler: Name = "random"
+    seed: Annotated[int, Ge(0), Le(2**53)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Where a work's contents come from: exactly one of `dataset`, `outputs` and `samples`.
+
+    `batch` contents are admitted, processed and given back together; "all" makes one batch of everything.
+    `rse` is the disk that files of a dataset are staged to; None takes the service's default.
+    """
+
+    dataset: DidText | None = None
+    outputs: Name | None = None
+    samples: Samples | None = None
+    rse: Name | None = None
+    window: WindowLimits = field(default_factory=WindowLimits)
+    batch: Annotated[int, Gt(0), Le(100_000)] | Literal["all"] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a processing runs: a command, never a piece of code for the service itself."""
+
+    argv: Annotated[tuple[Annotated[str, MaxLen(100_000)], ...], Len(1, 1000)]
+    environment: Annotated[dict[Name, Annotated[str, MaxLen(100_000)]], MaxLen(1000)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one processing needs. `memory_bytes` is of all its processes together, None for no limit."""
+
+    cores: Annotated[int, Gt(0), Le(1024)] = 1
+    memory_bytes: ByteCount | None = None
+    walltime_s: Annotated[int, Gt(0), Le(30 * 86400)] = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where outputs are registered: a dataset, and the RSE its files go to (None: the service's default)."""
+
+    dataset: DidText
+    rse: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A step of the workflow.
+
+    With a `payload` its contents are delivered to processings on a provider; without one they are announced and
+    leased by consumers outside. A lease or a processing that fails is tried `attempts` times in all.
+    """
+
+    name: Name
+    after: Annotated[tuple[Name, ...], MaxLen(10_000)] = ()
+    input: Input | None = None
+    payload: Payload | None = None
+    output: Output | None = None
+    resources: Resources = field(default_factory=Resources)
+    provider: Name | None = None
+    attempts: Annotated[int, Gt(0), Le(100)] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """Works and their dependencies, as submitted with a request."""
+
+    name: Name
+    works: Annotated[tuple[Work, ...], Len(1, 10_000)]
+    version: Literal[1] = 1
+
+    def work(self, name: str) -> Work:
+        """The work of this name. Raises KeyError when there is none."""
+        for work in self.works:
+            if work.name == name:
+                return work
+        raise KeyError(name)

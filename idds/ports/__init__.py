@@ -1,0 +1,1 @@
+"""The Protocols that adapters fulfil. Each has a contract suite in `idds.testing`."""

@@ -1,0 +1,28 @@
+"""Wake-ups: hints that there is work. Losing one costs the fallback interval of who waits, never correctness."""
+
+from enum import StrEnum
+from typing import Protocol
+
+
+class Channel(StrEnum):
+    """Who is meant."""
+
+    REQUESTS = "requests"
+    EFFECTS = "effects"
+    MESSAGES = "messages"
+    CONTENTS = "contents"
+    LEASES = "leases"
+
+
+class Wakeups(Protocol):
+    def wake(self, channel: Channel) -> None:
+        """Wake who waits on the channel, in every process; coalesced. Call it after the commit."""
+        ...
+
+    async def wait(self, channel: Channel, seen: int, timeout: float) -> int:
+        """Return when the channel's count passed `seen` or after `timeout` seconds; the new count."""
+        ...
+
+    def count(self, channel: Channel) -> int:
+        """How often the channel was woken in this process: take it before looking for work, then `wait` on it."""
+        ...

@@ -1,0 +1,1 @@
+"""The user's side: workflow documents, the HTTP client, what payloads use."""

@@ -1,0 +1,1 @@
+"""They join the layers below: claim, load, decide, save, wake."""

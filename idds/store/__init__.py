@@ -1,0 +1,1 @@
+"""The database: SQLAlchemy Core on SQLite and PostgreSQL. One file per noun."""

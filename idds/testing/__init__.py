@@ -1,0 +1,1 @@
+"""For whoever writes a plugin: in-memory adapters, a manual clock, the contract suites."""
