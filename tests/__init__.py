@@ -1,0 +1,1 @@
+"""The test ladder: unit, contract, integration, migration, acceptance; and bench beside it."""

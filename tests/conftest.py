@@ -1,0 +1,57 @@
+"""Servers and databases that tests ask for by name, and the watch over what they leave behind."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.servers.mosquitto import MosquittoServer
+from tests.servers.postgres import PostgresServer
+
+pytest_plugins = ["tests.leaks", "pytester"]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One cluster for all tests: don't kill it. A test that wants to kills a `PostgresServer` of its own."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        server.remove()
+
+
+@pytest.fixture
+async def postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """A fresh database."""
+    name = f"test_{uuid4().hex}"
+    await postgres.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY")
+    yield postgres.url(name)
+    await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Where a fresh database will be."""
+    return f"sqlite+aiosqlite:///{tmp_path}/idds.sqlite"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh database of each kind in turn."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[MosquittoServer]:
+    """A broker of this test's own, to be killed and started at will."""
+    server = MosquittoServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
