@@ -36,6 +36,21 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class NewContent:
+    """A content to be registered. `group_no` says with which others it is admitted and processed."""
+
+    name: str
+    group_no: int
+    scope: str = ""
+    min_id: int = 0
+    max_id: int = 0
+    bytes: int = 0
+    adler32: str | None = None
+    replica_id: ReplicaId | None = None
+    payload: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one content: `done`, or not, and why. `retry` is False when trying again is pointless."""
 

@@ -84,7 +84,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`min_poll_interval` is in microseconds; `shared_fs` says that paths of this machine hold inside a job, and back."""
+    """`min_poll_interval` is in microseconds; `shared_fs`: paths of this machine hold inside a job, and back."""
 
     min_poll_interval: int
     max_batch: int

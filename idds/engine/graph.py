@@ -1,0 +1,140 @@
+"""The workflow graph: what is wrong with one, what may be released, what it all came to."""
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from idds.domain.errors import Problem
+from idds.domain.identifiers import Did
+from idds.domain.statuses import Status
+from idds.domain.workflow import Input, Parameter, Work, Workflow
+
+_USABLE = frozenset({Status.FINISHED, Status.SUBFINISHED})
+
+
+def problems(workflow: Workflow) -> list[Problem]:
+    """Everything that makes the document impossible to carry out, each at its place."""
+    found = [*_name_problems(workflow)]
+    names = {work.name: work for work in workflow.works}
+    for index, work in enumerate(workflow.works):
+        place = f"/works/{index}"
+        found += _reference_problems(work, names, place)
+        if work.input is not None:
+            found += _input_problems(work.input, f"{place}/input")
+        found += _delivery_problems(work, place)
+    if not found:
+        found += _cycle_problems(workflow)
+    return found
+
+
+def _name_problems(workflow: Workflow) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, work in enumerate(workflow.works):
+        if work.name in seen:
+            yield Problem(f"/works/{index}/name", f"{work.name!r} names another work already")
+        seen.add(work.name)
+
+
+def _reference_problems(work: Work, names: Mapping[str, Work], place: str) -> Iterator[Problem]:
+    for number, name in enumerate(work.after):
+        if name not in names:
+            yield Problem(f"{place}/after/{number}", f"there is no work {name!r}")
+    source = work.input.outputs if work.input else None
+    if source is None:
+        return
+    if source not in names:
+        yield Problem(f"{place}/input/outputs", f"there is no work {source!r}")
+    elif names[source].output is None:
+        yield Problem(f"{place}/input/outputs", f"work {source!r} declares no output")
+
+
+def _input_problems(source: Input, place: str) -> Iterator[Problem]:
+    given = [name for name in ("dataset", "outputs", "samples") if getattr(source, name) is not None]
+    if len(given) != 1:
+        yield Problem(place, f"give exactly one of dataset, outputs, samples; there are {len(given)}")
+    if source.dataset is not None:
+        yield from _did_problems(source.dataset, f"{place}/dataset")
+    if source.outputs is not None and source.window != type(source.window)():
+        yield Problem(f"{place}/window", "outputs of another work are on disk already: no window bounds them")
+    if source.samples is not None:
+        if source.window.bytes is not None:
+            yield Problem(f"{place}/window/bytes", "samples have no bytes: bound them by files, one a sample")
+        if source.batch == "all":
+            yield Problem(f"{place}/batch", "samples are drawn while they are evaluated: give a number")
+        for name, parameter in source.samples.space.items():
+            yield from _parameter_problems(parameter, f"{place}/samples/space/{_escape(name)}")
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _did_problems(text: str, place: str) -> Iterator[Problem]:
+    try:
+        Did.parse(text)
+    except ValueError as error:
+        yield Problem(place, str(error))
+
+
+def _parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
+    if parameter.type == "categorical":
+        if not parameter.choices:
+            yield Problem(f"{place}/choices", "a categorical parameter needs at least one choice")
+        return
+    if parameter.low is None or parameter.high is None:
+        yield Problem(place, "a number needs low and high")
+        return
+    if not parameter.low <= parameter.high:
+        yield Problem(f"{place}/low", f"low {parameter.low} is above high {parameter.high}")
+    if not (abs(parameter.low) < float("inf") and abs(parameter.high) < float("inf")):
+        yield Problem(place, "low and high must be finite")
+    elif parameter.type == "int" and (parameter.low % 1 or parameter.high % 1):
+        yield Problem(place, "low and high of an int are whole numbers")
+    if parameter.log and parameter.low <= 0:
+        yield Problem(f"{place}/low", "a logarithmic parameter needs low > 0")
+
+
+def _delivery_problems(work: Work, place: str) -> Iterator[Problem]:
+    if work.input is None and work.payload is None:
+        yield Problem(place, "a work without an input needs a payload")
+    if work.output is not None:
+        yield from _did_problems(work.output.dataset, f"{place}/output/dataset")
+        if work.payload is None:
+            yield Problem(f"{place}/output", "outputs are registered by a payload; this work has none")
+
+
+def _cycle_problems(workflow: Workflow) -> Iterator[Problem]:
+    try:
+        TopologicalSorter({work.name: parents(work) for work in workflow.works}).prepare()
+    except CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        index = next(i for i, work in enumerate(workflow.works) if work.name in cycle)
+        yield Problem(f"/works/{index}", "the works wait for each other in a circle: " + " -> ".join(cycle))
+
+
+def parents(work: Work) -> tuple[str, ...]:
+    """The works that this one depends on, in any way."""
+    source = work.input.outputs if work.input else None
+    return (*work.after, *((source,) if source else ()))
+
+
+def barred_by(work: Work, states: Mapping[str, Status]) -> str | None:
+    """The name of a parent whose end means that this work can never start."""
+    return next((name for name in parents(work) if states[name].is_terminal and states[name] not in _USABLE), None)
+
+
+def may_start(work: Work, states: Mapping[str, Status]) -> bool:
+    """Whether all that it waits for is there. Outputs stream: their work needs only to have started."""
+    if not all(states[name] in _USABLE for name in work.after):
+        return False
+    source = work.input.outputs if work.input else None
+    return source is None or states[source] is not Status.NEW
+
+
+def verdict(states: Mapping[str, Status]) -> Status:
+    """What a request came to, all of whose works have ended."""
+    ends = set(states.values())
+    if ends <= {Status.FINISHED}:
+        return Status.FINISHED
+    if ends & _USABLE:
+        return Status.SUBFINISHED
+    return Status.FAILED

@@ -1,0 +1,167 @@
+"""Decisions for a processing: what an attempt came to, and whether there is another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from idds.domain.content import Outcome
+from idds.domain.identifiers import ContentId, Handle
+from idds.domain.job import JobState
+from idds.domain.processing import Processing
+from idds.domain.statuses import Intent, JobStatus, Status
+from idds.engine import transitions
+from idds.engine.decision import Decision
+from idds.engine.retry import backoff
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took it."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The provider will never take it; why. Its contents are named so that they can be settled."""
+
+    reason: str
+    contents: tuple[ContentId, ...]
+    done_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Its job is under way."""
+
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Its job has ended. `contents` are those it still holds, `outcomes` what the payload said of them.
+
+    `done_before` counts contents that earlier attempts brought to their end.
+    """
+
+    state: JobState
+    contents: tuple[ContentId, ...]
+    outcomes: Mapping[ContentId, Outcome] = field(default_factory=dict)
+    done_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """It was cancelled before it was submitted."""
+
+    contents: tuple[ContentId, ...]
+
+
+ProcessingEvent = Accepted | Declined | Observed | Ended | Dropped
+
+
+@dataclass(frozen=True, slots=True)
+class SettleDone:
+    contents: tuple[ContentId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettleFailed:
+    contents: tuple[ContentId, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettleCancelled:
+    contents: tuple[ContentId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAgain:
+    """The next attempt, after `delay` microseconds."""
+
+    delay: int
+
+
+Instruction = SettleDone | SettleFailed | SettleCancelled | SubmitAgain
+
+
+def decide(
+    processing: Processing, attempts: int, event: ProcessingEvent, now: int
+) -> Decision[Processing, Instruction]:
+    """What becomes of the processing, of which there may be `attempts` in all. An ended one stays as it is."""
+    if processing.status.is_terminal:
+        return Decision(processing)
+    match event:
+        case Accepted(handle):
+            return Decision(_to(replace(processing, handle=handle, submitted_at=now), Status.READY, now))
+        case Observed(state):
+            if state.status is JobStatus.RUNNING and processing.status is Status.READY:
+                return Decision(_to(processing, Status.RUNNING, now))
+            return Decision(processing)
+        case Dropped(contents):
+            ended = replace(_to(processing, Status.CANCELLED, now, "cancelled before it was submitted"), ended_at=now)
+            return Decision(ended, (SettleCancelled(contents),) if contents else ())
+        case Declined(reason, contents, done_before):
+            ended = replace(_to(processing, _end(False, done_before), now, reason), ended_at=now)
+            return Decision(ended, (SettleFailed(contents, reason),) if contents else ())
+        case Ended():
+            return _ended(processing, attempts, event, now)
+
+
+def _to(processing: Processing, status: Status, now: int, reason: str | None = None) -> Processing:
+    transitions.check(transitions.PROCESSING, processing.status, status)
+    return replace(processing, status=status, changed_at=now, reason=reason)
+
+
+def _end(all_done: bool, done: int) -> Status:
+    if all_done:
+        return Status.FINISHED
+    return Status.SUBFINISHED if done else Status.FAILED
+
+
+def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Decision[Processing, Instruction]:
+    state = event.state
+    processing = replace(processing, exit_code=state.exit_code, usage=dict(state.usage), ended_at=now)
+    cancelled = processing.intent is Intent.CANCEL
+    last = cancelled or processing.attempt >= attempts
+    verdicts = [_verdict(content, event) for content in event.contents]
+    done = tuple(v.content_id for v in verdicts if v.done)
+    bad = [v for v in verdicts if not v.done]
+    again = [v for v in bad if v.retry and not last]
+    instructions: list[Instruction] = [SettleDone(done)] if done else []
+    final = [v for v in bad if v not in again]
+    if cancelled and final:
+        instructions.append(SettleCancelled(tuple(v.content_id for v in final)))
+    elif final:
+        instructions += _failures(final)
+    alone_failed = not event.contents and state.status is not JobStatus.SUCCEEDED
+    if again or (alone_failed and not last):
+        instructions.append(SubmitAgain(backoff(processing.attempt)))
+        reason = again[0].reason if again else state.reason
+        following = replace(processing, attempt=processing.attempt + 1, handle=None, submitted_at=None, ended_at=None)
+        return Decision(_to(following, Status.NEW, now, reason), tuple(instructions))
+    if cancelled and (final or alone_failed):
+        return Decision(_to(processing, Status.CANCELLED, now, "cancelled by order"), tuple(instructions))
+    failed_reason = final[0].reason if final else state.reason
+    status = _end(not final and not alone_failed, len(done) + event.done_before)
+    reason = None if status is Status.FINISHED else failed_reason
+    return Decision(_to(processing, status, now, reason), tuple(instructions))
+
+
+def _verdict(content: ContentId, event: Ended) -> Outcome:
+    outcome = event.outcomes.get(content)
+    if outcome is not None:
+        return outcome
+    if event.state.status is JobStatus.SUCCEEDED and not event.outcomes:
+        return Outcome(content, 0, done=True)
+    reason = event.state.reason or f"its job ended {event.state.status}"
+    if event.state.status is JobStatus.SUCCEEDED:
+        reason = "the payload ended well and said nothing of this content"
+    return Outcome(content, 0, done=False, reason=reason)
+
+
+def _failures(final: list[Outcome]) -> list[Instruction]:
+    by_reason: dict[str, list[ContentId]] = {}
+    for outcome in final:
+        by_reason.setdefault(outcome.reason or "failed without a reason", []).append(outcome.content_id)
+    return [SettleFailed(tuple(contents), reason) for reason, contents in by_reason.items()]

@@ -1,0 +1,193 @@
+"""Decisions for a transform: how its contents come, go on to processings, and when it has ended."""
+
+from dataclasses import dataclass, replace
+
+from idds.domain.collection import Collection
+from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Work
+from idds.engine import transitions
+from idds.engine.decision import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Its work may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """Its work will never start; why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Where its input stands (None: the work has none). `room` is free places in a window of samples, None: any."""
+
+    input: Collection | None
+    intent: Intent
+    source_ended: bool = False
+    room: int | None = None
+    finished_alone: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """It cannot be carried out at all; why."""
+
+    reason: str
+
+
+TransformEvent = Released | Barred | Progressed | Broke
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Have the dataset listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitAlone:
+    """A work without an input has one processing of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Let files into the windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Have so many samples drawn."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Make processings of the groups that are complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInput:
+    """Nothing more will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelContents:
+    """Nobody wants what is not taken yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelProcessings:
+    """Have those that are under way ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOutput:
+    """It has ended: its outputs are complete."""
+
+
+Instruction = List | SubmitAlone | Admit | Ask | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
+
+
+def decide(transform: Transform, work: Work, event: TransformEvent, now: int) -> Decision[Transform, Instruction]:
+    """What becomes of the transform. An ended one stays as it is, whatever comes."""
+    if transform.status.is_terminal:
+        return Decision(transform)
+    match event:
+        case Released():
+            return Decision(_to(transform, Status.RUNNING, now), _first(work))
+        case Barred(reason):
+            return Decision(_to(transform, Status.CANCELLED, now, reason), (CloseOutput(),))
+        case Broke(reason):
+            return Decision(_to(transform, Status.FAILED, now, reason), (CancelContents(), CloseInput(), CloseOutput()))
+        case Progressed(None):
+            return _alone(transform, event, now)
+        case Progressed():
+            return _progress(transform, work, event, now)
+
+
+def _to(transform: Transform, status: Status, now: int, reason: str | None = None) -> Transform:
+    transitions.check(transitions.TRANSFORM, transform.status, status)
+    return replace(transform, status=status, changed_at=now, reason=reason)
+
+
+def _first(work: Work) -> tuple[Instruction, ...]:
+    if work.input is None:
+        return (SubmitAlone(),)
+    return (List(),) if work.input.dataset is not None else ()
+
+
+def _alone(transform: Transform, event: Progressed, now: int) -> Decision[Transform, Instruction]:
+    if transform.open_processings == 0:
+        if event.intent is Intent.CANCEL:
+            end, reason = Status.CANCELLED, "cancelled by order"
+        else:
+            end = Status.FINISHED if event.finished_alone else Status.FAILED
+            reason = "" if event.finished_alone else "its processing failed"
+        return Decision(_to(transform, end, now, reason or None), (CloseOutput(),))
+    return Decision(transform, (CancelProcessings(),) if event.intent is Intent.CANCEL else ())
+
+
+def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> Decision[Transform, Instruction]:
+    collection = event.input
+    assert collection is not None
+    if collection.is_closed and collection.open == 0 and transform.open_processings == 0:
+        status, reason = verdict(collection, event.intent)
+        return Decision(_to(transform, status, now, reason), (CloseOutput(),))
+    match event.intent:
+        case Intent.RUN:
+            return Decision(transform, _flow(work, collection, event))
+        case Intent.SUSPEND:
+            return Decision(transform)
+        case Intent.FINISH:
+            return Decision(transform, (CloseInput(), CancelContents()) if _has_untaken(collection) else ())
+        case Intent.CANCEL:
+            order: tuple[Instruction, ...] = (CloseInput(), CancelContents()) if _has_untaken(collection) else ()
+            return Decision(transform, (*order, CancelProcessings()) if transform.open_processings else order)
+
+
+def _has_untaken(collection: Collection) -> bool:
+    waiting = collection.counts[ContentStatus.NEW] + collection.counts[ContentStatus.AVAILABLE]
+    return waiting > 0 or not collection.is_closed
+
+
+def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
+    instructions: list[Instruction] = []
+    match collection.source:
+        case SourceKind.DATASET if collection.unadmitted:
+            instructions.append(Admit())
+        case SourceKind.OUTPUTS if event.source_ended and not collection.is_closed:
+            instructions.append(CloseInput())
+        case SourceKind.SAMPLES if not collection.is_closed:
+            instructions += _ask(work, collection, event.room)
+        case _:
+            pass
+    if work.payload is not None and (collection.counts[ContentStatus.AVAILABLE] or instructions):
+        instructions.append(Group())
+    return tuple(instructions)
+
+
+def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruction, ...]:
+    assert work.input is not None
+    assert work.input.samples is not None
+    missing = work.input.samples.count - collection.next_no
+    if missing <= 0:
+        return (CloseInput(),)
+    count = missing if room is None else min(missing, room)
+    return (Ask(count),) if count > 0 else ()
+
+
+def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:
+    """What a transform came to, all of whose contents have ended; with the reason if that is not plain success."""
+    counts = collection.counts
+    done, bad = counts[ContentStatus.DONE], counts[ContentStatus.FAILED] + counts[ContentStatus.MISSING]
+    if intent is Intent.CANCEL:
+        return Status.CANCELLED, "cancelled by order"
+    if bad == 0 and counts[ContentStatus.CANCELLED] == 0:
+        return Status.FINISHED, None
+    reason = f"{done} of {collection.total} contents done, {bad} failed, {counts[ContentStatus.CANCELLED]} cancelled"
+    return (Status.SUBFINISHED if done else Status.FAILED), reason

@@ -1,0 +1,101 @@
+"""The window rule: what may be admitted now. The unit is the group, all of it or nothing, in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from idds.domain.identifiers import ContentId
+from idds.domain.replica import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A content and what admitting it costs: nothing where a replica that can be pinned is there already.
+
+    `blocked` says that its replica is being deleted: the want waits until it is gone.
+    """
+
+    content_id: ContentId
+    name: str
+    bytes: int
+    is_pinnable: bool = False
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A complete group of contents, none of them admitted."""
+
+    group_no: int
+    contents: tuple[Wanted, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(wanted.bytes for wanted in self.contents if not wanted.is_pinnable)
+
+    @property
+    def files(self) -> int:
+        return sum(not wanted.is_pinnable for wanted in self.contents)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A group that no state of the window would ever admit; why."""
+
+    group: Candidate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`bytes` and `files` are what the admitted groups reserve in each window."""
+
+    admitted: tuple[Candidate, ...]
+    refused: tuple[Refusal, ...]
+    bytes: int
+    files: int
+
+
+def admit(groups: Sequence[Candidate], windows: Sequence[Window]) -> Admission:
+    """Which of the groups, in order, fit into all the windows together.
+
+    It stops at the first that does not fit for now, so that no large group starves behind small ones.
+    """
+    admitted: list[Candidate] = []
+    refused: list[Refusal] = []
+    total_bytes = total_files = 0
+    for group in groups:
+        if reason := next(filter(None, (_never(group, window) for window in windows)), None):
+            refused.append(Refusal(group, reason))
+            continue
+        size, files = total_bytes + group.bytes, total_files + group.files
+        if any(wanted.blocked for wanted in group.contents) or not all(_fits(w, size, files) for w in windows):
+            break
+        admitted.append(group)
+        total_bytes, total_files = size, files
+    return Admission(tuple(admitted), tuple(refused), total_bytes, total_files)
+
+
+def _fits(window: Window, size: int, files: int) -> bool:
+    # What costs nothing fits even where an operator shrank the window below what is reserved.
+    bytes_fit = size == 0 or window.limit_bytes is None or window.reserved_bytes + size <= window.limit_bytes
+    files_fit = files == 0 or window.limit_files is None or window.reserved_files + files <= window.limit_files
+    return bytes_fit and files_fit
+
+
+def _never(group: Candidate, window: Window) -> str | None:
+    size, files = sum(wanted.bytes for wanted in group.contents), len(group.contents)
+    what = f"the window of {'RSE ' + window.ref if window.kind == 'rse' else 'this input'}"
+    if window.limit_bytes is not None and size > window.limit_bytes:
+        names = ", ".join(wanted.name for wanted in group.contents[:3])
+        names += f" and {files - 3} more" if files > 3 else ""
+        thing = f"file {names} has" if files == 1 else f"group {group.group_no} ({names}) has"
+        return f"{thing} {size} bytes, more than {what} holds ({window.limit_bytes} bytes)"
+    if window.limit_files is not None and files > window.limit_files:
+        return f"group {group.group_no} has {files} files, more than {what} holds ({window.limit_files} files)"
+    return None
+
+
+def room(windows: Sequence[Window]) -> int | None:
+    """How many more samples may be in flight; None for any number."""
+    free = [max(0, window.limit_files - window.reserved_files) for window in windows if window.limit_files is not None]
+    return min(free) if free else None

@@ -1,0 +1,120 @@
+"""Collections, and the counters of what is in them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, insert, select, update
+
+from idds.domain.collection import Collection
+from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
+from idds.domain.request import Principal
+from idds.domain.statuses import ContentStatus, Relation, SourceKind
+from idds.store.noun import Noun
+from idds.store.schema import collections, requests
+from idds.store.sets import among
+
+
+class Collections(Noun):
+    async def add(
+        self,
+        request: RequestId,
+        transform: TransformId,
+        relation: Relation,
+        *,
+        did: Did | None = None,
+        source: tuple[SourceKind, CollectionId | None] | None = None,
+        rse: str | None = None,
+        batch: int = 1,
+    ) -> CollectionId:
+        """Record an empty, open collection. `batch` 0 makes one batch of everything."""
+        values = {
+            "request_id": request,
+            "transform_id": transform,
+            "relation": relation,
+            "source": source[0] if source else None,
+            "source_id": source[1] if source else None,
+            "scope": did.scope if did else "",
+            "name": did.name if did else "",
+            "rse": rse,
+            "batch": batch,
+            "is_closed": False,
+            "created_at": self._tx.now,
+        }
+        result = await self._execute(insert(collections).values(values).returning(collections.c.id))
+        return CollectionId(result.scalar_one())
+
+    async def get(self, collection: CollectionId, principal: Principal | None = None) -> Collection | None:
+        """A collection, if it is there and the principal may see it."""
+        query = _visible(select(collections).where(collections.c.id == collection), principal)
+        row = (await self._execute(query)).first()
+        return None if row is None else _collection(row)
+
+    async def get_all(self, ids: Iterable[int]) -> Sequence[Collection]:
+        query = select(collections).where(among(collections.c.id, ids)).order_by(collections.c.id)
+        return [_collection(row) for row in await self._execute(query)]
+
+    async def of_request(self, request: RequestId) -> Sequence[Collection]:
+        query = select(collections).where(collections.c.request_id == request).order_by(collections.c.id)
+        return [_collection(row) for row in await self._execute(query)]
+
+    async def fed_by(self, source: CollectionId) -> Sequence[Collection]:
+        """The open input collections whose contents are the outputs in `source`."""
+        query = select(collections).where(collections.c.source_id == source, collections.c.is_closed.is_(False))
+        return [_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
+
+    async def close(self, collection: Collection, reason: str | None = None) -> bool:
+        """Let no more contents in; False when it was closed already."""
+        closed = update(collections).where(collections.c.id == collection.id, collections.c.is_closed.is_(False))
+        if (await self._execute(closed.values(is_closed=True))).rowcount != 1:
+            return False
+        entity = f"collection:{collection.id}"
+        await self._tx.moves.record(
+            entity, "closed", ("open", "closed"), request=collection.request_id, n=0, reason=reason
+        )
+        return True
+
+    async def count(
+        self,
+        collection: CollectionId,
+        changes: Mapping[ContentStatus, int],
+        *,
+        added: int = 0,
+        unadmitted: int = 0,
+        listed_to: str | None = None,
+    ) -> None:
+        """Fold changes into the counters; `added` more numbers are used up, `listed_to` is where its source stands."""
+        values: dict[str, Any] = {f"n_{s}": collections.c[f"n_{s}"] + n for s, n in changes.items() if n}
+        if added:
+            values["next_no"] = collections.c.next_no + added
+        if unadmitted:
+            values["unadmitted"] = collections.c.unadmitted + unadmitted
+        if listed_to is not None:
+            values["listed_to"] = listed_to
+        if values:
+            await self._execute(update(collections).where(collections.c.id == collection).values(values))
+
+
+def _visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
+    if principal is None:
+        return query
+    query = query.join(requests, requests.c.id == collections.c.request_id).where(requests.c.vo == principal.vo)
+    return query if principal.is_operator else query.where(requests.c.owner == principal.owner)
+
+
+def _collection(row: Row[Any]) -> Collection:
+    return Collection(
+        id=CollectionId(row.id),
+        request_id=RequestId(row.request_id),
+        transform_id=TransformId(row.transform_id),
+        relation=Relation(row.relation),
+        source=SourceKind(row.source) if row.source else None,
+        did=Did(row.scope, row.name) if row.name else None,
+        rse=row.rse,
+        batch=row.batch,
+        is_closed=row.is_closed,
+        listed_to=row.listed_to,
+        next_no=row.next_no,
+        unadmitted=row.unadmitted,
+        counts=Counter({status: getattr(row, f"n_{status}") for status in ContentStatus}),
+    )

@@ -1,0 +1,350 @@
+"""Contents: in sets only. Every move is one guarded statement a source status; what it returns is the move."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, select, update
+
+from idds.domain.collection import Collection
+from idds.domain.content import Content, Move, NewContent
+from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
+from idds.domain.statuses import ContentStatus
+from idds.engine.transitions import CONTENT, ContentEvent
+from idds.store.noun import Noun
+from idds.store.schema import contents, processings, replicas
+from idds.store.sets import among
+
+_NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
+
+
+def _is(status: ContentStatus) -> ColumnElement[bool]:
+    return contents.c.status == literal(status, literal_execute=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Unadmitted:
+    """A content that waits for admission, and what stands in the way: the status of its replica, if there is one."""
+
+    id: ContentId
+    group_no: int
+    scope: str
+    name: str
+    bytes: int
+    adler32: str | None
+    replica_status: str | None
+    replica_ours: bool | None
+    replica_pins: int
+
+
+class Contents(Noun):
+    async def register(
+        self, collection: Collection, new: Sequence[NewContent], event: ContentEvent, *, listed_to: str | None = None
+    ) -> Move:
+        """Insert contents, `new` or (landed) `available`; those that are there already stay as they are.
+
+        The collection's counters follow; `listed_to` is where its source stands afterwards.
+        """
+        status = CONTENT[event].target
+        before = (await self._execute(select(func.coalesce(func.max(contents.c.id), 0)))).scalar_one()
+        if self._is_sqlite:
+            inserted = await self._insert_sqlite(collection, new, status)
+        else:
+            inserted = await self._insert_postgresql(collection, new, status)
+        ids: list[int] = []
+        if status is not ContentStatus.NEW:
+            fresh = select(contents.c.id).where(contents.c.collection_id == collection.id, contents.c.id > before)
+            ids = [row.id for row in await self._execute(fresh.order_by(contents.c.id))]
+        unadmitted = inserted if status is ContentStatus.NEW else 0
+        await self._tx.collections.count(
+            collection.id, {status: inserted}, added=len(new), unadmitted=unadmitted, listed_to=listed_to
+        )
+        return await self._tx.moves.record(
+            f"collection:{collection.id}", event, (None, status), request=collection.request_id, ids=ids, n=inserted
+        )
+
+    async def _insert_sqlite(self, collection: Collection, new: Sequence[NewContent], status: ContentStatus) -> int:
+        if not new:
+            return 0
+        columns = ("request_id", "collection_id", "status", "changed_at", *_NAMES)
+        fixed = (collection.request_id, collection.id, str(status), self._tx.now)
+        statement = (
+            f"INSERT INTO contents ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+            " ON CONFLICT DO NOTHING"
+        )
+        return (await self._driver(statement, [(*fixed, *_values(content)) for content in new])).rowcount
+
+    async def _insert_postgresql(self, collection: Collection, new: Sequence[NewContent], status: ContentStatus) -> int:
+        if not new:
+            return 0
+        columns = zip(*(_values(content) for content in new), strict=True)
+        types = ("text", "text", "bigint", "bigint", "bigint", "text", "bigint", "bigint", "text")
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, 5))
+        names = ", ".join(_NAMES)
+        statement = (
+            f"INSERT INTO contents (request_id, collection_id, status, changed_at, {names})"
+            f" SELECT $1::bigint, $2::bigint, $3::text, $4::bigint, {names.replace('payload', 'payload::jsonb')}"
+            f" FROM unnest({arrays}) AS fresh ({names}) ON CONFLICT DO NOTHING"
+        )
+        fixed = (collection.request_id, collection.id, str(status), self._tx.now)
+        return (await self._driver(statement, (*fixed, *map(list, columns)))).rowcount
+
+    async def move(
+        self,
+        event: ContentEvent,
+        where: ColumnElement[bool],
+        *,
+        values: Mapping[str, Any] | None = None,
+        sources: Sequence[ContentStatus] | None = None,
+        reason: str | None = None,
+    ) -> list[Move]:
+        """Move all contents that match and may move; one Move a collection and status left, counters folded."""
+        edge = CONTENT[event]
+        moved: list[Move] = []
+        for source in edge.sources if sources is None else sources:
+            changed = (
+                update(contents)
+                .where(_is(source), where)
+                .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
+            )
+            if reason is not None:
+                changed = changed.values(reason=reason)
+            columns = (contents.c.id, contents.c.collection_id, contents.c.request_id, contents.c.replica_id)
+            rows = (await self._execute(changed.returning(*columns))).all()
+            moved += await self._fold(event, source, edge.target, rows, reason)
+        return moved
+
+    async def _fold(
+        self,
+        event: ContentEvent,
+        source: ContentStatus,
+        target: ContentStatus,
+        rows: Sequence[Row[Any]],
+        reason: str | None,
+    ) -> list[Move]:
+        sets: dict[tuple[CollectionId, RequestId], list[int]] = {}
+        waiting: Counter[CollectionId] = Counter()
+        for row in sorted(rows, key=lambda row: row.id):
+            sets.setdefault((row.collection_id, row.request_id), []).append(row.id)
+            if source is ContentStatus.NEW and row.replica_id is None:
+                waiting[row.collection_id] += 1
+        moves = []
+        for (collection, request), ids in sorted(sets.items()):
+            changes = {source: -len(ids), target: len(ids)}
+            await self._tx.collections.count(collection, changes, unadmitted=-waiting[collection])
+            entity = f"collection:{collection}"
+            moves.append(
+                await self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
+            )
+        return moves
+
+    async def unadmitted(self, collection: Collection, limit: int) -> list[Unadmitted]:
+        """The next complete groups that wait for admission to the collection's RSE, about `limit` contents."""
+        pin = contents.alias("pin")
+        pinned = select(func.count()).where(pin.c.replica_id == replicas.c.id, pin.c.status.in_(_pinning()))
+        query = (
+            select(
+                contents.c.id,
+                contents.c.group_no,
+                contents.c.scope,
+                contents.c.name,
+                contents.c.bytes,
+                contents.c.adler32,
+                replicas.c.status.label("replica_status"),
+                replicas.c.ours.label("replica_ours"),
+                pinned.scalar_subquery().label("replica_pins"),
+            )
+            .select_from(
+                contents.outerjoin(
+                    replicas,
+                    and_(
+                        replicas.c.rse == collection.rse,
+                        replicas.c.scope == contents.c.scope,
+                        replicas.c.name == contents.c.name,
+                    ),
+                )
+            )
+            .where(contents.c.collection_id == collection.id, _is(ContentStatus.NEW), contents.c.replica_id.is_(None))
+            .order_by(contents.c.group_no, contents.c.id)
+        )
+        if collection.batch and not collection.is_closed:
+            query = query.where((contents.c.group_no + 1) * collection.batch <= collection.next_no)
+        if not collection.batch:
+            return [Unadmitted(**row._asdict()) for row in await self._execute(query)]
+        cut = max(limit, collection.batch)
+        found = [Unadmitted(**row._asdict()) for row in await self._execute(query.limit(cut + 1))]
+        return found if len(found) <= cut else [row for row in found if row.group_no != found[-1].group_no]
+
+    async def pin(self, collection: Collection, ids: Sequence[int]) -> None:
+        """Have these contents pin their replicas on the collection's RSE."""
+        replica = select(replicas.c.id).where(
+            replicas.c.rse == collection.rse,
+            replicas.c.scope == contents.c.scope,
+            replicas.c.name == contents.c.name,
+        )
+        pinned = update(contents).where(among(contents.c.id, ids)).values(replica_id=replica.scalar_subquery())
+        await self._execute(pinned)
+        await self._tx.collections.count(collection.id, {}, unadmitted=-len(ids))
+
+    async def ready_groups(self, collection: Collection, limit: int) -> dict[int, list[ContentId]]:
+        """Groups that are complete, none of whose contents is still to come, by number: their available contents."""
+        coming = contents.alias("coming")
+        waits = select(coming.c.id).where(
+            coming.c.collection_id == collection.id,
+            coming.c.group_no == contents.c.group_no,
+            coming.c.status == literal(ContentStatus.NEW, literal_execute=True),
+        )
+        query = select(contents.c.id, contents.c.group_no).where(
+            contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE), ~waits.exists()
+        )
+        if not collection.is_closed:
+            if not collection.batch:
+                return {}
+            query = query.where((contents.c.group_no + 1) * collection.batch <= collection.next_no)
+        query = query.order_by(contents.c.collection_id, contents.c.id)
+        cut = max(limit, collection.batch)
+        rows = (await self._execute(query.limit(cut + 1) if collection.batch else query)).all()
+        groups: dict[int, list[ContentId]] = {}
+        for row in rows:
+            groups.setdefault(row.group_no, []).append(row.id)
+        if collection.batch and len(rows) > cut and len(groups) > 1:
+            groups.pop(rows[-1].group_no)
+        return groups
+
+    async def lease_to_processings(
+        self, collection: Collection, transform: TransformId, ids: Sequence[int]
+    ) -> list[Move]:
+        """Each content is leased, without an end, by the processing of its group."""
+        lessee = literal("processing:") + cast(processings.c.id, Text)
+        processing = select(lessee).where(
+            processings.c.transform_id == transform, processings.c.group_no == contents.c.group_no
+        )
+        return await self.move(
+            ContentEvent.LEASED,
+            and_(contents.c.collection_id == collection.id, among(contents.c.id, ids)),
+            values={
+                "lessee": processing.scalar_subquery(),
+                "lease_until": None,
+                "attempt": contents.c.attempt + 1,
+            },
+        )
+
+    async def lease(self, collection: Collection, count: int, *, lessee: str, until: int) -> list[Content]:
+        """Lease up to `count` available contents to somebody outside, oldest first."""
+        free = (
+            select(contents.c.id)
+            .where(contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE))
+            .order_by(contents.c.collection_id, contents.c.id)
+            .limit(count)
+        )
+        values = {"lessee": lessee, "lease_until": until, "attempt": contents.c.attempt + 1}
+        taken = await self.move(ContentEvent.LEASED, contents.c.id.in_(free.scalar_subquery()), values=values)
+        return await self.get([content for move in taken for content in move.ids])
+
+    async def extend(self, collection: CollectionId, held: Mapping[int, int], until: int) -> set[ContentId]:
+        """Move the end of leases, given as content: attempt; the contents whose lease still held."""
+        rows = await self.get(list(held))
+        holding = [
+            content.id
+            for content in rows
+            if content.collection_id == collection
+            and content.status is ContentStatus.LEASED
+            and content.lease_until is not None
+            and content.attempt == held[content.id]
+        ]
+        extended = update(contents).where(among(contents.c.id, holding), _is(ContentStatus.LEASED))
+        await self._execute(extended.values(lease_until=until))
+        return set(holding)
+
+    async def get(self, ids: Sequence[int]) -> list[Content]:
+        query = select(contents).where(among(contents.c.id, ids)).order_by(contents.c.id)
+        return [_content(row) for row in await self._execute(query)]
+
+    async def held_by(self, lessees: Sequence[str]) -> dict[str, list[Content]]:
+        """What each of these holds, by lessee; contents in id order."""
+        held: dict[str, list[Content]] = {lessee: [] for lessee in lessees}
+        query = select(contents).where(contents.c.lessee.in_(lessees), _is(ContentStatus.LEASED))
+        for row in await self._execute(query.order_by(contents.c.id)):
+            held[row.lessee].append(_content(row))
+        return held
+
+    async def ended_leases(self, limit: int) -> list[Content]:
+        """Contents whose lease has ended."""
+        query = select(contents).where(_is(ContentStatus.LEASED), contents.c.lease_until <= self._tx.now)
+        return [_content(row) for row in await self._execute(query.order_by(contents.c.lease_until).limit(limit))]
+
+    async def next_lease_end(self) -> int | None:
+        query = select(func.min(contents.c.lease_until)).where(
+            _is(ContentStatus.LEASED), contents.c.lease_until.is_not(None)
+        )
+        return (await self._execute(query)).scalar()
+
+    async def pinning(self, replica_ids: Iterable[int]) -> list[Content]:
+        """The contents that pin these replicas."""
+        query = select(contents).where(among(contents.c.replica_id, replica_ids), contents.c.status.in_(_pinning()))
+        return [_content(row) for row in await self._execute(query.order_by(contents.c.id))]
+
+    async def page(
+        self, collection: CollectionId, *, status: ContentStatus | None, after: int, limit: int
+    ) -> list[Content]:
+        """Contents in id order, with ids above `after`."""
+        query = select(contents).where(contents.c.collection_id == collection, contents.c.id > after)
+        if status is not None:
+            query = query.where(_is(status))
+        query = query.order_by(contents.c.collection_id, contents.c.id).limit(limit)
+        return [_content(row) for row in await self._execute(query)]
+
+    async def paths(self, ids: Sequence[int]) -> dict[ContentId, str | None]:
+        """Where the replica of each content lies, for those that pin one."""
+        query = (
+            select(contents.c.id, replicas.c.path)
+            .join(replicas, replicas.c.id == contents.c.replica_id)
+            .where(among(contents.c.id, ids))
+        )
+        return {ContentId(row.id): row.path for row in await self._execute(query)}
+
+    async def done_of_group(self, collection: CollectionId, group_no: int) -> int:
+        """How many contents of a group are done."""
+        query = select(func.count()).where(
+            contents.c.collection_id == collection, contents.c.group_no == group_no, _is(ContentStatus.DONE)
+        )
+        return int((await self._execute(query)).scalar_one())
+
+    async def stream(self, collection: CollectionId, *, after: int, limit: int) -> AsyncIterator[list[Content]]:
+        """All contents above `after`, page by page, in flat memory."""
+        while page := await self.page(collection, status=None, after=after, limit=limit):
+            yield page
+            after = page[-1].id
+
+
+def of_collection(collection: CollectionId) -> ColumnElement[bool]:
+    return contents.c.collection_id == collection
+
+
+def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:
+    return among(contents.c.id, ids)
+
+
+def _pinning() -> Any:
+    return [literal(s, literal_execute=True) for s in ("new", "available", "leased")]
+
+
+def _values(content: NewContent) -> tuple[Any, ...]:
+    payload = None if content.payload is None else json.dumps(content.payload)
+    return (
+        content.scope,
+        content.name,
+        content.min_id,
+        content.max_id,
+        content.bytes,
+        content.adler32,
+        content.group_no,
+        content.replica_id,
+        payload,
+    )
+
+
+def _content(row: Row[Any]) -> Content:
+    return Content(**{**row._asdict(), "status": ContentStatus(row.status)})

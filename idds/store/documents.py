@@ -1,0 +1,43 @@
+"""Workflow documents, back from the database. What is stored was validated at the door."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
+
+
+def read_workflow(document: Mapping[str, Any]) -> Workflow:
+    works = tuple(_work(work) for work in document["works"])
+    return Workflow(name=document["name"], works=works, version=document["version"])
+
+
+def _work(work: Mapping[str, Any]) -> Work:
+    return Work(
+        name=work["name"],
+        after=tuple(work["after"]),
+        input=_input(work["input"]) if work["input"] else None,
+        payload=_payload(work["payload"]) if work["payload"] else None,
+        output=Output(**work["output"]) if work["output"] else None,
+        resources=Resources(**work["resources"]),
+        provider=work["provider"],
+        attempts=work["attempts"],
+    )
+
+
+def _payload(payload: Mapping[str, Any]) -> Payload:
+    return Payload(argv=tuple(payload["argv"]), environment=dict(payload["environment"]))
+
+
+def _input(source: Mapping[str, Any]) -> Input:
+    values = dict(source)
+    values["window"] = WindowLimits(**source["window"])
+    values["samples"] = _samples(source["samples"]) if source["samples"] else None
+    return Input(**values)
+
+
+def _samples(samples: Mapping[str, Any]) -> Samples:
+    space = {
+        name: Parameter(**{**parameter, "choices": tuple(parameter["choices"])})
+        for name, parameter in samples["space"].items()
+    }
+    return Samples(**{**samples, "space": space})

@@ -1,0 +1,110 @@
+"""Effects: recorded with the state that calls for them, claimed by who carries them out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idds.domain.effect import Effect, NewEffect
+from idds.domain.identifiers import EffectId, RequestId
+from idds.domain.statuses import EffectKind
+from idds.engine.retry import backoff
+from idds.ports.wakeups import Channel
+from idds.store.noun import Noun
+from idds.store.schema import effects
+
+
+class Fenced(Exception):
+    """Somebody else has taken this claim over: stop, and leave everything as it is."""
+
+
+class Effects(Noun):
+    async def add(self, new: Sequence[NewEffect], request: RequestId | None) -> None:
+        """Record effects; one whose natural key is known already is not recorded again."""
+        if not new:
+            return
+        rows = [
+            {
+                "kind": effect.kind,
+                "entity": effect.entity,
+                "attempt": effect.attempt,
+                "payload": dict(effect.payload),
+                "request_id": request,
+                "due_at": self._tx.now + effect.delay,
+                "created_at": self._tx.now,
+            }
+            for effect in new
+        ]
+        if self._is_sqlite:
+            await self._execute(sqlite.insert(effects).on_conflict_do_nothing(), rows)
+        else:
+            await self._execute(postgresql.insert(effects).on_conflict_do_nothing(), rows)
+        self._tx.wake(Channel.EFFECTS)
+
+    async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
+        """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""
+        due = (
+            select(effects.c.id)
+            .where(effects.c.kind == kind, effects.c.due_at <= self._tx.now)
+            .order_by(effects.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        claimed = (
+            update(effects)
+            .where(effects.c.id.in_(due.scalar_subquery()))
+            .values(owner=owner, epoch=effects.c.epoch + 1, tries=effects.c.tries + 1, due_at=self._tx.now + lease)
+            .returning(
+                effects.c.id,
+                effects.c.kind,
+                effects.c.entity,
+                effects.c.attempt,
+                effects.c.request_id,
+                effects.c.payload,
+                effects.c.epoch,
+                effects.c.tries,
+            )
+        )
+        found = [Effect(**row._asdict()) for row in await self._execute(claimed)]
+        return sorted(found, key=lambda effect: effect.id)
+
+    async def finish(self, claimed: Sequence[Effect]) -> None:
+        """The effects are done: nothing of them stays. Raises Fenced if any claim is no longer ours."""
+        for effect in claimed:
+            gone = await self._execute(
+                delete(effects).where(effects.c.id == effect.id, effects.c.epoch == effect.epoch)
+            )
+            if gone.rowcount != 1:
+                raise Fenced(f"{effect.kind} of {effect.entity}")
+
+    async def postpone(self, claimed: Sequence[Effect], error: str | None, delay: int | None = None) -> None:
+        """Give claims back, to be tried again after `delay` or a growing pause. A claim taken over is left alone."""
+        for effect in claimed:
+            pause = backoff(effect.tries) if delay is None else delay
+            await self._execute(
+                update(effects)
+                .where(effects.c.id == effect.id, effects.c.epoch == effect.epoch)
+                .values(owner=None, due_at=self._tx.now + pause, error=error)
+            )
+
+    async def drop(self, entity: str, kinds: Sequence[EffectKind]) -> list[EffectId]:
+        """Take back effects of this entity that nobody has claimed; the ids of those taken back."""
+        dropped = delete(effects).where(
+            effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
+        )
+        return [row.id for row in await self._execute(dropped.returning(effects.c.id))]
+
+    async def next_due(self, kinds: Sequence[EffectKind]) -> int | None:
+        """When the next effect of these kinds is due."""
+        query = select(effects.c.due_at).where(effects.c.kind.in_(kinds)).order_by(effects.c.due_at).limit(1)
+        return (await self._execute(query)).scalar()
+
+    async def of_request(self, request: RequestId) -> list[dict[str, Any]]:
+        """What is still to be done outside for a request."""
+        rows = await self._execute(select(effects).where(effects.c.request_id == request).order_by(effects.c.id))
+        return [row._asdict() for row in rows]
+
+    async def give_back(self, owner: str) -> None:
+        """Make all claims of an owner that stops cleanly due at once."""
+        await self._execute(update(effects).where(effects.c.owner == owner).values(owner=None, due_at=self._tx.now))

@@ -1,0 +1,103 @@
+"""The outbox and the inbox: what is to be published, in order per request; and what came in once already."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idds.domain.identifiers import RequestId
+from idds.domain.message import Message
+from idds.ports.wakeups import Channel
+from idds.store.noun import Noun
+from idds.store.schema import inbox, messages, requests
+from idds.store.sets import among
+
+
+class Messages(Noun):
+    async def add(self, request: RequestId, bodies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put (topic, body) pairs into the outbox; `id`, `seq` and `time` are set here, from the request's counter."""
+        if not bodies:
+            return
+        counted = await self._execute(
+            update(requests)
+            .where(requests.c.id == request)
+            .values(message_seq=requests.c.message_seq + len(bodies))
+            .returning(requests.c.message_seq)
+        )
+        first = counted.scalar_one() - len(bodies) + 1
+        rows = [
+            {
+                "request_id": request,
+                "seq": seq,
+                "topic": topic,
+                "body": json.dumps({"id": f"{request}.{seq}", "seq": seq, "time": self._tx.now, **body}),
+                "created_at": self._tx.now,
+            }
+            for seq, (topic, body) in enumerate(bodies, first)
+        ]
+        await self._execute(insert(messages), rows)
+        self._tx.wake(Channel.MESSAGES)
+
+    async def claim(self, *, owner: str, lease: int, limit: int) -> list[RequestId]:
+        """Take requests with something to publish, for `lease` microseconds: who holds a request keeps its order."""
+        unclaimed = or_(requests.c.publisher.is_(None), requests.c.publish_until <= self._tx.now)
+        waiting = (
+            select(requests.c.id)
+            .where(requests.c.id.in_(select(messages.c.request_id).where(messages.c.sent_at.is_(None))), unclaimed)
+            .order_by(requests.c.id)
+            .limit(limit)
+            .with_for_update()
+        )
+        ids = [row.id for row in await self._execute(waiting)]
+        if ids:
+            values = {"publisher": owner, "publish_until": self._tx.now + lease}
+            await self._execute(update(requests).where(among(requests.c.id, ids)).values(values))
+        return [RequestId(request) for request in ids]
+
+    async def give_back(self, claimed: Sequence[RequestId], owner: str) -> None:
+        """Let others publish for these requests."""
+        ours = update(requests).where(among(requests.c.id, claimed), requests.c.publisher == owner)
+        await self._execute(ours.values(publisher=None))
+
+    async def unsent(self, request: RequestId, limit: int) -> list[Message]:
+        """The next messages of a request to be published, in order."""
+        query = (
+            select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
+            .where(messages.c.request_id == request, messages.c.sent_at.is_(None))
+            .order_by(messages.c.seq)
+            .limit(limit)
+        )
+        return [Message(**row._asdict()) for row in await self._execute(query)]
+
+    async def mark_sent(self, request: RequestId, up_to: int) -> None:
+        """Everything of the request up to this seq has been taken by the broker."""
+        await self._execute(
+            update(messages)
+            .where(messages.c.request_id == request, messages.c.seq <= up_to, messages.c.sent_at.is_(None))
+            .values(sent_at=self._tx.now)
+        )
+
+    async def of_request(self, request: RequestId, *, after: int, limit: int) -> list[Message]:
+        query = (
+            select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
+            .where(messages.c.request_id == request, messages.c.seq > after)
+            .order_by(messages.c.seq)
+            .limit(limit)
+        )
+        return [Message(**row._asdict()) for row in await self._execute(query)]
+
+    async def take_in(self, message_id: str) -> bool:
+        """Note that a message came in; False when it had come already."""
+        values = {"id": message_id, "received_at": self._tx.now}
+        if self._is_sqlite:
+            result = await self._execute(sqlite.insert(inbox).values(values).on_conflict_do_nothing())
+        else:
+            result = await self._execute(postgresql.insert(inbox).values(values).on_conflict_do_nothing())
+        return result.rowcount == 1
+
+    async def forget_before(self, time: int) -> None:
+        """Drop what was sent and what came in before this time."""
+        await self._execute(delete(messages).where(messages.c.sent_at < time))
+        await self._execute(delete(inbox).where(inbox.c.received_at < time))

@@ -1,0 +1,158 @@
+"""Processings: submissions to providers, and the claims of who polls them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, insert, literal, or_, select, update
+
+from idds.domain.identifiers import Handle, ProcessingId, RequestId, TransformId
+from idds.domain.processing import Processing
+from idds.domain.statuses import Intent, Status
+from idds.store.noun import Noun
+from idds.store.schema import processings
+from idds.store.sets import among, among_texts
+
+_COLUMNS = (
+    processings.c.id,
+    processings.c.request_id,
+    processings.c.transform_id,
+    processings.c.group_no,
+    processings.c.attempt,
+    processings.c.status,
+    processings.c.intent,
+    processings.c.provider,
+    processings.c.handle,
+    processings.c.exit_code,
+    processings.c.usage,
+    processings.c.reason,
+    processings.c.submitted_at,
+    processings.c.ended_at,
+    processings.c.changed_at,
+)
+_UNDER_WAY = processings.c.status.in_([literal(s, literal_execute=True) for s in ("ready", "running")])
+_OPEN = processings.c.status.in_([literal(s, literal_execute=True) for s in ("new", "ready", "running")])
+
+
+class Processings(Noun):
+    async def add(
+        self, request: RequestId, transform: TransformId, provider: str, groups: Sequence[int]
+    ) -> dict[int, ProcessingId]:
+        """Record a new processing for each group; their ids by group."""
+        rows = [
+            {
+                "request_id": request,
+                "transform_id": transform,
+                "group_no": group,
+                "attempt": 1,
+                "status": Status.NEW,
+                "intent": Intent.RUN,
+                "provider": provider,
+                "created_at": self._tx.now,
+                "changed_at": self._tx.now,
+            }
+            for group in groups
+        ]
+        added = insert(processings).returning(processings.c.id, processings.c.group_no)
+        ids = {row.group_no: ProcessingId(row.id) for row in await self._execute(added, rows)}
+        for processing in ids.values():
+            await self._tx.moves.record(f"processing:{processing}", "made", (None, Status.NEW), request=request)
+        return ids
+
+    async def get(self, ids: Sequence[int]) -> list[Processing]:
+        query = select(*_COLUMNS).where(among(processings.c.id, ids)).order_by(processings.c.id)
+        return [_processing(row) for row in await self._execute(query)]
+
+    async def lock(self, ids: Sequence[int]) -> list[Processing]:
+        """Read these processings for a change. Their requests are locked already."""
+        return await self.get(ids)
+
+    async def of_request(self, request: RequestId, *, after: int = 0, limit: int = 1000) -> list[Processing]:
+        query = select(*_COLUMNS).where(processings.c.request_id == request, processings.c.id > after)
+        return [_processing(row) for row in await self._execute(query.order_by(processings.c.id).limit(limit))]
+
+    async def open_of(self, transform: TransformId) -> list[Processing]:
+        """Those of a transform that have not ended."""
+        query = select(*_COLUMNS).where(processings.c.transform_id == transform, _OPEN)
+        return [_processing(row) for row in await self._execute(query.order_by(processings.c.id))]
+
+    async def end_of_alone(self, transforms: Sequence[TransformId]) -> Mapping[TransformId, Status]:
+        """The status of the one processing of each of these transforms that have no input."""
+        query = select(processings.c.transform_id, processings.c.status)
+        rows = await self._execute(query.where(among(processings.c.transform_id, transforms)))
+        return {TransformId(row.transform_id): Status(row.status) for row in rows}
+
+    async def claim_to_poll(
+        self, provider: str, hinted: Sequence[Handle], *, owner: str, lease: int, limit: int
+    ) -> list[tuple[Processing, int]]:
+        """Take processings under way that are due to be polled, or hinted at, for `lease` microseconds.
+
+        Each comes with the epoch of the claim.
+        """
+        wanted = or_(processings.c.due_at <= self._tx.now, among_texts(processings.c.handle, hinted))
+        due = (
+            select(processings.c.id)
+            .where(_UNDER_WAY, processings.c.provider == provider, wanted)
+            .order_by(processings.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        claimed = (
+            update(processings)
+            .where(processings.c.id.in_(due.scalar_subquery()))
+            .values(owner=owner, epoch=processings.c.epoch + 1, due_at=self._tx.now + lease)
+        )
+        rows = (await self._execute(claimed.returning(*_COLUMNS, processings.c.epoch))).all()
+        return sorted(((_processing(row), row.epoch) for row in rows), key=lambda pair: pair[0].id)
+
+    async def poll_again(self, claimed: Sequence[tuple[Processing, int]], delay: int) -> None:
+        """Give claims back: these are to be polled again after `delay`."""
+        by_epoch: dict[int, list[int]] = {}
+        for processing, epoch in claimed:
+            by_epoch.setdefault(epoch, []).append(processing.id)
+        for epoch, ids in sorted(by_epoch.items()):
+            ours = update(processings).where(among(processings.c.id, ids), processings.c.epoch == epoch)
+            await self._execute(ours.values(owner=None, due_at=self._tx.now + delay))
+
+    async def next_poll(self, provider: str) -> int | None:
+        query = select(func.min(processings.c.due_at)).where(_UNDER_WAY, processings.c.provider == provider)
+        return (await self._execute(query)).scalar()
+
+    async def save(self, before: Processing, after: Processing, event: str, *, poll_at: int | None = None) -> bool:
+        """Write what changed, with its history; False when the row has moved on since `before` was read."""
+        values: dict[str, Any] = {
+            "attempt": after.attempt,
+            "status": after.status,
+            "intent": after.intent,
+            "handle": after.handle,
+            "exit_code": after.exit_code,
+            "usage": after.usage,
+            "reason": after.reason,
+            "submitted_at": after.submitted_at,
+            "ended_at": after.ended_at,
+            "changed_at": self._tx.now,
+            "due_at": poll_at,
+        }
+        same = (
+            processings.c.id == before.id,
+            processings.c.status == before.status,
+            processings.c.attempt == before.attempt,
+        )
+        if (await self._execute(update(processings).where(*same).values(values))).rowcount != 1:
+            return False
+        if (before.status, before.attempt) != (after.status, after.attempt):
+            change = (f"{before.status}", f"{after.status}")
+            reason = after.reason
+            if after.attempt != before.attempt:
+                reason = f"attempt {before.attempt} failed: {after.reason}"
+            entity = f"processing:{after.id}"
+            await self._tx.moves.record(entity, event, change, request=after.request_id, reason=reason)
+        return True
+
+    async def order(self, ids: Sequence[int], intent: Intent) -> None:
+        """Note what is wanted of processings that have not ended."""
+        await self._execute(update(processings).where(among(processings.c.id, ids), _OPEN).values(intent=intent))
+
+
+def _processing(row: Row[Any]) -> Processing:
+    values = {column.name: getattr(row, column.name) for column in _COLUMNS}
+    return Processing(**{**values, "status": Status(row.status), "intent": Intent(row.intent)})

@@ -1,0 +1,216 @@
+"""Replicas on disk RSEs: admitted, staged, pinned by contents, deleted when nobody pins them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idds.domain.files import File
+from idds.domain.identifiers import Did, ReplicaId, RequestId, WindowId
+from idds.domain.replica import Replica
+from idds.domain.statuses import ReplicaStatus
+from idds.engine.transitions import REPLICA, ReplicaEvent
+from idds.store.noun import Noun
+from idds.store.schema import contents, replicas
+from idds.store.sets import among
+
+_COLUMNS = (
+    replicas.c.id,
+    replicas.c.rse,
+    replicas.c.scope,
+    replicas.c.name,
+    replicas.c.bytes,
+    replicas.c.adler32,
+    replicas.c.status,
+    replicas.c.rule_id,
+    replicas.c.ours,
+    replicas.c.window_id,
+)
+
+
+class Replicas(Noun):
+    async def lock(self, ids: Iterable[int]) -> None:
+        """Lock these replicas, in id order, before anything is decided on their pins."""
+        if not self._is_sqlite:
+            query = select(replicas.c.id).where(among(replicas.c.id, ids)).order_by(replicas.c.id)
+            await self._execute(query.with_for_update())
+
+    async def lock_of_contents(self, rse: str, content_ids: Sequence[int]) -> None:
+        """Lock the replicas on `rse` of the files that these contents are."""
+        if not self._is_sqlite:
+            same = and_(replicas.c.scope == contents.c.scope, replicas.c.name == contents.c.name)
+            query = select(replicas.c.id).join(contents, same).where(replicas.c.rse == rse)
+            query = query.where(among(contents.c.id, content_ids)).order_by(replicas.c.id)
+            await self._execute(query.with_for_update(of=replicas))
+
+    async def admit(
+        self, rse: str, files: Sequence[File], window: WindowId | None, request: RequestId
+    ) -> list[Replica]:
+        """Admit replicas where none can be pinned; those newly admitted, whose bytes are to be reserved."""
+        pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
+        values = [
+            {
+                "rse": rse,
+                "scope": file.did.scope,
+                "name": file.did.name,
+                "bytes": file.bytes,
+                "adler32": file.adler32,
+                "status": ReplicaStatus.ADMITTED,
+                "ours": True,
+                "window_id": window,
+                "changed_at": self._tx.now,
+            }
+            for file in files
+        ]
+        again = {"status": "admitted", "ours": True, "window_id": window, "changed_at": self._tx.now}
+        fresh: dict[str, Any] = {**again, "rule_id": None, "path": None}
+        usable = or_(
+            replicas.c.status == ReplicaStatus.GONE,
+            and_(replicas.c.status == ReplicaStatus.PRESENT, ~replicas.c.ours, ~pin.exists()),
+        )
+        key = [replicas.c.rse, replicas.c.scope, replicas.c.name]
+        upsert = sqlite.insert(replicas) if self._is_sqlite else postgresql.insert(replicas)
+        statement = upsert.on_conflict_do_update(index_elements=key, set_=fresh, where=usable).returning(*_COLUMNS)
+        rows = (await self._execute(statement, values)).all() if values else []
+        admitted = [_replica(row) for row in rows]
+        await self._record(ReplicaEvent.ADMITTED, rse, [replica.id for replica in admitted], request=request)
+        return admitted
+
+    async def register(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
+        """Note replicas that are on disk and not ours to delete, with their paths."""
+        if not files:
+            return {}
+        values = [
+            {
+                "rse": rse,
+                "scope": file.did.scope,
+                "name": file.did.name,
+                "bytes": file.bytes,
+                "adler32": file.adler32,
+                "status": ReplicaStatus.PRESENT,
+                "ours": False,
+                "path": path,
+                "changed_at": self._tx.now,
+            }
+            for file, path in files
+        ]
+        upsert = sqlite.insert(replicas) if self._is_sqlite else postgresql.insert(replicas)
+        again = {"status": ReplicaStatus.PRESENT, "path": upsert.excluded.path, "ours": False, "window_id": None}
+        key = [replicas.c.rse, replicas.c.scope, replicas.c.name]
+        statement = upsert.on_conflict_do_update(index_elements=key, set_=again)
+        rows = await self._execute(statement.returning(replicas.c.id, replicas.c.scope, replicas.c.name), values)
+        return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
+
+    async def move(
+        self,
+        event: ReplicaEvent,
+        rse: str,
+        ids: Sequence[int],
+        *,
+        values: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> list[Replica]:
+        """Move those of these replicas that may move; all that moved."""
+        if not ids:
+            return []
+        edge = REPLICA[event]
+        sources = [literal(status, literal_execute=True) for status in edge.sources]
+        changed = (
+            update(replicas)
+            .where(among(replicas.c.id, ids), replicas.c.status.in_(sources))
+            .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
+        )
+        moved = [_replica(row) for row in await self._execute(changed.returning(*_COLUMNS))]
+        await self._record(event, rse, [replica.id for replica in moved], reason=reason)
+        return moved
+
+    async def _record(
+        self,
+        event: ReplicaEvent,
+        rse: str,
+        ids: Sequence[int],
+        *,
+        request: RequestId | None = None,
+        reason: str | None = None,
+    ) -> None:
+        if ids:
+            edge = REPLICA[event]
+            source = edge.sources[0] if len(edge.sources) == 1 else None
+            await self._tx.moves.record(
+                f"rse:{rse}", event, (source, edge.target), request=request, ids=sorted(ids), reason=reason
+            )
+
+    async def release_unpinned(self, rse: str, ids: Sequence[int]) -> list[Replica]:
+        """Move those of these replicas to `deleting` that are ours, staging or present, and pinned by nobody.
+
+        The caller has locked them with `lock`, so that no pin can come in between.
+        """
+        if not ids:
+            return []
+        pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
+        unpinned = select(replicas.c.id).where(among(replicas.c.id, ids), replicas.c.ours, ~pin.exists())
+        return await self.move(ReplicaEvent.RELEASED, rse, [row.id for row in await self._execute(unpinned)])
+
+    async def note_rules(self, rules: Sequence[tuple[ReplicaId, str, bool]]) -> None:
+        """Note (replica, rule, whether it is ours)."""
+        if rules:
+            noted = update(replicas).where(replicas.c.id == bindparam("replica"))
+            noted = noted.values(rule_id=bindparam("rule"), ours=bindparam("is_ours"))
+            await self._execute(noted, [{"replica": r, "rule": rule, "is_ours": ours} for r, rule, ours in rules])
+
+    async def note_paths(self, paths: Mapping[ReplicaId, str | None]) -> None:
+        """Note where payloads open these replicas."""
+        if paths:
+            noted = update(replicas).where(replicas.c.id == bindparam("replica")).values(path=bindparam("at"))
+            await self._execute(noted, [{"replica": replica, "at": path} for replica, path in paths.items()])
+
+    async def give_back(self, returned: Sequence[Replica]) -> None:
+        """Return the bytes of these replicas to the windows of their RSE and of the collection they were for."""
+        refs = {("rse", replica.rse) for replica in returned}
+        rse_windows = await self._tx.windows.find(sorted(refs)) if refs else {}
+        amounts: dict[WindowId, tuple[int, int]] = {}
+        for replica in returned:
+            of_rse = rse_windows.get(("rse", replica.rse))
+            for window in filter(None, (of_rse.id if of_rse else None, replica.window_id)):
+                size, files = amounts.get(window, (0, 0))
+                amounts[window] = (size + replica.bytes, files + 1)
+        await self._tx.windows.give_back(amounts)
+
+    async def disown(self, ids: Sequence[int]) -> None:
+        """These turned out to be somebody else's: they count in no window."""
+        await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(window_id=None))
+
+    async def get(self, ids: Iterable[int]) -> list[Replica]:
+        query = select(*_COLUMNS).where(among(replicas.c.id, ids)).order_by(replicas.c.id)
+        return [_replica(row) for row in await self._execute(query)]
+
+    async def find(self, rse: str, dids: Sequence[Did]) -> list[Replica]:
+        """The replicas of these files on an RSE."""
+        names = [did.name for did in dids]
+        query = select(*_COLUMNS).where(replicas.c.rse == rse, replicas.c.name.in_(names))
+        wanted = set(dids)
+        return [replica for row in await self._execute(query) if (replica := _replica(row)).did in wanted]
+
+    async def in_motion(self) -> list[Replica]:
+        """All that are staging or deleting: what data management has to be asked about."""
+        moving = [literal(status, literal_execute=True) for status in ("staging", "deleting")]
+        query = select(*_COLUMNS).where(replicas.c.status.in_(moving)).order_by(replicas.c.rse, replicas.c.id)
+        return [_replica(row) for row in await self._execute(query)]
+
+    async def summary(self) -> list[tuple[str, str, int, int]]:
+        """(RSE, status, files, bytes) of all replicas that are not gone."""
+        files, size = func.count().label("files"), func.sum(replicas.c.bytes).label("size")
+        query = select(replicas.c.rse, replicas.c.status, files, size)
+        query = query.where(replicas.c.status != ReplicaStatus.GONE).group_by(replicas.c.rse, replicas.c.status)
+        return [(row.rse, row.status, int(row.files), int(row.size)) for row in await self._execute(query)]
+
+
+def _pins() -> Any:
+    return contents.c.status.in_([literal(s, literal_execute=True) for s in ("new", "available", "leased")])
+
+
+def _replica(row: Row[Any]) -> Replica:
+    values = row._asdict()
+    did = Did(values.pop("scope"), values.pop("name"))
+    return Replica(**{**values, "did": did, "status": ReplicaStatus(row.status)})

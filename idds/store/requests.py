@@ -1,0 +1,179 @@
+"""Requests."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Row, Select, func, insert, select, update
+
+from idds.domain.identifiers import RequestId
+from idds.domain.request import Principal, Request
+from idds.domain.statuses import Intent, Status
+from idds.domain.workflow import Workflow
+from idds.ports.wakeups import Channel
+from idds.store.documents import read_workflow
+from idds.store.noun import Noun
+from idds.store.schema import collections, requests
+from idds.store.sets import among
+
+_COLUMNS = (
+    requests.c.id,
+    requests.c.name,
+    requests.c.status,
+    requests.c.intent,
+    requests.c.owner,
+    requests.c.vo,
+    requests.c.share,
+    requests.c.priority,
+    requests.c.workflow,
+    requests.c.created_at,
+    requests.c.changed_at,
+    requests.c.reason,
+)
+
+
+class Requests(Noun):
+    async def add(
+        self, workflow: Workflow, principal: Principal, *, idempotency_key: str | None, share: str, priority: int
+    ) -> Request:
+        """Record a new request, due at once."""
+        values: dict[str, Any] = {
+            "name": workflow.name,
+            "status": Status.NEW,
+            "intent": Intent.RUN,
+            "owner": principal.owner,
+            "vo": principal.vo,
+            "share": share,
+            "priority": priority,
+            "workflow": asdict(workflow),
+            "created_at": self._tx.now,
+            "changed_at": self._tx.now,
+        }
+        hidden = {"idempotency_key": idempotency_key, "due_at": self._tx.now, "digest": digest(workflow)}
+        result = await self._execute(insert(requests).values(values | hidden).returning(requests.c.id))
+        self._tx.wake(Channel.REQUESTS)
+        return Request(id=RequestId(result.scalar_one()), **(values | {"workflow": workflow}))
+
+    async def by_key(self, principal: Principal, idempotency_key: str) -> tuple[Request, str] | None:
+        """The request that was submitted under this key, and its document's digest."""
+        query = select(*_COLUMNS, requests.c.digest).where(
+            requests.c.owner == principal.owner,
+            requests.c.vo == principal.vo,
+            requests.c.idempotency_key == idempotency_key,
+        )
+        row = (await self._execute(query)).first()
+        return None if row is None else (_request(row), row.digest)
+
+    async def get(self, request: RequestId, principal: Principal | None = None) -> Request | None:
+        """A request, if it is there and the principal may see it."""
+        query = _visible(select(*_COLUMNS).where(requests.c.id == request), principal)
+        row = (await self._execute(query)).first()
+        return None if row is None else _request(row)
+
+    async def list(
+        self, principal: Principal, *, status: Status | None, before: int | None, limit: int
+    ) -> Sequence[Request]:
+        """Requests that the principal may see, newest first, with ids below `before`."""
+        query = _visible(select(*_COLUMNS), principal)
+        if status is not None:
+            query = query.where(requests.c.status == status)
+        if before is not None:
+            query = query.where(requests.c.id < before)
+        return [_request(row) for row in await self._execute(query.order_by(requests.c.id.desc()).limit(limit))]
+
+    async def lock(self, ids: Iterable[int]) -> None:
+        """Lock these requests, in id order: the first thing that a transaction which writes does."""
+        wanted = sorted(set(ids))
+        if wanted and not self._is_sqlite:
+            query = select(requests.c.id).where(among(requests.c.id, wanted)).order_by(requests.c.id)
+            await self._execute(query.with_for_update())
+
+    async def lock_waiting_for(self, rse: str) -> Sequence[RequestId]:
+        """Lock the requests that have files to be admitted to an RSE."""
+        waiting = select(collections.c.request_id).where(collections.c.rse == rse, collections.c.unadmitted > 0)
+        query = select(requests.c.id).where(requests.c.id.in_(waiting)).order_by(requests.c.id).with_for_update()
+        return [RequestId(row.id) for row in await self._execute(query)]
+
+    async def take_due(self, limit: int) -> Sequence[Request]:
+        """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
+        due = (
+            select(requests.c.id)
+            .where(requests.c.due_at <= self._tx.now)
+            .order_by(requests.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken = update(requests).where(requests.c.id.in_(due.scalar_subquery())).values(due_at=None)
+        return [_request(row) for row in await self._execute(taken.returning(*_COLUMNS))]
+
+    async def mark_due(self, ids: Iterable[int], at: int | None = None) -> None:
+        """Have these requests advanced: now, or at a later time."""
+        wanted = list(ids)
+        if not wanted:
+            return
+        when = self._tx.now if at is None else at
+        earlier = (requests.c.due_at.is_(None)) | (requests.c.due_at > when)
+        await self._execute(update(requests).where(among(requests.c.id, wanted), earlier).values(due_at=when))
+        self._tx.wake(Channel.REQUESTS)
+
+    async def next_due(self) -> int | None:
+        query = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
+        return (await self._execute(query)).scalar()
+
+    async def save(self, before: Request, after: Request, event: str) -> None:
+        """Write what changed, with its history."""
+        if before == after:
+            return
+        values = {"status": after.status, "intent": after.intent, "changed_at": self._tx.now, "reason": after.reason}
+        await self._execute(update(requests).where(requests.c.id == after.id).values(values))
+        change = (
+            (before.status, after.status)
+            if before.status != after.status
+            else (f"intent {before.intent}", f"intent {after.intent}")
+        )
+        entity = f"request:{after.id}"
+        await self._tx.moves.record(entity, event, change, request=after.id, reason=after.reason)
+
+    async def count_failure(self, request: RequestId, delay: int) -> int:
+        """Note that advancing it broke, and try again after `delay`; how often it broke."""
+        failed = update(requests).where(requests.c.id == request)
+        values = {"tries": requests.c.tries + 1, "due_at": self._tx.now + delay}
+        return int((await self._execute(failed.values(values).returning(requests.c.tries))).scalar_one())
+
+
+def digest(workflow: Workflow) -> str:
+    """The same for the same document, however it was written."""
+    return hashlib.sha256(json.dumps(asdict(workflow), sort_keys=True).encode()).hexdigest()
+
+
+def _visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
+    if principal is None:
+        return query
+    query = query.where(requests.c.vo == principal.vo)
+    return query if principal.is_operator else query.where(requests.c.owner == principal.owner)
+
+
+def _request(row: Row[Any]) -> Request:
+    return Request(
+        id=RequestId(row.id),
+        name=row.name,
+        status=Status(row.status),
+        intent=Intent(row.intent),
+        owner=row.owner,
+        vo=row.vo,
+        share=row.share,
+        priority=row.priority,
+        workflow=_workflow(row.id, json.dumps(row.workflow)),
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        reason=row.reason,
+    )
+
+
+@lru_cache(maxsize=512)
+def _workflow(_request: int, text: str) -> Workflow:
+    """A stored document never changes: it is read once, not at every step."""
+    return read_workflow(json.loads(text))

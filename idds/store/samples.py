@@ -1,0 +1,28 @@
+"""Samples: what a study knows of its points. Their delivery stands in contents."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from idds.domain.identifiers import CollectionId, ContentId
+from idds.store.noun import Noun
+from idds.store.schema import samples
+
+
+class Samples(Noun):
+    async def add(self, study: CollectionId, numbered: Sequence[tuple[ContentId, int]]) -> None:
+        """Note the numbers of contents that were just drawn."""
+        rows = [{"content_id": content, "study_id": study, "number": number} for content, number in numbered]
+        await self._execute(insert(samples), rows)
+
+    async def note_results(self, results: Sequence[tuple[ContentId, Sequence[float]]]) -> None:
+        """Note the objective values that were reported."""
+        if results:
+            noted = update(samples).where(samples.c.content_id == bindparam("content"))
+            noted = noted.values(objective_values=bindparam("reported"))
+            await self._execute(noted, [{"content": content, "reported": list(v)} for content, v in results])
+
+    async def evaluated(self, study: CollectionId) -> int:
+        """How many samples of a study have a result."""
+        query = select(func.count()).where(samples.c.study_id == study, samples.c.objective_values.is_not(None))
+        return int((await self._execute(query)).scalar_one())

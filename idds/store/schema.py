@@ -1,0 +1,345 @@
+"""The tables. Times are microseconds UTC; JSON columns are opaque and never filtered on.
+
+Hot statements repeat the conditions of the partial indexes as SQL literals: a plan made for a parameter ignores them.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key is of type INTEGER.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True)
+
+
+def _of(table: str, name: str, *, nullable: bool = True) -> Column[int]:
+    return Column(name, Id, ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=nullable)
+
+
+requests = Table(
+    "requests",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("vo", Text, nullable=False),
+    Column("share", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("workflow", Json, nullable=False),
+    Column("idempotency_key", Text),
+    Column("digest", Text, nullable=False),
+    Column("message_seq", BigInteger, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("due_at", BigInteger),
+    Column("publisher", Text),
+    Column("publish_until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("reason", Text),
+    UniqueConstraint("owner", "vo", "idempotency_key"),
+    Index(
+        "ix_requests_due",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+    Index(None, "vo", "owner", "id"),
+)
+
+transforms = Table(
+    "transforms",
+    metadata,
+    _id(),
+    _of("requests", "request_id", nullable=False),
+    Column("work", Text, nullable=False),
+    Column("iteration", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("open_processings", Integer, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("reason", Text),
+    UniqueConstraint("request_id", "work", "iteration"),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    _id(),
+    _of("requests", "request_id", nullable=False),
+    _of("transforms", "transform_id", nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("source", Text),
+    Column("source_id", Id, ForeignKey("collections.id", ondelete="CASCADE")),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("rse", Text),
+    Column("batch", Integer, nullable=False),
+    Column("is_closed", Boolean, nullable=False),
+    Column("listed_to", Text),
+    Column("next_no", BigInteger, nullable=False, server_default="0"),
+    Column("unadmitted", BigInteger, nullable=False, server_default="0"),
+    *(
+        Column(f"n_{status}", BigInteger, nullable=False, server_default="0")
+        for status in ("new", "available", "leased", "done", "failed", "missing", "cancelled")
+    ),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("transform_id", "relation"),
+    Index(None, "request_id"),
+    Index(None, "source_id"),
+    Index(
+        "ix_collections_waiting",
+        "rse",
+        postgresql_where=text("unadmitted > 0"),
+        sqlite_where=text("unadmitted > 0"),
+    ),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("limit_bytes", BigInteger),
+    Column("reserved_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("limit_files", BigInteger),
+    Column("reserved_files", BigInteger, nullable=False, server_default="0"),
+    UniqueConstraint("kind", "ref"),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    _id(),
+    Column("rse", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("adler32", Text),
+    Column("status", Text, nullable=False),
+    Column("rule_id", Text),
+    Column("ours", Boolean, nullable=False),
+    Column("path", Text),
+    Column("window_id", Id, ForeignKey("windows.id")),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("rse", "scope", "name"),
+    Index(
+        "ix_replicas_moving",
+        "rse",
+        "status",
+        postgresql_where=text("status IN ('staging', 'deleting')"),
+        sqlite_where=text("status IN ('staging', 'deleting')"),
+    ),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    _id(),
+    Column("request_id", Id, nullable=False),
+    _of("collections", "collection_id", nullable=False),
+    Column("scope", Text, nullable=False, server_default=""),
+    Column("name", Text, nullable=False),
+    Column("min_id", BigInteger, nullable=False, server_default="0"),
+    Column("max_id", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("adler32", Text),
+    Column("group_no", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("lessee", Text),
+    Column("lease_until", BigInteger),
+    Column("replica_id", Id, ForeignKey("replicas.id")),
+    Column("reason", Text),
+    Column("payload", Json),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("collection_id", "scope", "name", "min_id", "max_id"),
+    Index(
+        "ix_contents_new",
+        "collection_id",
+        "group_no",
+        "id",
+        postgresql_where=text("status = 'new'"),
+        sqlite_where=text("status = 'new'"),
+    ),
+    Index(
+        "ix_contents_available",
+        "collection_id",
+        "id",
+        postgresql_where=text("status = 'available'"),
+        sqlite_where=text("status = 'available'"),
+    ),
+    Index(
+        "ix_contents_lease",
+        "lease_until",
+        postgresql_where=text("status = 'leased' AND lease_until IS NOT NULL"),
+        sqlite_where=text("status = 'leased' AND lease_until IS NOT NULL"),
+    ),
+    Index(
+        "ix_contents_lessee",
+        "lessee",
+        postgresql_where=text("status = 'leased'"),
+        sqlite_where=text("status = 'leased'"),
+    ),
+    Index(
+        "ix_contents_pins",
+        "replica_id",
+        postgresql_where=text("status IN ('new', 'available', 'leased')"),
+        sqlite_where=text("status IN ('new', 'available', 'leased')"),
+    ),
+    Index(None, "collection_id", "id"),
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    _of("collections", "study_id", nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("objective_values", Json),
+    UniqueConstraint("study_id", "number"),
+)
+
+processings = Table(
+    "processings",
+    metadata,
+    _id(),
+    _of("requests", "request_id", nullable=False),
+    _of("transforms", "transform_id", nullable=False),
+    Column("group_no", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("intent", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("handle", Text),
+    Column("exit_code", Integer),
+    Column("usage", Json),
+    Column("reason", Text),
+    Column("submitted_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("due_at", BigInteger),
+    UniqueConstraint("transform_id", "group_no"),
+    Index(
+        "ix_processings_poll",
+        "provider",
+        "due_at",
+        postgresql_where=text("status IN ('ready', 'running')"),
+        sqlite_where=text("status IN ('ready', 'running')"),
+    ),
+    Index(
+        "ix_processings_handle",
+        "handle",
+        postgresql_where=text("status IN ('ready', 'running')"),
+        sqlite_where=text("status IN ('ready', 'running')"),
+    ),
+    Index(None, "request_id", "id"),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    _of("requests", "request_id"),
+    Column("payload", Json, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("error", Text),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("entity", "attempt", "kind"),
+    Index(None, "kind", "due_at"),
+    Index(None, "request_id"),
+)
+
+moves = Table(
+    "moves",
+    metadata,
+    _id(),
+    _of("requests", "request_id"),
+    Column("entity", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("from_status", Text),
+    Column("to_status", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("ids", Json),
+    Column("agent", Text, nullable=False),
+    Column("reason", Text),
+    Column("at", BigInteger, nullable=False),
+    Index(None, "entity", "id"),
+    Index(None, "request_id", "id"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("request_id", Id, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),
+    Index(
+        "ix_messages_unsent",
+        "request_id",
+        "seq",
+        postgresql_where=text("sent_at IS NULL"),
+        sqlite_where=text("sent_at IS NULL"),
+    ),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Index(None, "received_at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _id(),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("vo", Text, nullable=False),
+    Column("is_operator", Boolean, nullable=False),
+    Column("collection_id", Id, ForeignKey("collections.id", ondelete="CASCADE")),
+    Column("note", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+)

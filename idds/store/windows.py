@@ -1,0 +1,70 @@
+"""Windows: how much may be admitted at once, and how much is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idds.domain.identifiers import WindowId
+from idds.domain.replica import Window
+from idds.store.noun import Noun
+from idds.store.schema import windows
+
+
+class Windows(Noun):
+    async def add(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> WindowId:
+        """Record a new window."""
+        values = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
+        return WindowId((await self._execute(insert(windows).values(values).returning(windows.c.id))).scalar_one())
+
+    async def declare(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> None:
+        """Have a window with these limits; what is reserved in it stays. Shrinking one only stops admission."""
+        values = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
+        limits = {"limit_bytes": limit_bytes, "limit_files": limit_files}
+        key = [windows.c.kind, windows.c.ref]
+        if self._is_sqlite:
+            await self._execute(
+                sqlite.insert(windows).values(values).on_conflict_do_update(index_elements=key, set_=limits)
+            )
+        else:
+            await self._execute(
+                postgresql.insert(windows).values(values).on_conflict_do_update(index_elements=key, set_=limits)
+            )
+
+    async def find(self, refs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Window]:
+        """The windows of these (kind, ref) that exist."""
+        wanted = or_(*((windows.c.kind == kind) & (windows.c.ref == ref) for kind, ref in refs))
+        rows = await self._execute(select(windows).where(wanted).order_by(windows.c.id))
+        return {(row.kind, row.ref): _window(row) for row in rows}
+
+    async def reserve(self, window: WindowId, *, bytes: int, files: int) -> bool:  # noqa: A002
+        """Reserve room in a window, never above its limit; False when there is not enough."""
+        room = update(windows).where(windows.c.id == window)
+        if bytes:
+            fits = windows.c.reserved_bytes + bytes <= windows.c.limit_bytes
+            room = room.where(or_(windows.c.limit_bytes.is_(None), fits))
+        if files:
+            fits = windows.c.reserved_files + files <= windows.c.limit_files
+            room = room.where(or_(windows.c.limit_files.is_(None), fits))
+        reserved = {
+            "reserved_bytes": windows.c.reserved_bytes + bytes,
+            "reserved_files": windows.c.reserved_files + files,
+        }
+        return (await self._execute(room.values(reserved))).rowcount == 1
+
+    async def give_back(self, amounts: Mapping[WindowId, tuple[int, int]]) -> None:
+        """Return (bytes, files) to each window."""
+        for window, (size, files) in sorted(amounts.items()):
+            returned = {
+                "reserved_bytes": windows.c.reserved_bytes - size,
+                "reserved_files": windows.c.reserved_files - files,
+            }
+            await self._execute(update(windows).where(windows.c.id == window).values(returned))
+
+    async def all(self) -> Sequence[Window]:
+        return [_window(row) for row in await self._execute(select(windows).order_by(windows.c.id))]
+
+
+def _window(row: Row[Any]) -> Window:
+    return Window(**row._asdict())
