@@ -104,7 +104,6 @@ def write_part(
                 fcntl.flock(writing, fcntl.LOCK_EX)
                 size, adler32 = _copy(reading, writing, pace, cancelled)
                 expected.check(size, adler32)
-                writing.flush()
                 seen = fingerprint(os.fstat(writing.fileno()))
         except BaseException:
             part.unlink(missing_ok=True)
@@ -159,6 +158,7 @@ def _copy(
     step = min(CHUNK, max(1, int(pace.bytes_per_s / STEPS_PER_S))) if pace.bytes_per_s else CHUNK
     for chunk in _chunks(reading, step):
         writing.write(chunk)
+        writing.flush()
         size, checksum = size + len(chunk), zlib.adler32(chunk, checksum)
         early_s = start + size / pace.bytes_per_s - time.monotonic() if pace.bytes_per_s else 0.0
         if cancelled.wait(early_s) if early_s > 0 else cancelled.is_set():
