@@ -60,6 +60,8 @@ def _input_problems(source: Input, place: str) -> Iterator[Problem]:
             yield Problem(f"{place}/window/bytes", "samples have no bytes: bound them by files, one a sample")
         if source.batch == "all":
             yield Problem(f"{place}/batch", "samples are drawn while they are evaluated: give a number")
+        elif source.window.files is not None and source.window.files < source.batch:
+            yield Problem(f"{place}/window/files", f"a batch of {source.batch} samples does not fit into it")
         for name, parameter in source.samples.space.items():
             yield from _parameter_problems(parameter, f"{place}/samples/space/{_escape(name)}")
 

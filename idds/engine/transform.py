@@ -176,8 +176,10 @@ def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruct
     assert work.input.samples is not None
     missing = work.input.samples.count - collection.next_no
     if missing <= 0:
-        return (CloseInput(),)
+        return (CloseInput(),) if collection.total >= work.input.samples.count else ()
     count = missing if room is None else min(missing, room)
+    if count < missing:
+        count -= count % collection.batch
     return (Ask(count),) if count > 0 else ()
 
 

@@ -12,6 +12,8 @@ class Channel(StrEnum):
     MESSAGES = "messages"
     CONTENTS = "contents"
     LEASES = "leases"
+    REPLICAS = "replicas"
+    JOBS = "jobs"
 
 
 class Wakeups(Protocol):

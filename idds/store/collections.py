@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, insert, select, update
@@ -11,8 +12,20 @@ from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Relation, SourceKind
 from idds.store.noun import Noun
-from idds.store.schema import collections, requests
+from idds.store.schema import collections, requests, transforms
 from idds.store.sets import among
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a collection belongs: what a message about its contents says besides them."""
+
+    collection_id: CollectionId
+    request_id: RequestId
+    transform_id: TransformId
+    vo: str
+    work: str
+    source: SourceKind | None
 
 
 class Collections(Noun):
@@ -57,6 +70,27 @@ class Collections(Noun):
     async def of_request(self, request: RequestId) -> Sequence[Collection]:
         query = select(collections).where(collections.c.request_id == request).order_by(collections.c.id)
         return [_collection(row) for row in await self._execute(query)]
+
+    async def addresses(self, ids: Iterable[int]) -> dict[CollectionId, Address]:
+        """Where each of these belongs."""
+        query = (
+            select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
+            .add_columns(requests.c.vo, transforms.c.work)
+            .join(requests, requests.c.id == collections.c.request_id)
+            .join(transforms, transforms.c.id == collections.c.transform_id)
+            .where(among(collections.c.id, ids))
+        )
+        return {
+            CollectionId(row.id): Address(
+                row.id,
+                row.request_id,
+                row.transform_id,
+                row.vo,
+                row.work,
+                SourceKind(row.source) if row.source else None,
+            )
+            for row in await self._execute(query)
+        }
 
     async def fed_by(self, source: CollectionId) -> Sequence[Collection]:
         """The open input collections whose contents are the outputs in `source`."""

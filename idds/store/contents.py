@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, or_, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
-from idds.domain.statuses import ContentStatus
+from idds.domain.statuses import ContentStatus, Relation, ReplicaStatus
 from idds.engine.transitions import CONTENT, ContentEvent
 from idds.store.noun import Noun
-from idds.store.schema import contents, processings, replicas
+from idds.store.schema import collections, contents, processings, replicas
 from idds.store.sets import among
 
 _NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
@@ -41,11 +41,18 @@ class Unadmitted:
 
 class Contents(Noun):
     async def register(
-        self, collection: Collection, new: Sequence[NewContent], event: ContentEvent, *, listed_to: str | None = None
+        self,
+        collection: Collection,
+        new: Sequence[NewContent],
+        event: ContentEvent,
+        *,
+        listed_to: str | None = None,
+        numbers: int | None = None,
     ) -> Move:
         """Insert contents, `new` or (landed) `available`; those that are there already stay as they are.
 
-        The collection's counters follow; `listed_to` is where its source stands afterwards.
+        The collection's counters follow; `listed_to` is where its source stands afterwards, `numbers` how many of its
+        numbers this uses up (None: one each).
         """
         status = CONTENT[event].target
         before = (await self._execute(select(func.coalesce(func.max(contents.c.id), 0)))).scalar_one()
@@ -59,7 +66,11 @@ class Contents(Noun):
             ids = [row.id for row in await self._execute(fresh.order_by(contents.c.id))]
         unadmitted = inserted if status is ContentStatus.NEW else 0
         await self._tx.collections.count(
-            collection.id, {status: inserted}, added=len(new), unadmitted=unadmitted, listed_to=listed_to
+            collection.id,
+            {status: inserted},
+            added=len(new) if numbers is None else numbers,
+            unadmitted=unadmitted,
+            listed_to=listed_to,
         )
         return await self._tx.moves.record(
             f"collection:{collection.id}", event, (None, status), request=collection.request_id, ids=ids, n=inserted
@@ -188,6 +199,14 @@ class Contents(Noun):
         await self._execute(pinned)
         await self._tx.collections.count(collection.id, {}, unadmitted=-len(ids))
 
+    async def land_present(self, ids: Sequence[int]) -> list[Move]:
+        """Make those of these contents available whose replica is on disk."""
+        present = select(replicas.c.id).where(
+            replicas.c.id == contents.c.replica_id,
+            replicas.c.status == literal(ReplicaStatus.PRESENT, literal_execute=True),
+        )
+        return await self.move(ContentEvent.LANDED, and_(among(contents.c.id, ids), present.exists()))
+
     async def ready_groups(self, collection: Collection, limit: int) -> dict[int, list[ContentId]]:
         """Groups that are complete, none of whose contents is still to come, by number: their available contents."""
         coming = contents.alias("coming")
@@ -305,10 +324,13 @@ class Contents(Noun):
         )
         return {ContentId(row.id): row.path for row in await self._execute(query)}
 
-    async def done_of_group(self, collection: CollectionId, group_no: int) -> int:
-        """How many contents of a group are done."""
-        query = select(func.count()).where(
-            contents.c.collection_id == collection, contents.c.group_no == group_no, _is(ContentStatus.DONE)
+    async def done_of_group(self, transform: TransformId, group_no: int) -> int:
+        """How many contents of a group of a transform's input are done."""
+        mine = and_(collections.c.transform_id == transform, collections.c.relation == Relation.INPUT)
+        query = (
+            select(func.count())
+            .select_from(contents.join(collections, collections.c.id == contents.c.collection_id))
+            .where(mine, contents.c.group_no == group_no, _is(ContentStatus.DONE))
         )
         return int((await self._execute(query)).scalar_one())
 
@@ -319,8 +341,15 @@ class Contents(Noun):
             after = page[-1].id
 
 
-def of_collection(collection: CollectionId) -> ColumnElement[bool]:
-    return contents.c.collection_id == collection
+def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
+    """Contents that are, or were, admitted with one of these replicas."""
+    return among(contents.c.replica_id, replica_ids)
+
+
+def untaken(collection: CollectionId, limit: int) -> ColumnElement[bool]:
+    """Up to `limit` contents of a collection that nobody has leased yet."""
+    waiting = or_(_is(ContentStatus.NEW), _is(ContentStatus.AVAILABLE))
+    return contents.c.id.in_(select(contents.c.id).where(contents.c.collection_id == collection, waiting).limit(limit))
 
 
 def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:

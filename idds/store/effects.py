@@ -78,6 +78,12 @@ class Effects(Noun):
             if gone.rowcount != 1:
                 raise Fenced(f"{effect.kind} of {effect.entity}")
 
+    async def hold(self, claimed: Effect, lease: int) -> None:
+        """Keep a claim for `lease` microseconds more. Raises Fenced if it is no longer ours."""
+        ours = update(effects).where(effects.c.id == claimed.id, effects.c.epoch == claimed.epoch)
+        if (await self._execute(ours.values(due_at=self._tx.now + lease))).rowcount != 1:
+            raise Fenced(f"{claimed.kind} of {claimed.entity}")
+
     async def postpone(self, claimed: Sequence[Effect], error: str | None, delay: int | None = None) -> None:
         """Give claims back, to be tried again after `delay` or a growing pause. A claim taken over is left alone."""
         for effect in claimed:

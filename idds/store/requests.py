@@ -13,6 +13,7 @@ from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Workflow
+from idds.engine.retry import backoff
 from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
@@ -91,11 +92,10 @@ class Requests(Noun):
             query = select(requests.c.id).where(among(requests.c.id, wanted)).order_by(requests.c.id)
             await self._execute(query.with_for_update())
 
-    async def lock_waiting_for(self, rse: str) -> Sequence[RequestId]:
-        """Lock the requests that have files to be admitted to an RSE."""
-        waiting = select(collections.c.request_id).where(collections.c.rse == rse, collections.c.unadmitted > 0)
-        query = select(requests.c.id).where(requests.c.id.in_(waiting)).order_by(requests.c.id).with_for_update()
-        return [RequestId(row.id) for row in await self._execute(query)]
+    async def waiting_for(self, rse: str) -> Sequence[RequestId]:
+        """The requests that have files to be admitted to an RSE."""
+        query = select(collections.c.request_id).where(collections.c.rse == rse, collections.c.unadmitted > 0)
+        return [RequestId(row.request_id) for row in await self._execute(query.distinct())]
 
     async def take_due(self, limit: int) -> Sequence[Request]:
         """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
@@ -137,11 +137,13 @@ class Requests(Noun):
         entity = f"request:{after.id}"
         await self._tx.moves.record(entity, event, change, request=after.id, reason=after.reason)
 
-    async def count_failure(self, request: RequestId, delay: int) -> int:
-        """Note that advancing it broke, and try again after `delay`; how often it broke."""
+    async def count_failure(self, request: RequestId) -> int:
+        """Note that advancing it broke, to be tried again after a growing pause; how often it broke."""
         failed = update(requests).where(requests.c.id == request)
-        values = {"tries": requests.c.tries + 1, "due_at": self._tx.now + delay}
-        return int((await self._execute(failed.values(values).returning(requests.c.tries))).scalar_one())
+        counted = failed.values(tries=requests.c.tries + 1).returning(requests.c.tries)
+        tries = int((await self._execute(counted)).scalar_one())
+        await self._execute(failed.values(due_at=self._tx.now + backoff(tries)))
+        return tries
 
 
 def digest(workflow: Workflow) -> str:

@@ -284,6 +284,8 @@ effects = Table(
     UniqueConstraint("entity", "attempt", "kind"),
     Index(None, "kind", "due_at"),
     Index(None, "request_id"),
+    # A stale claim must never meet a new effect under an old id.
+    sqlite_autoincrement=True,
 )
 
 moves = Table(

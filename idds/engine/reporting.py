@@ -1,0 +1,41 @@
+"""What a report on a content is worth: the rule of fencing."""
+
+from enum import StrEnum
+
+from idds.domain.content import Content, Outcome
+from idds.domain.statuses import ContentStatus, SourceKind
+
+
+class Verdict(StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = "accepted"
+    AGAIN = "again"
+    """Accepted as a failure; the content is delivered once more."""
+    DUPLICATE = "duplicate"
+    """This had been said before; nothing changed."""
+    STALE = "stale"
+    """Somebody else has the content by now, or has brought its outcome; nothing changed."""
+    UNKNOWN = "unknown"
+    """No such content in this collection."""
+
+
+def judge(content: Content, outcome: Outcome, source: SourceKind | None, attempts: int) -> Verdict:
+    """Whether an outcome counts.
+
+    Files and ranges: only the attempt that holds the content may report. Samples: the first valid result closes the
+    content, also one whose lease has ended, for knowledge is not thrown away; a failure counts only from its holder.
+    An attempt of 0 is an acknowledgement of what was announced, and not leased.
+    """
+    if content.status.is_terminal:
+        same = outcome.attempt in (0, content.attempt) and outcome.done == (content.status is ContentStatus.DONE)
+        return Verdict.DUPLICATE if same else Verdict.STALE
+    if content.status is ContentStatus.NEW:
+        return Verdict.STALE
+    holds = outcome.attempt == content.attempt if content.status is ContentStatus.LEASED else outcome.attempt == 0
+    knows = source is SourceKind.SAMPLES and outcome.done and 0 < outcome.attempt <= content.attempt
+    if not (holds or knows):
+        return Verdict.STALE
+    if not outcome.done and outcome.retry and content.attempt < attempts and content.status is ContentStatus.LEASED:
+        return Verdict.AGAIN
+    return Verdict.ACCEPTED

@@ -1,0 +1,128 @@
+"""What follows from contents having moved: messages, pins given up, room in windows, requests to be advanced."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from idds.domain.content import Content, Move
+from idds.domain.effect import NewEffect
+from idds.domain.identifiers import CollectionId
+from idds.domain.message import MAX_CONTENTS
+from idds.domain.request import Request
+from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
+from idds.domain.transform import Transform
+from idds.ports.wakeups import Channel
+from idds.store.collections import Address
+from idds.store.database import Transaction
+
+ANNOUNCED = frozenset(ContentStatus) - {ContentStatus.NEW, ContentStatus.LEASED}
+
+
+async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
+    """Do what follows from these moves of contents, in the same transaction."""
+    if not moves:
+        return
+    ids = {CollectionId(int(move.entity.partition(":")[2])) for move in moves}
+    addresses = await tx.collections.addresses(ids)
+    for move in moves:
+        address = addresses[CollectionId(int(move.entity.partition(":")[2]))]
+        status = ContentStatus(move.to_status)
+        if status not in ANNOUNCED:
+            continue
+        for start in range(0, len(move.ids), MAX_CONTENTS):
+            contents = await tx.contents.get(move.ids[start : start + MAX_CONTENTS])
+            await _announce(tx, address, status, contents)
+            if status.is_terminal:
+                await _give_back(tx, address, contents)
+        if status is ContentStatus.AVAILABLE:
+            tx.wake(Channel.CONTENTS)
+    await tx.requests.mark_due({address.request_id for address in addresses.values()})
+
+
+async def _announce(tx: Transaction, address: Address, status: ContentStatus, contents: Sequence[Content]) -> None:
+    paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
+    body = {
+        "type": f"contents.{status}",
+        "request": address.request_id,
+        "transform": address.transform_id,
+        "work": address.work,
+        "collection": address.collection_id,
+        "contents": [describe(content, paths.get(content.id)) for content in contents],
+    }
+    await tx.messages.add(address.request_id, [(f"idds/{address.vo}/contents/{status}", body)])
+
+
+def describe(content: Content, path: str | None) -> dict[str, Any]:
+    """A content as messages, payloads and the API tell of it."""
+    payload: Mapping[str, Any] = content.payload or {}
+    return {
+        "id": content.id,
+        "scope": content.scope,
+        "name": content.name,
+        "min_id": content.min_id,
+        "max_id": content.max_id,
+        "bytes": content.bytes,
+        "adler32": content.adler32,
+        "attempt": content.attempt,
+        "path": path,
+        "parameters": payload.get("parameters"),
+        "reason": content.reason,
+    }
+
+
+async def _give_back(tx: Transaction, address: Address, contents: Sequence[Content]) -> None:
+    await release(tx, [c.replica_id for c in contents if c.replica_id is not None])
+    if address.source is SourceKind.SAMPLES:
+        ref = ("collection", str(address.collection_id))
+        if window := (await tx.windows.find([ref])).get(ref):
+            await tx.windows.give_back({window.id: (0, len(contents))})
+
+
+async def release(tx: Transaction, replica_ids: Sequence[int]) -> None:
+    """Have those of these replicas deleted that are ours and that nobody pins."""
+    if not replica_ids:
+        return
+    await tx.replicas.lock(replica_ids)
+    by_rse: dict[str, list[int]] = {}
+    for replica in await tx.replicas.get(replica_ids):
+        by_rse.setdefault(replica.rse, []).append(replica.id)
+    for rse, ids in sorted(by_rse.items()):
+        released = sorted(replica.id for replica in await tx.replicas.release_unpinned(rse, ids))
+        if released:
+            payload = {"rse": rse, "replicas": released}
+            # The smallest of the ids, at this time, names the set: a replica is released once a time.
+            effect = NewEffect(EffectKind.RELEASE, f"replica:{released[0]}", tx.now, payload)
+            await tx.effects.add([effect], None)
+
+
+async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> None:
+    address = (await tx.collections.addresses([collection]))[collection]
+    body = {
+        "type": "collection.closed",
+        "request": address.request_id,
+        "transform": address.transform_id,
+        "work": address.work,
+        "collection": collection,
+    }
+    await tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
+
+
+async def tell_transform(tx: Transaction, request: Request, transform: Transform) -> None:
+    body = {
+        "type": f"transform.{transform.status}",
+        "request": request.id,
+        "transform": transform.id,
+        "work": transform.work,
+        "status": transform.status,
+        "reason": transform.reason,
+    }
+    await tx.messages.add(request.id, [(f"idds/{request.vo}/transforms/{transform.status}", body)])
+
+
+async def tell_request(tx: Transaction, request: Request) -> None:
+    body = {
+        "type": f"request.{request.status}",
+        "request": request.id,
+        "status": request.status,
+        "reason": request.reason,
+    }
+    await tx.messages.add(request.id, [(f"idds/{request.vo}/requests/{request.status}", body)])

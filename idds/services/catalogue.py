@@ -1,0 +1,133 @@
+"""Reading: requests and all that belongs to them, for who may see it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from idds.domain.collection import Collection
+from idds.domain.content import Content, Move
+from idds.domain.errors import NotFound
+from idds.domain.identifiers import CollectionId, ProcessingId, RequestId
+from idds.domain.job import LogChunk
+from idds.domain.processing import Processing
+from idds.domain.replica import Window
+from idds.domain.request import Principal, Request
+from idds.domain.statuses import ContentStatus, Status
+from idds.domain.transform import Transform
+from idds.ports.provider import Provider
+from idds.store.database import Database, Transaction
+
+STREAM_PAGE = 2000
+
+
+class Catalogue:
+    """What the API does for who reads. All raise NotFound for what is not there or not the caller's to see."""
+
+    def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
+        self._database = database
+        self._providers = providers
+
+    async def requests(
+        self, principal: Principal, *, status: Status | None = None, before: int | None = None, limit: int = 100
+    ) -> Sequence[Request]:
+        """Requests, newest first, with ids below `before`."""
+        async with self._database.snapshot() as tx:
+            return await tx.requests.list(principal, status=status, before=before, limit=limit)
+
+    async def request(self, principal: Principal, request: RequestId) -> Request:
+        async with self._database.snapshot() as tx:
+            return await _request(tx, principal, request)
+
+    async def transforms(self, principal: Principal, request: RequestId) -> Sequence[Transform]:
+        async with self._database.snapshot() as tx:
+            await _request(tx, principal, request)
+            return await tx.transforms.of_request(request)
+
+    async def collections(self, principal: Principal, request: RequestId) -> Sequence[Collection]:
+        async with self._database.snapshot() as tx:
+            await _request(tx, principal, request)
+            return await tx.collections.of_request(request)
+
+    async def collection(self, principal: Principal, collection: CollectionId) -> Collection:
+        async with self._database.snapshot() as tx:
+            return await _collection(tx, principal, collection)
+
+    async def processings(
+        self, principal: Principal, request: RequestId, *, after: int = 0, limit: int = 100
+    ) -> Sequence[Processing]:
+        """Processings in id order, with ids above `after`."""
+        async with self._database.snapshot() as tx:
+            await _request(tx, principal, request)
+            return await tx.processings.of_request(request, after=after, limit=limit)
+
+    async def contents(
+        self,
+        principal: Principal,
+        collection: CollectionId,
+        *,
+        status: ContentStatus | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> tuple[Sequence[Content], Mapping[int, str | None]]:
+        """Contents in id order, with ids above `after`; and the paths of those whose files are on disk."""
+        async with self._database.snapshot() as tx:
+            await _collection(tx, principal, collection)
+            page = await tx.contents.page(collection, status=status, after=after, limit=limit)
+            return page, await tx.contents.paths([c.id for c in page if c.replica_id is not None])
+
+    async def stream(
+        self, principal: Principal, collection: CollectionId, *, after: int = 0
+    ) -> AsyncIterator[Sequence[Content]]:
+        """All contents with ids above `after`, page by page, in flat memory."""
+        async with self._database.snapshot() as tx:
+            await _collection(tx, principal, collection)
+        while True:
+            async with self._database.snapshot() as tx:
+                page = await tx.contents.page(collection, status=None, after=after, limit=STREAM_PAGE)
+            if not page:
+                return
+            yield page
+            after = page[-1].id
+
+    async def history(
+        self, principal: Principal, request: RequestId, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[Move]:
+        """What happened to a request and all that belongs to it, oldest first, with ids above `after`."""
+        async with self._database.snapshot() as tx:
+            await _request(tx, principal, request)
+            return await tx.moves.of_request(request, after=after, limit=limit)
+
+    async def windows(self) -> Sequence[Window]:
+        async with self._database.snapshot() as tx:
+            return await tx.windows.all()
+
+    async def replicas(self) -> Sequence[tuple[str, str, int, int]]:
+        """(RSE, status, files, bytes) of all replicas that are not gone."""
+        async with self._database.snapshot() as tx:
+            return await tx.replicas.summary()
+
+    async def logs(
+        self, principal: Principal, processing: ProcessingId, stream: str, *, offset: int, limit: int
+    ) -> LogChunk:
+        """Bytes of `stdout` or `stderr` of a processing's present attempt; a negative offset counts from the end."""
+        async with self._database.snapshot() as tx:
+            found = await tx.processings.get([processing])
+            if not found:
+                raise NotFound(f"there is no processing {processing}")
+            await _request(tx, principal, found[0].request_id)
+        provider = self._providers.get(found[0].provider)
+        if found[0].handle is None or provider is None:
+            raise NotFound(f"processing {processing} has no logs yet")
+        return await provider.logs(found[0].handle, stream, offset=offset, limit=limit)
+
+
+async def _request(tx: Transaction, principal: Principal, identifier: RequestId) -> Request:
+    request = await tx.requests.get(identifier, principal)
+    if request is None:
+        raise NotFound(f"there is no request {identifier}")
+    return request
+
+
+async def _collection(tx: Transaction, principal: Principal, identifier: CollectionId) -> Collection:
+    collection = await tx.collections.get(identifier, principal)
+    if collection is None:
+        raise NotFound(f"there is no collection {identifier}")
+    return collection

@@ -1,0 +1,120 @@
+"""Bringing in what ended jobs left: the outcomes of their contents, and their outputs into data management."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from idds.domain.collection import Collection
+from idds.domain.content import Outcome
+from idds.domain.errors import InvalidInput, NotFound
+from idds.domain.files import File, Upload
+from idds.domain.identifiers import ContentId, Did, TransformId
+from idds.domain.job import JobState
+from idds.domain.processing import Processing, lessee_of
+from idds.domain.statuses import Blame, JobStatus, Relation
+from idds.ports.ddm import DDM, Refused
+from idds.ports.provider import Provider
+from idds.services.results import BadResult, OutputResult, Result, read_result
+from idds.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one ended attempt left. `outputs` (file, path) are on disk at `rse`, to be put into `collection`."""
+
+    attempt: int
+    state: JobState
+    outcomes: Mapping[ContentId, Outcome] = field(default_factory=dict)
+    collection: Collection | None = None
+    rse: str | None = None
+    outputs: tuple[tuple[File, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    held: Mapping[str, set[ContentId]]
+    outputs: Mapping[TransformId, Collection]
+
+
+class Collecting:
+    """Used where processings are polled. Everything here may be done again after a crash, with the same end."""
+
+    def __init__(self, database: Database, ddm: DDM) -> None:
+        self._database = database
+        self._ddm = ddm
+
+    async def collect(self, provider: Provider, ended: Sequence[tuple[Processing, JobState]]) -> dict[int, Collected]:
+        """What each of these left, by processing. Raises Unavailable."""
+        if not ended:
+            return {}
+        context = await self._context([processing for processing, _ in ended])
+        return {processing.id: await self._collect(provider, processing, state, context) for processing, state in ended}
+
+    async def _context(self, processings: Sequence[Processing]) -> _Context:
+        async with self._database.snapshot() as tx:
+            held = await tx.contents.held_by([lessee_of(processing.id) for processing in processings])
+            outputs = {
+                collection.transform_id: collection
+                for request in sorted({processing.request_id for processing in processings})
+                for collection in await tx.collections.of_request(request)
+                if collection.relation is Relation.OUTPUT
+            }
+        return _Context({lessee: {content.id for content in contents} for lessee, contents in held.items()}, outputs)
+
+    async def _collect(
+        self, provider: Provider, processing: Processing, state: JobState, context: _Context
+    ) -> Collected:
+        collected = Collected(processing.attempt, state)
+        if processing.handle is None or state.status is JobStatus.LOST:
+            return collected
+        try:
+            result = read_result(await provider.result(processing.handle))
+            outcomes = result.outcomes(context.held[lessee_of(processing.id)])
+            collected = replace(collected, outcomes=outcomes)
+            useful = any(outcome.done for outcome in outcomes.values()) or state.status is JobStatus.SUCCEEDED
+            if result.outputs and useful:
+                collection = context.outputs.get(processing.transform_id)
+                return await self._upload(provider, processing, result, collected, collection)
+        except (BadResult, InvalidInput, NotFound) as error:
+            return Collected(processing.attempt, _failed(state, str(error)))
+        return collected
+
+    async def _upload(
+        self,
+        provider: Provider,
+        processing: Processing,
+        result: Result,
+        collected: Collected,
+        collection: Collection | None,
+    ) -> Collected:
+        if collection is None or collection.did is None or collection.rse is None:
+            raise BadResult("output.json: /outputs: the work declares no output, so there is no place for them")
+        assert processing.handle is not None
+        uploads = [
+            Upload(
+                _output_did(collection.did, processing, output),
+                await provider.output_path(processing.handle, output.name),
+                output.bytes,
+                output.adler32,
+            )
+            for output in result.outputs
+        ]
+        outcomes = await self._ddm.upload(collection.rse, collection.did, uploads)
+        for upload, outcome in zip(uploads, outcomes, strict=True):
+            if isinstance(outcome, Refused):
+                raise BadResult(f"output {upload.did} was refused: {outcome.reason}")
+        outputs = tuple(
+            (File(upload.did, upload.bytes, upload.adler32), path)
+            for upload, path in zip(uploads, outcomes, strict=True)
+            if isinstance(path, str)
+        )
+        return replace(collected, collection=collection, rse=collection.rse, outputs=outputs)
+
+
+def _output_did(dataset: Did, processing: Processing, output: OutputResult) -> Did:
+    """A name that no other processing or attempt gives, and that the same one gives again after a crash."""
+    serial = f"{processing.request_id:06d}.{processing.group_no:06d}.{processing.attempt}"
+    return Did(dataset.scope, f"{dataset.name}.{serial}.{output.name}")
+
+
+def _failed(state: JobState, reason: str) -> JobState:
+    return replace(state, status=JobStatus.FAILED, blame=Blame.USER, reason=reason)

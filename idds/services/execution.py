@@ -1,0 +1,242 @@
+"""Processings on providers: submitted, polled, their results collected, cancelled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from idds.domain.content import Content
+from idds.domain.effect import Effect
+from idds.domain.errors import Unavailable
+from idds.domain.identifiers import Handle
+from idds.domain.job import JobSpec, Rejected, Submission, Submitted, Unknown
+from idds.domain.processing import Processing, lessee_of
+from idds.domain.request import Request
+from idds.domain.statuses import EffectKind, Intent, Status
+from idds.domain.workflow import Work
+from idds.engine import processing as engine
+from idds.engine.decision import Decision
+from idds.ports.provider import Provider
+from idds.services.announcing import describe
+from idds.services.collecting import Collected, Collecting
+from idds.services.settlement import add_outputs, cancellation, carry_out
+from idds.store.database import Database, Transaction
+
+AGENT = "carrier"
+LEASE = 60_000_000
+AT_ONCE = 100
+SUSPENDED_PAUSE = 2_000_000
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A submission to be made: the effect, and all that it takes."""
+
+    effect: Effect
+    processing: Processing
+    request: Request
+    work: Work
+    contents: tuple[Content, ...]
+    spec: JobSpec
+
+
+class Execution:
+    """What the carrier does for processings."""
+
+    def __init__(
+        self, database: Database, providers: Mapping[str, Provider], collecting: Collecting, owner: str
+    ) -> None:
+        self._database = database
+        self._providers = providers
+        self._collecting = collecting
+        self._owner = owner
+
+    async def submit(self) -> int:
+        """Submit processings that wait for it; how many."""
+        async with self._database.transaction(AGENT) as tx:
+            claimed = await tx.effects.claim(EffectKind.SUBMIT, owner=self._owner, lease=LEASE, limit=AT_ONCE)
+            orders = await self._orders(tx, claimed)
+        by_provider: dict[str, list[_Order]] = {}
+        for order in orders:
+            by_provider.setdefault(order.processing.provider, []).append(order)
+        for name, batch in sorted(by_provider.items()):
+            await self._submit(name, batch)
+        return len(claimed)
+
+    async def _orders(self, tx: Transaction, claimed: Sequence[Effect]) -> list[_Order]:
+        if not claimed:
+            return []
+        effects = {effect.payload["processing"]: effect for effect in claimed}
+        processings = await tx.processings.get(list(effects))
+        held = await tx.contents.held_by([lessee_of(processing.id) for processing in processings])
+        works = await _works(tx, processings)
+        orders = []
+        for processing in processings:
+            request, work = works[processing.id]
+            effect = effects[processing.id]
+            contents = tuple(held[lessee_of(processing.id)])
+            if processing.attempt != effect.attempt or processing.status is not Status.NEW:
+                await tx.effects.finish([effect])
+            elif request.intent is Intent.SUSPEND:
+                await tx.effects.postpone([effect], None, SUSPENDED_PAUSE)
+            else:
+                paths = await tx.contents.paths([content.id for content in contents])
+                documents = [describe(content, paths.get(content.id)) for content in contents]
+                spec = _spec(processing, work, documents)
+                orders.append(_Order(effect, processing, request, work, contents, spec))
+        return orders
+
+    async def _submit(self, name: str, orders: Sequence[_Order]) -> None:
+        provider = self._providers.get(name)
+        try:
+            if provider is None:
+                reason = f"there is no provider {name!r}; there are: {', '.join(sorted(self._providers))}"
+                outcomes: list[Submission] = [Rejected(reason)] * len(orders)
+            else:
+                outcomes = await provider.submit([order.spec for order in orders])
+        except Unavailable as error:
+            async with self._database.transaction(AGENT) as tx:
+                await tx.effects.postpone([order.effect for order in orders], str(error))
+            return
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([order.request.id for order in orders])
+            fresh = {p.id: p for p in await tx.processings.get([order.processing.id for order in orders])}
+            for order, outcome in zip(orders, outcomes, strict=True):
+                current = replace(order, processing=fresh[order.processing.id])
+                await self._record_submission(tx, current, outcome, provider)
+
+    async def _record_submission(
+        self, tx: Transaction, order: _Order, outcome: Submission, provider: Provider | None
+    ) -> None:
+        match outcome:
+            case Submitted(handle):
+                await tx.effects.finish([order.effect])
+                decision = engine.decide(order.processing, order.work.attempts, engine.Accepted(handle), tx.now)
+                assert provider is not None
+                # A job may have ended before its handle was known here: the hint came too early.
+                await tx.processings.save(order.processing, decision.entity, "submitted", poll_at=tx.now)
+                if decision.entity.intent is Intent.CANCEL:
+                    cancel = cancellation(order.processing.id, order.processing.attempt)
+                    await tx.effects.add([cancel], order.request.id)
+            case Rejected(reason, transient=False):
+                await tx.effects.finish([order.effect])
+                ids = tuple(content.id for content in order.contents)
+                declined = engine.Declined(f"{order.processing.provider}: {reason}", ids)
+                decision = engine.decide(order.processing, order.work.attempts, declined, tx.now)
+                await self._save(tx, order.processing, decision, "declined")
+            case Rejected(reason) | Unknown(reason):
+                await tx.effects.postpone([order.effect], reason)
+
+    async def _save(
+        self,
+        tx: Transaction,
+        before: Processing,
+        decision: Decision[Processing, engine.Instruction],
+        event: str,
+    ) -> bool:
+        """Write a decision and what follows from it; False when somebody else was first."""
+        after = decision.entity
+        if not await tx.processings.save(before, after, event):
+            return False
+        await carry_out(tx, decision)
+        if after.status.is_terminal:
+            await tx.transforms.count_processings({after.transform_id: -1})
+            await tx.requests.mark_due([after.request_id])
+        return True
+
+    async def poll(self, name: str, hinted: Sequence[Handle]) -> int:
+        """Ask a provider about processings that are due or hinted at, and take in those that ended; how many asked."""
+        provider = self._providers[name]
+        async with self._database.transaction(AGENT) as tx:
+            limit = provider.capabilities.max_batch
+            claimed = await tx.processings.claim_to_poll(name, hinted, owner=self._owner, lease=LEASE, limit=limit)
+        if not claimed:
+            return 0
+        handles = {processing.id: processing.handle for processing, _ in claimed if processing.handle is not None}
+        pause = provider.capabilities.min_poll_interval
+        try:
+            states = await provider.poll(list(handles.values()))
+            ended = [p for p, _ in claimed if states[handles[p.id]].status.is_terminal]
+            collected = await self._collecting.collect(provider, [(p, states[handles[p.id]]) for p in ended])
+        except Unavailable:
+            async with self._database.transaction(AGENT) as tx:
+                await tx.processings.poll_again(claimed, pause)
+            raise
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([processing.request_id for processing, _ in claimed])
+            await tx.processings.poll_again([pair for pair in claimed if pair[0].id not in collected], pause)
+            for processing, _ in claimed:
+                if processing.id not in collected:
+                    event = engine.Observed(states[handles[processing.id]])
+                    decision = engine.decide(processing, 1, event, tx.now)
+                    if decision.entity.status is not processing.status:
+                        await tx.processings.save(processing, decision.entity, "running", poll_at=tx.now + pause)
+            await self._take_in(tx, collected)
+        return len(claimed)
+
+    async def _take_in(self, tx: Transaction, collected: Mapping[int, Collected]) -> None:
+        fresh = await tx.processings.get(list(collected))
+        works = await _works(tx, fresh)
+        held = await tx.contents.held_by([lessee_of(processing.id) for processing in fresh])
+        for processing in fresh:
+            result = collected[processing.id]
+            if processing.attempt != result.attempt or processing.status.is_terminal:
+                continue
+            ids = tuple(content.id for content in held[lessee_of(processing.id)])
+            _request, work = works[processing.id]
+            done = await tx.contents.done_of_group(processing.transform_id, processing.group_no) if ids else 0
+            event = engine.Ended(result.state, ids, result.outcomes, done)
+            decision = engine.decide(processing, work.attempts, event, tx.now)
+            if await self._save(tx, processing, decision, "ended") and result.outputs:
+                assert result.collection is not None
+                assert result.rse is not None
+                await add_outputs(tx, result.collection, result.rse, result.outputs)
+
+    async def cancel(self) -> int:
+        """Have jobs ended that nobody wants any more; how many. That they ended is learned by polling."""
+        async with self._database.transaction(AGENT) as tx:
+            claimed = await tx.effects.claim(EffectKind.CANCEL, owner=self._owner, lease=LEASE, limit=AT_ONCE)
+            processings = await tx.processings.get([effect.payload["processing"] for effect in claimed])
+        by_provider: dict[str, list[Handle]] = {}
+        for processing in processings:
+            if processing.handle is not None and not processing.status.is_terminal:
+                by_provider.setdefault(processing.provider, []).append(processing.handle)
+        error: str | None = None
+        for name, handles in sorted(by_provider.items()):
+            try:
+                await self._providers[name].cancel(handles)
+            except Unavailable as reason:
+                error = f"{name}: {reason}"
+        async with self._database.transaction(AGENT) as tx:
+            if error is not None:
+                await tx.effects.postpone(claimed, error)
+            else:
+                await tx.effects.finish(claimed)
+        return len(claimed)
+
+
+async def _works(tx: Transaction, processings: Sequence[Processing]) -> dict[int, tuple[Request, Work]]:
+    """The request and the work of each."""
+    requests: dict[int, Request] = {}
+    names: dict[int, str] = {}
+    for request_id in sorted({processing.request_id for processing in processings}):
+        request = await tx.requests.get(request_id)
+        assert request is not None
+        requests[request_id] = request
+        names.update({transform.id: transform.work for transform in await tx.transforms.of_request(request_id)})
+    return {
+        p.id: (requests[p.request_id], requests[p.request_id].workflow.work(names[p.transform_id])) for p in processings
+    }
+
+
+def _spec(processing: Processing, work: Work, contents: Sequence[Mapping[str, object]]) -> JobSpec:
+    assert work.payload is not None
+    document = {
+        "processing": processing.id,
+        "attempt": processing.attempt,
+        "contents": [{k: v for k, v in content.items() if k != "reason"} for content in contents],
+        "outputs": "outputs",
+    }
+    return JobSpec(processing.key, work.payload, work.resources, document)

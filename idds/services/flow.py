@@ -1,0 +1,237 @@
+"""One request, one step further: its transforms first, then itself, until nothing more follows."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from idds.domain.collection import Collection
+from idds.domain.effect import NewEffect
+from idds.domain.identifiers import CollectionId, Did, TransformId
+from idds.domain.request import Request
+from idds.domain.statuses import ContentStatus, EffectKind, Intent, Relation, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Work
+from idds.engine import processing as processing_engine
+from idds.engine import request as request_engine
+from idds.engine import transform as engine
+from idds.engine.transitions import ContentEvent
+from idds.engine.window import room
+from idds.services.admission import admit_files
+from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
+from idds.services.placement import Placement
+from idds.services.settlement import as_new, cancellation, carry_out, feed, submission
+from idds.store.contents import untaken
+from idds.store.database import Transaction
+
+GROUPED_AT_ONCE = 2000
+CANCELLED_AT_ONCE = 10_000
+
+
+class Flow:
+    """A request being advanced in one transaction, which holds its lock."""
+
+    def __init__(self, tx: Transaction, request: Request, placement: Placement) -> None:
+        self._tx = tx
+        self._request = request
+        self._placement = placement
+        self._transforms: dict[str, Transform] = {}
+        self._inputs: dict[TransformId, Collection] = {}
+        self._outputs: dict[TransformId, Collection] = {}
+
+    async def advance(self) -> None:
+        """Do all that can be done now."""
+        if self._request.status is Status.NEW:
+            await self._tx.transforms.add(self._request.id, [work.name for work in self._request.workflow.works])
+        while True:
+            await self._load()
+            before = {name: transform.status for name, transform in self._transforms.items()}
+            closed = await self._advance_transforms()
+            await self._advance_request()
+            if not closed and before == {name: t.status for name, t in self._transforms.items()}:
+                return
+
+    async def _load(self) -> None:
+        transforms = await self._tx.transforms.of_request(self._request.id)
+        self._transforms = {transform.work: transform for transform in transforms}
+        for collection in await self._tx.collections.of_request(self._request.id):
+            where = self._inputs if collection.relation is Relation.INPUT else self._outputs
+            where[collection.transform_id] = collection
+
+    async def _advance_request(self) -> None:
+        works = {name: transform.status for name, transform in self._transforms.items()}
+        decision = request_engine.decide(self._request, request_engine.Progressed(works), self._tx.now)
+        before, self._request = self._request, decision.entity
+        await self._tx.requests.save(before, self._request, "progressed")
+        if before.status is not self._request.status:
+            await tell_request(self._tx, self._request)
+        for instruction in decision.instructions:
+            transform = self._transforms[instruction.work]
+            match instruction:
+                case request_engine.Release():
+                    await self._open(transform)
+                    await self._decide(transform, engine.Released())
+                case request_engine.Bar(_, reason):
+                    await self._decide(transform, engine.Barred(reason))
+
+    async def _advance_transforms(self) -> bool:
+        """Whether an input was closed: then there may be more to do."""
+        running = [t for t in self._transforms.values() if t.status is Status.RUNNING]
+        alone = [t.id for t in running if t.id not in self._inputs and t.open_processings == 0]
+        ends = await self._tx.processings.end_of_alone(alone) if alone else {}
+        closed = False
+        for transform in running:
+            progressed = await self._progressed(transform, ends)
+            instructions = await self._decide(transform, progressed)
+            closed = closed or engine.CloseInput() in instructions
+        return closed
+
+    async def _progressed(self, transform: Transform, ends: Mapping[TransformId, Status]) -> engine.Progressed:
+        collection = self._inputs.get(transform.id)
+        intent = self._request.intent
+        if collection is None:
+            alone = ends.get(transform.id)
+            return engine.Progressed(None, intent, finished_alone=alone is Status.FINISHED if alone else None)
+        work = self._request.workflow.work(transform.work)
+        if collection.source is SourceKind.SAMPLES:
+            ref = ("collection", str(collection.id))
+            return engine.Progressed(collection, intent, room=room(list((await self._tx.windows.find([ref])).values())))
+        source = work.input.outputs if work.input else None
+        ended = source is not None and self._transforms[source].status.is_terminal
+        return engine.Progressed(collection, intent, source_ended=ended)
+
+    async def _decide(self, transform: Transform, event: engine.TransformEvent) -> Sequence[engine.Instruction]:
+        work = self._request.workflow.work(transform.work)
+        decision = engine.decide(transform, work, event, self._tx.now)
+        if decision.entity.status is not transform.status:
+            await self._tx.transforms.save([(transform, decision.entity, type(event).__name__.lower())])
+            self._transforms[work.name] = decision.entity
+            if decision.entity.status.is_terminal:
+                await tell_transform(self._tx, self._request, decision.entity)
+        for instruction in decision.instructions:
+            await self._carry_out(decision.entity, work, instruction)
+        return decision.instructions
+
+    async def _carry_out(self, transform: Transform, work: Work, instruction: engine.Instruction) -> None:
+        match instruction:
+            case engine.List():
+                effect = NewEffect(EffectKind.LIST, f"collection:{self._inputs[transform.id].id}", 0, {})
+                await self._tx.effects.add([effect], self._request.id)
+            case engine.SubmitAlone():
+                await self._make_processings(transform, work, [0])
+            case engine.Admit():
+                await admit_files(self._tx, self._request, self._inputs[transform.id])
+            case engine.Ask(count):
+                await self._ask(self._inputs[transform.id], count)
+            case engine.Group():
+                await self._group(transform, work)
+            case engine.CloseInput():
+                await self._close(self._inputs.get(transform.id))
+            case engine.CloseOutput():
+                await self._close(self._outputs.get(transform.id))
+            case engine.CancelContents():
+                await self._cancel_contents(self._inputs.get(transform.id))
+            case engine.CancelProcessings():
+                await self._cancel_processings(transform, work)
+
+    async def _open(self, transform: Transform) -> None:
+        """Make the collections of a transform that is released."""
+        work = self._request.workflow.work(transform.work)
+        tx, request = self._tx, self._request.id
+        if work.output is not None:
+            did = Did.parse(work.output.dataset)
+            rse = work.output.rse or self._placement.outputs
+            output = await tx.collections.add(request, transform.id, Relation.OUTPUT, did=did, rse=rse)
+            self._outputs[transform.id] = await self._collection(output)
+        if work.input is None:
+            return
+        batch = 0 if work.input.batch == "all" else work.input.batch
+        limits = work.input.window
+        if work.input.dataset is not None:
+            did, rse = Did.parse(work.input.dataset), work.input.rse or self._placement.disk
+            source = (SourceKind.DATASET, None)
+            made = await tx.collections.add(
+                request, transform.id, Relation.INPUT, did=did, source=source, rse=rse, batch=batch
+            )
+            if limits.bytes is not None or limits.files is not None:
+                await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
+        elif work.input.samples is not None:
+            study = (SourceKind.SAMPLES, None)
+            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=study, batch=batch)
+            files = limits.files or max(self._placement.samples_in_flight, batch)
+            await tx.windows.add("collection", str(made), limit_bytes=None, limit_files=files)
+        else:
+            assert work.input.outputs is not None
+            feeding = self._outputs[self._transforms[work.input.outputs].id]
+            outputs = (SourceKind.OUTPUTS, feeding.id)
+            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=outputs, batch=batch)
+            await self._feed(feeding, await self._collection(made))
+        self._inputs[transform.id] = await self._collection(made)
+
+    async def _collection(self, collection: CollectionId) -> Collection:
+        found = await self._tx.collections.get(collection)
+        assert found is not None
+        return found
+
+    async def _feed(self, feeding: Collection, fed: Collection) -> None:
+        """Outputs that were there before the work that takes them was released."""
+        async for page in self._tx.contents.stream(feeding.id, after=0, limit=GROUPED_AT_ONCE):
+            current = await self._collection(fed.id)
+            await follow(self._tx, [await feed(self._tx, current, [as_new(content) for content in page])])
+
+    async def _make_processings(self, transform: Transform, work: Work, groups: Sequence[int]) -> None:
+        provider = work.provider or self._placement.provider
+        made = await self._tx.processings.add(self._request.id, transform.id, provider, groups)
+        await self._tx.transforms.count_processings({transform.id: len(made)})
+        await self._tx.effects.add([submission(processing, 1) for processing in made.values()], self._request.id)
+
+    async def _group(self, transform: Transform, work: Work) -> None:
+        collection = await self._collection(self._inputs[transform.id].id)
+        groups = await self._tx.contents.ready_groups(collection, GROUPED_AT_ONCE)
+        if not groups:
+            return
+        await self._make_processings(transform, work, sorted(groups))
+        ids = [content for members in groups.values() for content in members]
+        await self._tx.contents.lease_to_processings(collection, transform.id, ids)
+        if len(ids) >= GROUPED_AT_ONCE // 2:
+            await self._tx.requests.mark_due([self._request.id])
+
+    async def _ask(self, collection: Collection, count: int) -> None:
+        ref = ("collection", str(collection.id))
+        window = (await self._tx.windows.find([ref]))[ref]
+        if await self._tx.windows.reserve(window.id, bytes=0, files=count):
+            await self._tx.collections.count(collection.id, {}, added=count)
+            payload = {"first": collection.next_no, "count": count}
+            effect = NewEffect(EffectKind.ASK, f"collection:{collection.id}", collection.next_no, payload)
+            await self._tx.effects.add([effect], self._request.id)
+
+    async def _close(self, collection: Collection | None) -> None:
+        if collection is not None and await self._tx.collections.close(collection):
+            await tell_collection_closed(self._tx, collection.id)
+
+    async def _cancel_contents(self, collection: Collection | None) -> None:
+        if collection is None:
+            return
+        # Listing and asking stop: what they would bring is not wanted any more.
+        await self._tx.effects.drop(f"collection:{collection.id}", [EffectKind.LIST, EffectKind.ASK])
+        waiting, sources = untaken(collection.id, CANCELLED_AT_ONCE), (ContentStatus.NEW, ContentStatus.AVAILABLE)
+        while moves := await self._tx.contents.move(ContentEvent.CANCELLED, waiting, sources=sources):
+            await follow(self._tx, moves)
+
+    async def _cancel_processings(self, transform: Transform, work: Work) -> None:
+        dropped: Counter[TransformId] = Counter()
+        for processing in await self._tx.processings.open_of(transform.id):
+            if processing.intent is Intent.CANCEL:
+                continue
+            await self._tx.processings.order([processing.id], Intent.CANCEL)
+            entity = f"processing:{processing.id}"
+            if processing.status is not Status.NEW:
+                await self._tx.effects.add([cancellation(processing.id, processing.attempt)], self._request.id)
+            elif await self._tx.effects.drop(entity, [EffectKind.SUBMIT]):
+                held = (await self._tx.contents.held_by([entity]))[entity]
+                event = processing_engine.Dropped(tuple(content.id for content in held))
+                decision = processing_engine.decide(processing, work.attempts, event, self._tx.now)
+                await self._tx.processings.save(processing, decision.entity, "dropped")
+                await carry_out(self._tx, decision)
+                dropped[transform.id] -= 1
+        await self._tx.transforms.count_processings(dropped)
+        if dropped:
+            await self._tx.requests.mark_due([self._request.id])

@@ -1,0 +1,117 @@
+"""Listing datasets into contents: page by page, going on where it stood."""
+
+from idds.domain.collection import Collection
+from idds.domain.content import NewContent
+from idds.domain.effect import Effect
+from idds.domain.errors import Unavailable, UnknownDid
+from idds.domain.files import FilePage
+from idds.domain.identifiers import CollectionId
+from idds.domain.statuses import EffectKind
+from idds.engine import transform as engine
+from idds.engine.transitions import ContentEvent
+from idds.ports.ddm import DDM
+from idds.services.announcing import follow, tell_collection_closed, tell_transform
+from idds.store.contents import untaken
+from idds.store.database import Database, Transaction
+
+AGENT = "carrier"
+PAGE = 1000
+LEASE = 60_000_000
+GROWTH = 30_000_000
+"""How often a dataset that may still grow is looked at again, in microseconds."""
+
+
+class Listing:
+    """What the carrier does to learn what is in a dataset."""
+
+    def __init__(self, database: Database, ddm: DDM, owner: str) -> None:
+        self._database = database
+        self._ddm = ddm
+        self._owner = owner
+
+    async def step(self) -> int:
+        """List datasets that wait for it; how many."""
+        async with self._database.transaction(AGENT) as tx:
+            claimed = await tx.effects.claim(EffectKind.LIST, owner=self._owner, lease=LEASE, limit=1)
+        for effect in claimed:
+            try:
+                while await self._page(effect):
+                    pass
+            except Unavailable as error:
+                async with self._database.transaction(AGENT) as tx:
+                    await tx.effects.postpone([effect], str(error))
+        return len(claimed)
+
+    async def _page(self, effect: Effect) -> bool:
+        """Register one more page; whether there is another."""
+        identifier = CollectionId(int(effect.entity.partition(":")[2]))
+        async with self._database.snapshot() as tx:
+            collection = await tx.collections.get(identifier)
+        assert collection is not None
+        assert collection.did is not None
+        try:
+            page = await self._ddm.list_files(collection.did, after=collection.listed_to, limit=PAGE)
+        except UnknownDid as error:
+            await self._give_up(effect, collection, str(error))
+            return False
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([collection.request_id])
+            await tx.effects.hold(effect, LEASE)
+            return await self._record(tx, effect, identifier, page)
+
+    async def _record(self, tx: Transaction, effect: Effect, identifier: CollectionId, page: FilePage) -> bool:
+        collection = await tx.collections.get(identifier)
+        assert collection is not None
+        if collection.is_closed:  # cancelled, or ended early, while the page was fetched
+            await tx.effects.finish([effect])
+            return False
+        if page.files:
+            new = _new_contents(collection, page)
+            move = await tx.contents.register(collection, new, ContentEvent.LISTED, listed_to=page.next)
+            await follow(tx, [move])
+        if page.next is not None and page.files:
+            return True
+        if page.is_open:
+            await tx.effects.postpone([effect], None, GROWTH)
+            return False
+        await tx.effects.finish([effect])
+        await tx.collections.close(collection)
+        await tell_collection_closed(tx, collection.id)
+        await tx.requests.mark_due([collection.request_id])
+        return False
+
+    async def _give_up(self, effect: Effect, collection: Collection, reason: str) -> None:
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([collection.request_id])
+            await tx.effects.finish([effect])
+            transform = await tx.transforms.get(collection.transform_id)
+            request = await tx.requests.get(collection.request_id)
+            assert transform is not None
+            assert request is not None
+            names = [work.name for work in request.workflow.works]
+            place = f"/works/{names.index(transform.work)}/input/dataset"
+            work = request.workflow.work(transform.work)
+            broke = engine.Broke(f"{place}: {reason}")
+            decision = engine.decide(transform, work, broke, tx.now)
+            if decision.entity.status is transform.status:
+                return
+            await tx.transforms.save([(transform, decision.entity, "broke")])
+            await tell_transform(tx, request, decision.entity)
+            for each in await tx.collections.of_request(request.id):
+                if each.transform_id == transform.id:
+                    await follow(tx, await tx.contents.move(ContentEvent.CANCELLED, untaken(each.id, each.total + 1)))
+                    await tx.collections.close(each, reason)
+            await tx.requests.mark_due([request.id])
+
+
+def _new_contents(collection: Collection, page: FilePage) -> list[NewContent]:
+    return [
+        NewContent(
+            name=file.did.name,
+            group_no=number // collection.batch if collection.batch else 0,
+            scope=file.did.scope,
+            bytes=file.bytes,
+            adler32=file.adler32,
+        )
+        for number, file in enumerate(page.files, collection.next_no)
+    ]

@@ -1,0 +1,94 @@
+"""Messages out, in order per request, and acknowledgements in."""
+
+from typing import Annotated
+
+import msgspec
+import structlog
+
+from idds.domain.content import Outcome
+from idds.domain.identifiers import ContentId
+from idds.ports.bus import Bus, Delivery
+from idds.services.delivery import Delivery as ContentDelivery
+from idds.store.database import Database
+
+AGENT = "conductor"
+LEASE = 60_000_000
+REQUESTS_AT_ONCE = 20
+MESSAGES_AT_ONCE = 200
+ACKNOWLEDGEMENTS = "idds/+/acknowledgements"
+
+log = structlog.get_logger()
+
+
+class Publishing:
+    """What the conductor does with the outbox."""
+
+    def __init__(self, database: Database, bus: Bus, owner: str) -> None:
+        self._database = database
+        self._bus = bus
+        self._owner = owner
+
+    async def step(self) -> int:
+        """Publish what waits; how many messages. Raises Unavailable while the broker is away: nothing is lost."""
+        async with self._database.transaction(AGENT) as tx:
+            requests = await tx.messages.claim(owner=self._owner, lease=LEASE, limit=REQUESTS_AT_ONCE)
+            waiting = {request: await tx.messages.unsent(request, MESSAGES_AT_ONCE) for request in requests}
+        if not requests:
+            return 0
+        sent = False
+        try:
+            await self._bus.publish([(m.topic, m.body.encode()) for batch in waiting.values() for m in batch])
+            sent = True
+        finally:
+            async with self._database.transaction(AGENT) as tx:
+                await tx.requests.lock(requests)
+                for request, batch in waiting.items():
+                    if sent and batch:
+                        await tx.messages.mark_sent(request, batch[-1].seq)
+                await tx.messages.give_back(requests, self._owner)
+        return sum(map(len, waiting.values()))
+
+
+class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
+    id: Annotated[int, msgspec.Meta(gt=0)]
+    status: Annotated[str, msgspec.Meta(pattern="^(done|failed)$")]
+    attempt: Annotated[int, msgspec.Meta(ge=0)] = 0
+    reason: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    retry: bool = True
+    objective_values: list[float] = []
+
+
+class Acknowledgement(msgspec.Struct):
+    """What a trusted service says of contents; fields that are not known here are passed over."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    type: Annotated[str, msgspec.Meta(pattern=r"^contents\.processed$")]
+    contents: Annotated[list[ContentOutcome], msgspec.Meta(max_length=10_000)]
+
+
+class Acknowledging:
+    """What the conductor does with messages that come in."""
+
+    def __init__(self, delivery: ContentDelivery, bus: Bus) -> None:
+        self._delivery = delivery
+        self._bus = bus
+
+    async def listen(self) -> None:
+        """Take in acknowledgements, for ever. One is acknowledged to the broker after its effect is committed."""
+        async for message in self._bus.consume([ACKNOWLEDGEMENTS]):
+            await self._take(message)
+            await message.ack()
+
+    async def _take(self, message: Delivery) -> None:
+        vo = message.topic.split("/")[1]
+        try:
+            body = msgspec.json.decode(message.body, type=Acknowledgement)
+        except msgspec.MsgspecError as error:
+            log.warning("a message that is no acknowledgement was dropped", topic=message.topic, error=str(error))
+            return
+        outcomes = [
+            Outcome(ContentId(c.id), c.attempt, c.status == "done", c.reason, c.retry, tuple(c.objective_values))
+            for c in body.contents
+        ]
+        receipts = await self._delivery.acknowledge(vo, body.id, outcomes)
+        log.debug("acknowledged", message=body.id, verdicts=[str(receipt.verdict) for receipt in receipts])

@@ -1,0 +1,64 @@
+"""What a payload left: `output.json`, read with care. Its format stands in `idds.sdk.payload`."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from idds.domain.content import Outcome
+from idds.domain.identifiers import ContentId
+
+Adler32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
+OutputName = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+
+
+class ContentResult(msgspec.Struct, forbid_unknown_fields=True):
+    id: int
+    status: Annotated[str, msgspec.Meta(pattern="^(done|failed)$")]
+    reason: str | None = None
+    retry: bool = True
+
+
+class OutputResult(msgspec.Struct, forbid_unknown_fields=True):
+    name: OutputName
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    adler32: Adler32
+
+
+class Result(msgspec.Struct, forbid_unknown_fields=True):
+    """`contents` that are not named get their outcome from the exit code."""
+
+    contents: list[ContentResult] = []
+    outputs: list[OutputResult] = []
+    message: Any = None
+
+    def outcomes(self, held: set[ContentId]) -> dict[ContentId, Outcome]:
+        """The outcomes of those contents that the processing holds."""
+        return {
+            ContentId(each.id): Outcome(
+                ContentId(each.id),
+                0,
+                done=each.status == "done",
+                reason=_short(each.reason) if each.status == "failed" else None,
+                retry=each.retry,
+            )
+            for each in self.contents
+            if each.id in held
+        }
+
+
+class BadResult(Exception):
+    """The payload's `output.json` is not what it should be; at which place, and why."""
+
+
+def read_result(document: bytes | None) -> Result:
+    """Raises BadResult."""
+    if document is None:
+        return Result()
+    try:
+        return msgspec.json.decode(document, type=Result)
+    except msgspec.MsgspecError as error:
+        raise BadResult(f"output.json: {error}") from error
+
+
+def _short(reason: str | None) -> str:
+    return (reason or "the payload gave no reason")[:1000]

@@ -1,0 +1,187 @@
+"""Bringing files to disk and taking them away: what was admitted is staged, what nobody pins is released.
+
+Where a file stands is learned from the data management: at once where it hints that something changed, and now and
+then for everything that is in motion.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from idds.domain.effect import Effect, NewEffect
+from idds.domain.errors import Unavailable
+from idds.domain.files import File
+from idds.domain.identifiers import Did
+from idds.domain.replica import Replica
+from idds.domain.statuses import EffectKind, ReplicaStatus
+from idds.engine.transitions import ContentEvent, ReplicaEvent
+from idds.ports.ddm import DDM, Refused, Residency, Staging, Where
+from idds.ports.wakeups import Channel, Wakeups
+from idds.services.announcing import follow, release
+from idds.store.contents import pinned_to
+from idds.store.database import Database, Transaction
+
+AGENT = "carrier"
+LEASE = 60_000_000
+EFFECTS_AT_ONCE = 20
+SURVEYED_AT_ONCE = 2000
+
+
+Act = Callable[[Effect, str, Sequence[Replica]], Awaitable[None]]
+
+
+class Residencies:
+    """What the carrier does for replicas."""
+
+    def __init__(self, database: Database, ddm: DDM, wakeups: Wakeups, owner: str) -> None:
+        self._database = database
+        self._ddm = ddm
+        self._wakeups = wakeups
+        self._owner = owner
+        self._hinted: dict[str, set[Did]] = {}
+
+    async def listen(self) -> None:
+        """Take the data management's hints, for ever."""
+        async for rse, dids in self._ddm.changes():
+            self.hint(rse, dids)
+
+    def hint(self, rse: str, dids: Sequence[Did]) -> None:
+        """Something happened to these files: look at them soon."""
+        self._hinted.setdefault(rse, set()).update(dids)
+        self._wakeups.wake(Channel.REPLICAS)
+
+    async def stage(self) -> int:
+        """Order recalls that were admitted; how many orders."""
+        return await self._each(EffectKind.STAGE, self._stage)
+
+    async def release(self) -> int:
+        """Order deletions; how many orders."""
+        return await self._each(EffectKind.RELEASE, self._release)
+
+    async def _each(self, kind: EffectKind, act: Act) -> int:
+        async with self._database.transaction(AGENT) as tx:
+            claimed = await tx.effects.claim(kind, owner=self._owner, lease=LEASE, limit=EFFECTS_AT_ONCE)
+        for effect in claimed:
+            async with self._database.snapshot() as tx:
+                replicas = await tx.replicas.get(effect.payload["replicas"])
+            try:
+                await act(effect, effect.payload["rse"], replicas)
+            except Unavailable as error:
+                async with self._database.transaction(AGENT) as tx:
+                    await tx.effects.postpone([effect], str(error))
+        return len(claimed)
+
+    async def _stage(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
+        # A replica that has moved on since, with an order made twice, needs none.
+        waiting = [r for r in replicas if r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
+        files = [File(replica.did, replica.bytes, replica.adler32) for replica in waiting]
+        outcomes = await self._ddm.stage(rse, files) if files else []
+        async with self._database.transaction(AGENT) as tx:
+            await _lock(tx, rse, [replica.id for replica in waiting])
+            await tx.effects.finish([effect])
+            await self._record_staging(tx, rse, list(zip(waiting, outcomes, strict=True)))
+        # It may have landed before it was recorded as on its way: that hint came too early.
+        self.hint(rse, [replica.did for replica in waiting])
+
+    async def _record_staging(
+        self, tx: Transaction, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
+    ) -> None:
+        taken = [(replica, outcome) for replica, outcome in outcomes if isinstance(outcome, Staging)]
+        moved = await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id for replica, _ in taken])
+        await tx.replicas.note_rules([(replica.id, outcome.rule_id, outcome.ours) for replica, outcome in taken])
+        foreign = {replica.id for replica, outcome in taken if not outcome.ours}
+        await tx.replicas.give_back([replica for replica in moved if replica.id in foreign])
+        await tx.replicas.disown(sorted(foreign))
+        for replica, outcome in outcomes:
+            if isinstance(outcome, Refused):
+                refused = await tx.replicas.move(ReplicaEvent.REFUSED, rse, [replica.id], reason=outcome.reason)
+                await tx.replicas.give_back(refused)
+                failed = await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=outcome.reason)
+                await follow(tx, failed)
+        if len(taken) < len(outcomes) or foreign:
+            await tx.requests.mark_due(await tx.requests.waiting_for(rse))
+        # Whoever wanted them may have gone meanwhile.
+        await release(tx, [replica.id for replica in moved])
+
+    async def _release(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
+        dids = [replica.did for replica in replicas if replica.status is ReplicaStatus.DELETING]
+        if dids:
+            await self._ddm.release(rse, dids)
+        async with self._database.transaction(AGENT) as tx:
+            await tx.effects.finish([effect])
+        self.hint(rse, dids)
+
+    async def survey(self, *, everything: bool) -> int:
+        """Learn where files stand: the hinted ones, or all in motion; how many moved."""
+        hinted, self._hinted = self._hinted, {}
+        async with self._database.snapshot() as tx:
+            if everything:
+                moving = await tx.replicas.in_motion()
+            else:
+                moving = [r for rse, dids in hinted.items() for r in await tx.replicas.find(rse, sorted(dids))]
+        by_rse: dict[str, list[Replica]] = {}
+        for replica in moving:
+            if replica.status in (ReplicaStatus.STAGING, ReplicaStatus.DELETING):
+                by_rse.setdefault(replica.rse, []).append(replica)
+        moved = 0
+        try:
+            for rse, replicas in sorted(by_rse.items()):
+                for start in range(0, len(replicas), SURVEYED_AT_ONCE):
+                    moved += await self._survey(rse, replicas[start : start + SURVEYED_AT_ONCE])
+        except BaseException:
+            for rse, dids in hinted.items():
+                self._hinted.setdefault(rse, set()).update(dids)
+            raise
+        return moved
+
+    async def _survey(self, rse: str, replicas: Sequence[Replica]) -> int:
+        found = await self._ddm.residency(rse, [replica.did for replica in replicas])
+        staging = [r for r in replicas if r.status is ReplicaStatus.STAGING]
+        landed = [r for r in staging if found[r.did].where is Where.PRESENT]
+        failed = [r for r in staging if found[r.did].where is Where.FAILED]
+        lost = [r for r in staging if found[r.did].where is Where.ABSENT]
+        gone = [r for r in replicas if r.status is ReplicaStatus.DELETING and found[r.did].where is Where.ABSENT]
+        if landed or failed or lost:
+            await self._record_landing(rse, landed, failed, lost, found)
+        if gone:
+            await self._record_gone(rse, gone)
+        return len(landed) + len(failed) + len(gone)
+
+    async def _record_landing(
+        self,
+        rse: str,
+        landed: Sequence[Replica],
+        failed: Sequence[Replica],
+        lost: Sequence[Replica],
+        found: Mapping[Did, Residency],
+    ) -> None:
+        async with self._database.transaction(AGENT) as tx:
+            await _lock(tx, rse, [replica.id for replica in (*landed, *failed, *lost)])
+            there = [r.id for r in await tx.replicas.move(ReplicaEvent.LANDED, rse, [r.id for r in landed])]
+            await tx.replicas.note_paths({r.id: found[r.did].path for r in landed if r.id in there})
+            await follow(tx, await tx.contents.move(ContentEvent.LANDED, pinned_to(there)))
+            for replica in failed:
+                reason = found[replica.did].reason or "the recall failed"
+                await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=reason))
+            # One that nobody pins while it fails still has to go.
+            await release(tx, [replica.id for replica in failed])
+            if lost:
+                # The data management has forgotten the order: it is given again.
+                payload = {"rse": rse, "replicas": [replica.id for replica in lost]}
+                effect = NewEffect(EffectKind.STAGE, f"replica:{lost[0].id}", tx.now, payload)
+                await tx.effects.add([effect], None)
+
+    async def _record_gone(self, rse: str, gone: Sequence[Replica]) -> None:
+        async with self._database.transaction(AGENT) as tx:
+            waiting = await tx.requests.waiting_for(rse)
+            await tx.requests.lock(waiting)
+            await tx.replicas.lock([replica.id for replica in gone])
+            await tx.replicas.give_back(
+                await tx.replicas.move(ReplicaEvent.DELETED, rse, [replica.id for replica in gone])
+            )
+            await tx.requests.mark_due(waiting)
+
+
+async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:
+    """Lock the requests that these replicas concern, whose contents pin them or wait for room; then the replicas."""
+    pinning = {content.request_id for content in await tx.contents.pinning(replica_ids)}
+    await tx.requests.lock(pinning | set(await tx.requests.waiting_for(rse)))
+    await tx.replicas.lock(replica_ids)
