@@ -124,6 +124,9 @@ class Folder:
         _write(draft, content)
         draft.replace(self.path / name)
 
+    def has_exit(self) -> bool:
+        return (self.path / "exit").exists()
+
     def ended(self) -> JobState | None:
         return _read(self.path / "ended.json", _state_from_json)
 

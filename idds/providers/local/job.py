@@ -1,12 +1,13 @@
 """A job as the provider holds it in memory, and how it comes there: taken in, or recalled from the disk."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from idds.domain.identifiers import Handle
 from idds.domain.job import JobSpec, JobState, Rejected
 from idds.domain.statuses import Blame, JobStatus
-from idds.providers.local.admission import admit
+from idds.providers.local.admission import KEY, admit
 from idds.providers.local.folder import Claim, Folder, Order, leftovers, remove
 from idds.providers.local.options import LocalOptions
 from idds.providers.local.run import Run, conclude, now
@@ -18,7 +19,7 @@ def handle_of(key: str) -> Handle:
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """`spec` is None once the job has ended, `run` unless it runs."""
+    """`number` orders the queue. `spec` is None once the job has ended, `run` unless it runs."""
 
     folder: Folder
     spec: JobSpec | None
@@ -56,7 +57,7 @@ def recall_all(options: LocalOptions) -> list[Recalled]:
     """Every job on the disk, in the order they came. Raises OSError."""
     for path in leftovers(options.root):
         remove(path)
-    folders = [Folder(options.root, path.name) for path in options.root.iterdir() if not path.name.startswith(".")]
+    folders = [Folder(options.root, path.name) for path in options.root.iterdir() if KEY.fullmatch(path.name)]
     return sorted((recall(folder, options.slots) for folder in folders), key=lambda found: found.job.number)
 
 
@@ -67,7 +68,8 @@ def recall(folder: Folder, slots: int) -> Recalled:
     traces, written = folder.traces(), folder.spec()
     if traces.exit is not None or written is None:
         state = conclude(folder)
-        folder.record_end(state)
+        with suppress(OSError):
+            folder.record_end(state)
         return Recalled(Job(folder, None, 0, state), None, None)
     spec, number = written
     if spec.resources.cores > slots and traces.claim is None:

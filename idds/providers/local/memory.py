@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from idds.providers.local.process import Stat
+from idds.providers.local.process import all_stats
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,8 @@ def sizes_of(limits: dict[int, int]) -> dict[int, int]:
     sizes: Counter[int] = Counter()
     members: dict[int, list[int]] = {}
     page = os.sysconf("SC_PAGE_SIZE")
-    for folder in Path("/proc").iterdir():
-        stat = Stat.read(folder.name) if folder.name.isdigit() else None
-        if stat is not None and stat.session in limits:
+    for stat in all_stats():
+        if stat.session in limits:
             sizes[stat.session] += stat.rss_pages * page
             members.setdefault(stat.session, []).append(stat.pid)
     return {

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import resource
-import select
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +41,13 @@ class Stat:
             return None
 
 
+def all_stats() -> Iterator[Stat]:
+    for folder in Path("/proc").iterdir():
+        stat = Stat.read(folder.name) if folder.name.isdigit() else None
+        if stat is not None:
+            yield stat
+
+
 @cache
 def boot() -> str:
     """The identity of this boot of the machine."""
@@ -72,7 +79,7 @@ class Consumption:
 
 
 class Process:
-    """A process that leads a session and a group of its own; a child of ours, or adopted.
+    """A process that leads a session; a child of ours, or adopted.
 
     `exited` is set when it ends. To be closed.
     """
@@ -114,16 +121,8 @@ class Process:
         if not self.exited.done():
             self.exited.set_result(None)
 
-    def signal_group(self, signum: signal.Signals) -> None:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        if not poll.poll(0):
-            _signal_group(self.identity.pid, signum)
-
     def reap(self) -> Consumption | None:
-        """Once it has exited: kill what is left of its group, and let it go. None where it was no child of ours."""
-        # A zombie, or a group with members, keeps its number from being given to others.
-        _signal_group(self.identity.pid, signal.SIGKILL)
+        """Once it has exited: let it go. None where it was no child of ours."""
         try:
             pid, _, usage = os.wait4(self.identity.pid, os.WNOHANG)
         except ChildProcessError:
@@ -139,10 +138,24 @@ class Process:
         os.close(self._descriptor)
 
 
-def kill_orphans(identity: Identity) -> None:
-    """Kill what is left of the group that a process led which ended unseen."""
-    if identity.boot == boot() and Stat.read(identity.pid) is None:
-        _signal_group(identity.pid, signal.SIGKILL)
+def signal_session(identity: Identity, signum: signal.Signals) -> int:
+    """Send a signal to all processes of the session that `identity` leads, or led; to how many. Reads all of /proc."""
+    # A number is not given to a new process while a session has it; once given, the session is gone.
+    leader = Stat.read(identity.pid)
+    if identity.boot != boot() or (leader is not None and leader.ticks != identity.ticks):
+        return 0
+    members = [stat.pid for stat in all_stats() if stat.session == identity.pid and stat.state != "Z"]
+    for pid in members:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signum)
+    return len(members)
+
+
+def kill_session(identity: Identity) -> None:
+    """Kill them all, also those that were just being forked."""
+    for _ in range(10):
+        if not signal_session(identity, signal.SIGKILL):
+            return
 
 
 def _runs(identity: Identity) -> bool:
@@ -157,10 +170,5 @@ def _descriptor(identity: Identity) -> int:
         raise
     except OSError:
         # What cannot be watched must not run on: nobody would see its end.
-        _signal_group(identity.pid, signal.SIGKILL)
+        kill_session(identity)
         raise
-
-
-def _signal_group(group: int, signum: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signum)

@@ -31,7 +31,7 @@ from idds.providers.local.hints import Hints
 from idds.providers.local.job import Job, Recalled, enter, handle_of, recall_all
 from idds.providers.local.memory import MemoryWatch
 from idds.providers.local.options import LocalOptions
-from idds.providers.local.run import Run, now
+from idds.providers.local.run import Run, now, record
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +90,15 @@ class LocalProvider:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._jobs.clear()
+        self._queue.clear()
+        self._cores_taken = 0
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     async def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        if self._lock is None:
-            raise Unavailable("the local provider is not started")
+        self._require_started()
         numbers = [self._next_number() for _ in specs]
         return [await self._submit(spec, number) for spec, number in zip(specs, numbers, strict=True)]
 
@@ -116,24 +118,23 @@ class LocalProvider:
         return Submitted(handle)
 
     async def find(self, keys: Sequence[str]) -> dict[str, Handle]:
+        self._require_started()
         return {key: handle for key in keys if (handle := handle_of(key)) in self._jobs}
 
     async def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobState]:
+        self._require_started()
         return {handle: self._state(handle) for handle in handles}
 
     async def cancel(self, handles: Sequence[Handle]) -> None:
         """Once it returns the order is on the disk: it holds even if the service dies."""
+        self._require_started()
         order = Order(Cause.CANCEL, "cancelled")
         for handle in handles:
             job = self._jobs.get(handle)
             if job is None or job.spec is None:
                 continue
-            try:
-                await asyncio.to_thread(job.folder.record_order, order)
-            except OSError as error:
-                raise Unavailable(f"the cancelling of a job cannot be recorded: {error.strerror}") from error
+            await asyncio.to_thread(record, job.folder, order)
             if job.run is None and job.spec is not None:
-                # It takes no slot: it will never run.
                 self._run(job, None, order)
             elif job.run is not None:
                 job.run.order(order)
@@ -167,6 +168,7 @@ class LocalProvider:
 
     async def forget(self, handles: Sequence[Handle]) -> None:
         """Jobs that have not ended are kept."""
+        self._require_started()
         for handle in handles:
             job = self._jobs.get(handle)
             if job is None or not job.state.status.is_terminal:
@@ -180,7 +182,13 @@ class LocalProvider:
     def events(self) -> AsyncIterator[tuple[Handle, ...]]:
         return self._hints.listen()
 
+    def _require_started(self) -> None:
+        # Without its memory it would call every job lost.
+        if self._lock is None:
+            raise Unavailable("the local provider is not started")
+
     def _job(self, handle: Handle) -> Job:
+        self._require_started()
         try:
             return self._jobs[handle]
         except KeyError:
@@ -221,10 +229,12 @@ class LocalProvider:
         run = job.run = Run(job.folder, job.spec, grace_s=self._options.grace_s, memory=self._memory)
         if order is not None:
             run.order(order)
+        # One that was cancelled in the queue takes no slot: it will not run.
         cores = 0 if claim is None and order is not None else job.spec.resources.cores
-        self._cores_taken += cores
-        job.state = JobState(JobStatus.RUNNING, now(), "running")
-        self._hints.tell(job.handle)
+        if cores:
+            self._cores_taken += cores
+            job.state = JobState(JobStatus.RUNNING, now(), "running")
+            self._hints.tell(job.handle)
         task = asyncio.create_task(self._carry(job, run, claim, cores), name=f"local job {job.folder.key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import logging
 import signal
 import time
+from dataclasses import replace
 
 from idds.domain.job import JobSpec, JobState
 from idds.domain.statuses import Blame, JobStatus
@@ -11,8 +13,10 @@ from idds.providers.local import artifacts
 from idds.providers.local.folder import Cause, Claim, Folder, Order, Traces
 from idds.providers.local.memory import MemoryWatch
 from idds.providers.local.outcome import outcome
-from idds.providers.local.process import Consumption, Process, kill_orphans
+from idds.providers.local.process import Consumption, Process, kill_session, signal_session
 from idds.providers.local.wrapper import spawn
+
+log = logging.getLogger(__name__)
 
 
 def now() -> int:
@@ -41,7 +45,7 @@ class Run:
         consumption: Consumption | None = None
         if claim is None and self._order.done() and await asyncio.to_thread(self._folder.claim):
             claim = Claim(None, now())
-        process = self._follow(claim)
+        process = await self._follow(claim)
         if claim is None:
             pid_or_state = await asyncio.to_thread(self._start)
             if isinstance(pid_or_state, JobState):
@@ -52,7 +56,7 @@ class Run:
             claim = (await asyncio.to_thread(self._folder.traces)).claim
             # Another wrapper, of a service that died just after it started it, may have been faster than ours.
             faster = claim is not None and claim.identity != process.identity
-            process = self._follow(claim) if faster else None
+            process = await self._follow(claim) if faster else None
         return await asyncio.to_thread(self._conclude, consumption)
 
     def _start(self) -> int | JobState:
@@ -64,12 +68,12 @@ class Run:
                 JobStatus.FAILED, now(), "not started", blame=blame, reason=f"cannot be started: {error.strerror}"
             )
 
-    def _follow(self, claim: Claim | None) -> Process | None:
+    async def _follow(self, claim: Claim | None) -> Process | None:
         if claim is None or claim.identity is None:
             return None
         process = Process.adopt(claim.identity)
         if process is None:
-            kill_orphans(claim.identity)
+            await asyncio.to_thread(kill_session, claim.identity)
         return process
 
     async def _attend(self, process: Process) -> Consumption | None:
@@ -77,9 +81,12 @@ class Run:
         try:
             order = await self._until_order(process)
             if order is not None:
-                process.signal_group(signal.SIGTERM)
+                await asyncio.to_thread(signal_session, process.identity, signal.SIGTERM)
                 await asyncio.wait({process.exited}, timeout=self._grace_s)
-                process.signal_group(signal.SIGKILL)
+            # A wrapper that ended in peace took its group with it; after any other end its session is swept, which
+            # also holds what moved to a group of its own. That comes before reaping, which gives its number away.
+            if order is not None or not await asyncio.to_thread(self._folder.has_exit):
+                await asyncio.to_thread(kill_session, process.identity)
                 await process.exited
             return process.reap()
         finally:
@@ -107,14 +114,25 @@ class Run:
                 order = Order(Cause.MEMORY, reason)
             else:
                 order = Order(Cause.WALLTIME, f"exceeded its walltime of {limits.walltime_s} s")
-            await asyncio.to_thread(self._folder.record_order, order)
+            await asyncio.to_thread(record, self._folder, order)
             self.order(order)
         return self._order.result()
 
     def _conclude(self, consumption: Consumption | None) -> JobState:
         traces = self._folder.traces()
+        if self._order.done():
+            traces = replace(traces, order=self._order.result())
         usage = _usage(traces, consumption, self._peak)
         return outcome(traces, artifacts.last_words(self._folder.path), usage, now())
+
+
+def record(folder: Folder, order: Order) -> None:
+    """Write the order down, so that a service that follows this one knows of it too."""
+    try:
+        folder.record_order(order)
+    except OSError as error:
+        # It is carried out all the same: only who comes after us will not know why.
+        log.warning("the ending of local job %s cannot be recorded: %s", folder.key, error.strerror)
 
 
 def conclude(folder: Folder) -> JobState:
