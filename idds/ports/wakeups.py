@@ -3,17 +3,29 @@
 from enum import StrEnum
 from typing import Protocol
 
+from idds.domain.statuses import EffectKind
+
 
 class Channel(StrEnum):
-    """Who is meant."""
+    """What there is: each has one duty that waits for it, but for `contents`, which whoever leases waits for."""
 
     REQUESTS = "requests"
-    EFFECTS = "effects"
     MESSAGES = "messages"
     CONTENTS = "contents"
     LEASES = "leases"
     REPLICAS = "replicas"
     JOBS = "jobs"
+    LIST = "effects.list"
+    STAGE = "effects.stage"
+    RELEASE = "effects.release"
+    SUBMIT = "effects.submit"
+    CANCEL = "effects.cancel"
+    ASK = "effects.ask"
+
+
+def of_effects(kind: EffectKind) -> Channel:
+    """The channel of effects of this kind."""
+    return Channel(f"effects.{kind}")
 
 
 class Wakeups(Protocol):

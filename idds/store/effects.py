@@ -10,7 +10,7 @@ from idds.domain.effect import Effect, NewEffect
 from idds.domain.identifiers import EffectId, RequestId
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import backoff
-from idds.ports.wakeups import Channel
+from idds.ports.wakeups import of_effects
 from idds.store.noun import Noun
 from idds.store.schema import effects
 
@@ -40,7 +40,7 @@ class Effects(Noun):
             await self._execute(sqlite.insert(effects).on_conflict_do_nothing(), rows)
         else:
             await self._execute(postgresql.insert(effects).on_conflict_do_nothing(), rows)
-        self._tx.wake(Channel.EFFECTS)
+        self._tx.wake(*(of_effects(effect.kind) for effect in new))
 
     async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
         """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column(
             "workflow",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=False,
         ),
@@ -83,7 +83,7 @@ def upgrade() -> None:
         sa.Column(
             "payload",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=False,
         ),
@@ -98,6 +98,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_effects")),
         sa.UniqueConstraint("entity", "attempt", "kind", name=op.f("uq_effects_entity_attempt_kind")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("effects", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_effects_kind_due_at"), ["kind", "due_at"], unique=False)
@@ -137,7 +138,7 @@ def upgrade() -> None:
         sa.Column(
             "ids",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=True,
         ),
@@ -257,7 +258,7 @@ def upgrade() -> None:
         sa.Column(
             "usage",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=True,
         ),
@@ -316,7 +317,7 @@ def upgrade() -> None:
         sa.Column(
             "payload",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=True,
         ),
@@ -400,7 +401,7 @@ def upgrade() -> None:
         sa.Column(
             "objective_values",
             sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
+                postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
             ),
             nullable=True,
         ),

@@ -1,0 +1,24 @@
+"""What whoever speaks to somebody outside needs of the service."""
+
+from dataclasses import dataclass
+
+from idds.ports.wakeups import Wakeups
+from idds.services.access import Access
+from idds.services.catalogue import Catalogue
+from idds.services.delivery import Delivery
+from idds.services.explanation import Explanation
+from idds.services.submission import Submission
+from idds.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The services behind the API, and what it needs to wait and to tell whether all is well."""
+
+    database: Database
+    wakeups: Wakeups
+    access: Access
+    submission: Submission
+    catalogue: Catalogue
+    delivery: Delivery
+    explanation: Explanation

@@ -1,0 +1,108 @@
+"""The settings of the service: a TOML file, and environment variables that go before it (`IDDS_STORE__URL=...`)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StoreSettings(_Section):
+    """Where the truth lies."""
+
+    url: str = Field("", description="Database URL; empty for a SQLite file in the state folder.")
+
+
+class ApiSettings(_Section):
+    """The HTTP API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+    max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest body of a request.")
+
+
+class BusSettings(_Section):
+    """The message bus."""
+
+    kind: Literal["embedded", "mqtt", "none"] = Field(
+        "embedded", description="A broker in this process, one outside, or none at all."
+    )
+    port: int = Field(0, ge=0, le=65535, description="Port of the embedded broker; 0 for any free one.")
+    options: dict[str, Any] = Field({}, description="For kind mqtt: url, username, password_file, client_id, ...")
+
+
+class PluginSettings(_Section):
+    """A plugin of an entry point group, and its own options."""
+
+    plugin: str = Field(description="The plugin's name.")
+    options: dict[str, Any] = Field({}, description="What the plugin documents.")
+
+
+class RseSettings(_Section):
+    """A disk RSE and its window: how much of it this service may fill."""
+
+    window_bytes: int | None = Field(None, gt=0, description="Bytes admitted at once; none for no limit.")
+    window_files: int | None = Field(None, gt=0, description="Files admitted at once; none for no limit.")
+
+
+class PlacementSettings(_Section):
+    """Where things go when the workflow document does not say."""
+
+    provider: str = Field("local", description="Where processings run.")
+    disk: str = Field("DISK", description="The RSE that inputs are staged to.")
+    outputs: str = Field("DISK", description="The RSE that outputs go to.")
+    samples_in_flight: int = Field(100, gt=0, description="Window of a study that names none.")
+
+
+class LogSettings(_Section):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least severe to be written.")
+    as_json: bool = Field(False, description="One JSON object a line.")
+
+
+class Settings(BaseSettings):
+    """All settings. The defaults make a whole service on one machine, in the state folder."""
+
+    model_config = SettingsConfigDict(env_prefix="IDDS_", env_nested_delimiter="__", extra="forbid")
+
+    state: Path = Field(Path("idds-state"), description="Folder of what the service keeps on this machine.")
+    store: StoreSettings = StoreSettings(url="")
+    api: ApiSettings = ApiSettings()
+    bus: BusSettings = BusSettings()
+    ddm: PluginSettings = Field(PluginSettings(plugin="posix", options={}), description="Data management.")
+    rses: dict[str, RseSettings] = Field({}, description="Disk RSEs with a window.")
+    providers: dict[str, PluginSettings] = Field(
+        {"local": PluginSettings(plugin="local", options={})}, description="Providers by name."
+    )
+    placement: PlacementSettings = PlacementSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @property
+    def database_url(self) -> str:
+        return self.store.url or f"sqlite+aiosqlite:///{self.state.absolute() / 'idds.sqlite'}"
+
+
+def read_settings(file: Path | None, **overrides: Any) -> Settings:
+    """The settings of a TOML file (None: the defaults). Raises FileNotFoundError and pydantic.ValidationError."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no settings file {file}")
+        values = dict(TomlConfigSettingsSource(Settings, file)())
+    return Settings(**(values | overrides))

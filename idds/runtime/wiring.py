@@ -1,0 +1,203 @@
+"""The one composition root: from settings to parts that know each other."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import make_url
+
+from idds.bus.embedded import EmbeddedBroker
+from idds.bus.mqtt import MqttBus, MqttOptions
+from idds.domain.errors import Unavailable
+from idds.ports.bus import Bus
+from idds.ports.ddm import DDM
+from idds.ports.provider import Provider
+from idds.runtime import plugins
+from idds.runtime.clock import SystemClock
+from idds.runtime.doors import Doors
+from idds.runtime.identity import owner_name
+from idds.runtime.lock import hold
+from idds.runtime.secret_file import leave_secret
+from idds.runtime.settings import PluginSettings, Settings
+from idds.runtime.wakeups import LocalWakeups
+from idds.search.random_sampler import RandomSampler
+from idds.services.access import Access
+from idds.services.catalogue import Catalogue
+from idds.services.collecting import Collecting
+from idds.services.delivery import Delivery
+from idds.services.execution import Execution
+from idds.services.explanation import Explanation
+from idds.services.listing import Listing
+from idds.services.placement import Placement
+from idds.services.progress import Progress
+from idds.services.publishing import Acknowledging, Publishing
+from idds.services.sampling import Sampling
+from idds.services.staging import Residencies
+from idds.services.submission import Offer, Submission
+from idds.store.database import Database
+from idds.store.upgrade import is_current, upgrade
+
+SAMPLERS = {"random": RandomSampler()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """All parts of a process, started. Those that its settings leave out are None."""
+
+    settings: Settings
+    database: Database
+    wakeups: LocalWakeups
+    clock: SystemClock
+    owner: str
+    ddm: DDM | None
+    providers: Mapping[str, Provider]
+    bus: Bus | None
+    bus_url: str | None
+    doors: Doors
+
+    def progress(self) -> Progress:
+        placement = self.settings.placement
+        return Progress(
+            self.database,
+            Placement(placement.provider, placement.disk, placement.outputs, placement.samples_in_flight),
+        )
+
+    def sampling(self) -> Sampling:
+        return Sampling(self.database, SAMPLERS, self.owner)
+
+    def listing(self) -> Listing:
+        assert self.ddm is not None
+        return Listing(self.database, self.ddm, self.owner)
+
+    def residencies(self) -> Residencies:
+        assert self.ddm is not None
+        return Residencies(self.database, self.ddm, self.wakeups, self.owner)
+
+    def execution(self) -> Execution:
+        assert self.ddm is not None
+        return Execution(self.database, self.providers, Collecting(self.database, self.ddm), self.owner)
+
+    def publishing(self) -> Publishing:
+        assert self.bus is not None
+        return Publishing(self.database, self.bus, self.owner)
+
+    def acknowledging(self) -> Acknowledging:
+        assert self.bus is not None
+        return Acknowledging(self.doors.delivery, self.bus)
+
+
+@asynccontextmanager
+async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterator[Wired]:
+    """The parts, started in order and stopped in the other.
+
+    `outside` says whether this process acts on data management and providers, `bus` whether it talks on the bus.
+    Raises InvalidInput for settings that cannot be, and Unavailable for what does not answer.
+    """
+    settings.state.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        database, wakeups = await _database(settings, stack)
+        ddm: DDM | None = None
+        providers: dict[str, Provider] = {}
+        if outside:
+            ddm = _ddm(settings)
+            await ddm.start()
+            stack.push_async_callback(ddm.stop)
+            for name, plugin in settings.providers.items():
+                providers[name] = _provider(settings, name, plugin)
+                await providers[name].start()
+                stack.push_async_callback(providers[name].stop)
+        talk, url = await _bus(settings, stack) if bus else (None, None)
+        await _declare_windows(database, settings)
+        yield Wired(
+            settings=settings,
+            database=database,
+            wakeups=wakeups,
+            clock=SystemClock(),
+            owner=owner_name(),
+            ddm=ddm,
+            providers=providers,
+            bus=talk,
+            bus_url=url,
+            doors=_doors(settings, database, wakeups, providers),
+        )
+
+
+async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database, LocalWakeups]:
+    wakeups = _wakeups(settings)
+    database = Database(settings.database_url, wakeups=wakeups)
+    stack.push_async_callback(database.close)
+    if database.is_sqlite:
+        stack.enter_context(hold(f"{database.url.database}.lock"))
+        await upgrade(database)
+    elif not await is_current(database):
+        raise Unavailable("the database has not the tables of this version: run `idds db-upgrade` once")
+    await wakeups.start()
+    stack.push_async_callback(wakeups.stop)
+    return database, wakeups
+
+
+def _wakeups(settings: Settings) -> LocalWakeups:
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return LocalWakeups()
+    from idds.runtime.postgres_wakeups import PostgresWakeups  # asyncpg comes with the extra `pg`
+
+    return PostgresWakeups(url)
+
+
+def _ddm(settings: Settings) -> DDM:
+    options = dict(settings.ddm.options)
+    if settings.ddm.plugin == "posix":
+        options.setdefault("root", str(settings.state / "rses"))
+        options.setdefault("rses", {"DISK": {"kind": "disk"}, "TAPE": {"kind": "tape"}})
+    ddm: DDM = plugins.load("idds.ddm", settings.ddm.plugin, options, "/ddm")
+    return ddm
+
+
+def _provider(settings: Settings, name: str, plugin: PluginSettings) -> Provider:
+    options = dict(plugin.options)
+    if plugin.plugin == "local":
+        options.setdefault("root", str(settings.state / "jobs"))
+    provider: Provider = plugins.load("idds.providers", plugin.plugin, options, f"/providers/{name}")
+    return provider
+
+
+async def _bus(settings: Settings, stack: AsyncExitStack) -> tuple[Bus | None, str | None]:
+    match settings.bus.kind:
+        case "none":
+            return None, None
+        case "mqtt":
+            bus = MqttBus.from_options(settings.bus.options)
+            url = str(settings.bus.options.get("url", ""))
+        case "embedded":
+            password = secrets.token_urlsafe(24)
+            broker = EmbeddedBroker("idds", password, settings.bus.port)
+            await broker.start()
+            stack.push_async_callback(broker.stop)
+            url = broker.url
+            bus = MqttBus(MqttOptions(url=url, username="idds"), password)
+            leave_secret(settings.state / "mqtt-password", password)
+    await bus.start()
+    stack.push_async_callback(bus.stop)
+    return bus, url
+
+
+async def _declare_windows(database: Database, settings: Settings) -> None:
+    async with database.transaction("settings") as tx:
+        for name, rse in sorted(settings.rses.items()):
+            await tx.windows.declare("rse", name, limit_bytes=rse.window_bytes, limit_files=rse.window_files)
+
+
+def _doors(settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider]) -> Doors:
+    disks = {settings.placement.disk, settings.placement.outputs, *settings.rses}
+    offer = Offer(frozenset(settings.providers), frozenset(disks), frozenset(SAMPLERS))
+    return Doors(
+        database=database,
+        wakeups=wakeups,
+        access=Access(database),
+        submission=Submission(database, offer),
+        catalogue=Catalogue(database, providers),
+        delivery=Delivery(database),
+        explanation=Explanation(database),
+    )
