@@ -162,8 +162,7 @@ class ProviderContract:
         assert state.reason
 
     async def test_a_command_that_does_not_exist(self, trial: Trial) -> None:
-        payload = Payload(argv=("/nonexistent/command", "argument"))
-        (handle,) = await trial.submit(replace(trial.spec(""), payload=payload))
+        (handle,) = await trial.submit(replace(trial.spec(""), payload=Payload(argv=("/nonexistent/command",))))
         (state,) = await trial.ended(handle)
         assert state.status is JobStatus.FAILED
         assert state.reason
@@ -256,19 +255,17 @@ class ProviderContract:
         ]
         done, handles = await trial.run("echo early"), await trial.submit(*specs)
         await trial.running("gate", *handles[: trial.harness.slots])
-        durable = trial.provider.capabilities.durable_across_restart
         await trial.harness.restart()
-        if not durable:
+        if not trial.provider.capabilities.durable_across_restart:
             assert {state.status for state in await trial.ended(*handles)} <= {JobStatus.LOST, JobStatus.CANCELLED}
             return
-        assert await trial.provider.find([spec.key for spec in specs]) == dict(
-            zip([spec.key for spec in specs], handles, strict=True)
-        )
+        keys = [spec.key for spec in specs]
+        assert await trial.provider.find(keys) == dict(zip(keys, handles, strict=True))
         assert await trial.submit(*specs) == handles, "known already, they start nothing"
         trial.open("gate")
         for state in await trial.ended(done, *handles):
             assert (state.status, state.exit_code) == (JobStatus.SUCCEEDED, 0)
-        assert sorted((trial.scratch / "runs").read_text().split()) == sorted(spec.key for spec in specs)
+        assert sorted((trial.scratch / "runs").read_text().split()) == sorted(keys)
         assert await trial.log(done) == b"early\n"
 
     async def test_restart_keeps_ends_and_limits(self, trial: Trial) -> None:
@@ -337,10 +334,7 @@ class ProviderContract:
             path = await trial.provider.output_path(handle, name)
             assert await asyncio.to_thread(Path(path).read_text) == content
 
-    @pytest.mark.parametrize(
-        "name",
-        ["", ".", "missing", "sub", "../input.json", "sub/../../input.json", "/etc/passwd", "link", "up/input.json"],
-    )
+    @pytest.mark.parametrize("name", ["", ".", "no", "sub", "../input.json", "/etc/passwd", "link", "up/input.json"])
     async def test_outputs_that_lead_outside(self, trial: Trial, name: str) -> None:
         handle = await trial.run("cd outputs; mkdir sub; ln -s /etc/passwd link; ln -s .. up")
         with pytest.raises(NotFound):

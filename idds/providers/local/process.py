@@ -138,7 +138,7 @@ class Process:
         os.close(self._descriptor)
 
 
-def signal_session(identity: Identity, signum: signal.Signals) -> int:
+def signal_session(identity: Identity, signum: int) -> int:
     """Send a signal to all processes of the session that `identity` leads, or led; to how many. Reads all of /proc."""
     # A number is not given to a new process while a session has it; once given, the session is gone.
     leader = Stat.read(identity.pid)
