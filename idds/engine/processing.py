@@ -152,12 +152,10 @@ def _verdict(content: ContentId, event: Ended) -> Outcome:
     outcome = event.outcomes.get(content)
     if outcome is not None:
         return outcome
-    if event.state.status is JobStatus.SUCCEEDED and not event.outcomes:
-        return Outcome(content, 0, done=True)
-    reason = event.state.reason or f"its job ended {event.state.status}"
+    # What the payload said nothing of shares the fate of the job.
     if event.state.status is JobStatus.SUCCEEDED:
-        reason = "the payload ended well and said nothing of this content"
-    return Outcome(content, 0, done=False, reason=reason)
+        return Outcome(content, 0, done=True)
+    return Outcome(content, 0, done=False, reason=event.state.reason or f"its job ended {event.state.status}")
 
 
 def _failures(final: list[Outcome]) -> list[Instruction]:

@@ -3,13 +3,13 @@
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import make_url
 
 from idds.bus.embedded import EmbeddedBroker
 from idds.bus.mqtt import MqttBus, MqttOptions
-from idds.domain.errors import Unavailable
+from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
 from idds.ports.provider import Provider
@@ -168,7 +168,7 @@ async def _bus(settings: Settings, stack: AsyncExitStack) -> tuple[Bus | None, s
         case "none":
             return None, None
         case "mqtt":
-            bus = MqttBus.from_options(settings.bus.options)
+            bus = MqttBus(_mqtt_options(settings))
             url = str(settings.bus.options.get("url", ""))
         case "embedded":
             password = secrets.token_urlsafe(24)
@@ -181,6 +181,14 @@ async def _bus(settings: Settings, stack: AsyncExitStack) -> tuple[Bus | None, s
     await bus.start()
     stack.push_async_callback(bus.stop)
     return bus, url
+
+
+def _mqtt_options(settings: Settings) -> MqttOptions:
+    names = {field.name for field in fields(MqttOptions)}
+    unknown = sorted(settings.bus.options.keys() - names)
+    if unknown:
+        raise InvalidInput([Problem(f"/bus/options/{name}", "no such option") for name in unknown])
+    return MqttOptions(**settings.bus.options)
 
 
 async def _declare_windows(database: Database, settings: Settings) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
 from idds.domain.errors import NotFound
-from idds.domain.identifiers import CollectionId, ProcessingId, RequestId
+from idds.domain.identifiers import CollectionId, ContentId, ProcessingId, RequestId
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
@@ -66,7 +66,7 @@ class Catalogue:
         status: ContentStatus | None = None,
         after: int = 0,
         limit: int = 1000,
-    ) -> tuple[Sequence[Content], Mapping[int, str | None]]:
+    ) -> tuple[Sequence[Content], Mapping[ContentId, str | None]]:
         """Contents in id order, with ids above `after`; and the paths of those whose files are on disk."""
         async with self._database.snapshot() as tx:
             await _collection(tx, principal, collection)

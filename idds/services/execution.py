@@ -189,7 +189,11 @@ class Execution:
             done = await tx.contents.done_of_group(processing.transform_id, processing.group_no) if ids else 0
             event = engine.Ended(result.state, ids, result.outcomes, done)
             decision = engine.decide(processing, work.attempts, event, tx.now)
-            if await self._save(tx, processing, decision, "ended") and result.outputs:
+            if not await self._save(tx, processing, decision, "ended"):
+                continue
+            values = [(o.content_id, o.objective_values) for o in result.outcomes.values() if o.done]
+            await tx.samples.note_results([(content, reported) for content, reported in values if reported])
+            if result.outputs:
                 assert result.collection is not None
                 assert result.rse is not None
                 await add_outputs(tx, result.collection, result.rse, result.outputs)

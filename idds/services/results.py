@@ -16,6 +16,7 @@ class ContentResult(msgspec.Struct, forbid_unknown_fields=True):
     status: Annotated[str, msgspec.Meta(pattern="^(done|failed)$")]
     reason: str | None = None
     retry: bool = True
+    objective_values: list[float] = []
 
 
 class OutputResult(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +41,7 @@ class Result(msgspec.Struct, forbid_unknown_fields=True):
                 done=each.status == "done",
                 reason=_short(each.reason) if each.status == "failed" else None,
                 retry=each.retry,
+                objective_values=tuple(each.objective_values),
             )
             for each in self.contents
             if each.id in held

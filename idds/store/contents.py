@@ -6,22 +6,22 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
 from idds.domain.statuses import ContentStatus, Relation, ReplicaStatus
-from idds.engine.transitions import CONTENT, ContentEvent
+from idds.engine.transitions import CONTENT, PINNING, ContentEvent
 from idds.store.noun import Noun
 from idds.store.schema import collections, contents, processings, replicas
-from idds.store.sets import among
+from idds.store.sets import among, is_status
 
 _NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
 
 
-def _is(status: ContentStatus) -> ColumnElement[bool]:
-    return contents.c.status == literal(status, literal_execute=True)
+def _is(*statuses: ContentStatus) -> ColumnElement[bool]:
+    return is_status(contents.c.status, *statuses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Contents(Noun):
     async def unadmitted(self, collection: Collection, limit: int) -> list[Unadmitted]:
         """The next complete groups that wait for admission to the collection's RSE, about `limit` contents."""
         pin = contents.alias("pin")
-        pinned = select(func.count()).where(pin.c.replica_id == replicas.c.id, pin.c.status.in_(_pinning()))
+        pinned = select(func.count()).where(pin.c.replica_id == replicas.c.id, is_status(pin.c.status, *PINNING))
         query = (
             select(
                 contents.c.id,
@@ -203,7 +203,7 @@ class Contents(Noun):
         """Make those of these contents available whose replica is on disk."""
         present = select(replicas.c.id).where(
             replicas.c.id == contents.c.replica_id,
-            replicas.c.status == literal(ReplicaStatus.PRESENT, literal_execute=True),
+            is_status(replicas.c.status, ReplicaStatus.PRESENT),
         )
         return await self.move(ContentEvent.LANDED, and_(among(contents.c.id, ids), present.exists()))
 
@@ -213,7 +213,7 @@ class Contents(Noun):
         waits = select(coming.c.id).where(
             coming.c.collection_id == collection.id,
             coming.c.group_no == contents.c.group_no,
-            coming.c.status == literal(ContentStatus.NEW, literal_execute=True),
+            is_status(coming.c.status, ContentStatus.NEW),
         )
         query = select(contents.c.id, contents.c.group_no).where(
             contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE), ~waits.exists()
@@ -302,7 +302,7 @@ class Contents(Noun):
 
     async def pinning(self, replica_ids: Iterable[int]) -> list[Content]:
         """The contents that pin these replicas."""
-        query = select(contents).where(among(contents.c.replica_id, replica_ids), contents.c.status.in_(_pinning()))
+        query = select(contents).where(among(contents.c.replica_id, replica_ids), _is(*PINNING))
         return [_content(row) for row in await self._execute(query.order_by(contents.c.id))]
 
     async def page(
@@ -348,16 +348,12 @@ def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
 
 def untaken(collection: CollectionId, limit: int) -> ColumnElement[bool]:
     """Up to `limit` contents of a collection that nobody has leased yet."""
-    waiting = or_(_is(ContentStatus.NEW), _is(ContentStatus.AVAILABLE))
+    waiting = _is(ContentStatus.NEW, ContentStatus.AVAILABLE)
     return contents.c.id.in_(select(contents.c.id).where(contents.c.collection_id == collection, waiting).limit(limit))
 
 
 def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:
     return among(contents.c.id, ids)
-
-
-def _pinning() -> Any:
-    return [literal(s, literal_execute=True) for s in ("new", "available", "leased")]
 
 
 def _values(content: NewContent) -> tuple[Any, ...]:

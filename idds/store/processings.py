@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, insert, literal, or_, select, update
+from sqlalchemy import Row, func, insert, or_, select, update
 
 from idds.domain.identifiers import Handle, ProcessingId, RequestId, TransformId
 from idds.domain.processing import Processing
 from idds.domain.statuses import Intent, Status
 from idds.store.noun import Noun
 from idds.store.schema import processings
-from idds.store.sets import among, among_texts
+from idds.store.sets import among, among_texts, is_status
 
 _COLUMNS = (
     processings.c.id,
@@ -29,8 +29,8 @@ _COLUMNS = (
     processings.c.ended_at,
     processings.c.changed_at,
 )
-_UNDER_WAY = processings.c.status.in_([literal(s, literal_execute=True) for s in ("ready", "running")])
-_OPEN = processings.c.status.in_([literal(s, literal_execute=True) for s in ("new", "ready", "running")])
+_UNDER_WAY = is_status(processings.c.status, Status.READY, Status.RUNNING)
+_OPEN = is_status(processings.c.status, Status.NEW, Status.READY, Status.RUNNING)
 
 
 class Processings(Noun):

@@ -1,19 +1,19 @@
 """Replicas on disk RSEs: admitted, staged, pinned by contents, deleted when nobody pins them."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import BigInteger, ColumnElement, Row, and_, bindparam, func, select, text, update
 
 from idds.domain.files import File
 from idds.domain.identifiers import Did, ReplicaId, RequestId, WindowId
 from idds.domain.replica import Replica
 from idds.domain.statuses import ReplicaStatus
-from idds.engine.transitions import REPLICA, ReplicaEvent
+from idds.engine.transitions import PINNING, REPLICA, ReplicaEvent
 from idds.store.noun import Noun
 from idds.store.schema import contents, replicas
-from idds.store.sets import among
+from idds.store.sets import among, is_status
 
 _COLUMNS = (
     replicas.c.id,
@@ -27,6 +27,27 @@ _COLUMNS = (
     replicas.c.ours,
     replicas.c.window_id,
 )
+
+
+_INSERTING = """
+INSERT INTO replicas (rse, scope, name, bytes, adler32, path, status, ours, window_id, changed_at)
+SELECT :rse, value ->> 'scope', value ->> 'name', CAST(value ->> 'bytes' AS bigint), value ->> 'adler32',
+       value ->> 'path', {status}, {ours}, :window, :now
+  FROM {{each}} WHERE true
+    ON CONFLICT (rse, scope, name) DO UPDATE
+   SET status = excluded.status, ours = excluded.ours, path = excluded.path, window_id = excluded.window_id,
+       rule_id = NULL, changed_at = excluded.changed_at
+ {where} RETURNING {{columns}}
+"""
+# One that is not ours and that nobody pins was not watched: whether it is still there is asked again.
+_ADMITTING = _INSERTING.format(
+    status="'admitted'",
+    ours="true",
+    where="""WHERE replicas.status = 'gone' OR replicas.status = 'present' AND NOT replicas.ours AND NOT EXISTS (
+             SELECT 1 FROM contents
+              WHERE contents.replica_id = replicas.id AND contents.status IN ('new', 'available', 'leased'))""",
+)
+_REGISTERING = _INSERTING.format(status="'present'", ours="false", where="")
 
 
 class Replicas(Noun):
@@ -48,59 +69,31 @@ class Replicas(Noun):
         self, rse: str, files: Sequence[File], window: WindowId | None, request: RequestId
     ) -> list[Replica]:
         """Admit replicas where none can be pinned; those newly admitted, whose bytes are to be reserved."""
-        pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
-        values = [
-            {
-                "rse": rse,
-                "scope": file.did.scope,
-                "name": file.did.name,
-                "bytes": file.bytes,
-                "adler32": file.adler32,
-                "status": ReplicaStatus.ADMITTED,
-                "ours": True,
-                "window_id": window,
-                "changed_at": self._tx.now,
-            }
-            for file in files
-        ]
-        again = {"status": "admitted", "ours": True, "window_id": window, "changed_at": self._tx.now}
-        fresh: dict[str, Any] = {**again, "rule_id": None, "path": None}
-        usable = or_(
-            replicas.c.status == ReplicaStatus.GONE,
-            and_(replicas.c.status == ReplicaStatus.PRESENT, ~replicas.c.ours, ~pin.exists()),
-        )
-        key = [replicas.c.rse, replicas.c.scope, replicas.c.name]
-        upsert = sqlite.insert(replicas) if self._is_sqlite else postgresql.insert(replicas)
-        statement = upsert.on_conflict_do_update(index_elements=key, set_=fresh, where=usable).returning(*_COLUMNS)
-        rows = (await self._execute(statement, values)).all() if values else []
+        if not files:
+            return []
+        rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, {"window": window})
         admitted = [_replica(row) for row in rows]
         await self._record(ReplicaEvent.ADMITTED, rse, [replica.id for replica in admitted], request=request)
         return admitted
 
     async def register(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
         """Note replicas that are on disk and not ours to delete, with their paths."""
-        if not files:
-            return {}
-        values = [
-            {
-                "rse": rse,
-                "scope": file.did.scope,
-                "name": file.did.name,
-                "bytes": file.bytes,
-                "adler32": file.adler32,
-                "status": ReplicaStatus.PRESENT,
-                "ours": False,
-                "path": path,
-                "changed_at": self._tx.now,
-            }
-            for file, path in files
-        ]
-        upsert = sqlite.insert(replicas) if self._is_sqlite else postgresql.insert(replicas)
-        again = {"status": ReplicaStatus.PRESENT, "path": upsert.excluded.path, "ours": False, "window_id": None}
-        key = [replicas.c.rse, replicas.c.scope, replicas.c.name]
-        statement = upsert.on_conflict_do_update(index_elements=key, set_=again)
-        rows = await self._execute(statement.returning(replicas.c.id, replicas.c.scope, replicas.c.name), values)
+        rows = await self._upsert(rse, files, _REGISTERING, {"window": None}) if files else []
         return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
+
+    async def _upsert(
+        self, rse: str, files: Sequence[tuple[File, str | None]], rule: str, values: Mapping[str, Any]
+    ) -> Sequence[Row[Any]]:
+        documents = [
+            {"scope": f.did.scope, "name": f.did.name, "bytes": f.bytes, "adler32": f.adler32, "path": path}
+            for f, path in files
+        ]
+        each = "json_each(:files)" if self._is_sqlite else "jsonb_array_elements(CAST(:files AS jsonb)) AS each (value)"
+        statement = text(rule.format(each=each, columns=", ".join(column.name for column in _COLUMNS))).bindparams(
+            bindparam("window", type_=BigInteger()), bindparam("now", type_=BigInteger())
+        )
+        bound = {"rse": rse, "files": json.dumps(documents), "now": self._tx.now, **values}
+        return (await self._execute(statement, bound)).all()
 
     async def move(
         self,
@@ -115,10 +108,9 @@ class Replicas(Noun):
         if not ids:
             return []
         edge = REPLICA[event]
-        sources = [literal(status, literal_execute=True) for status in edge.sources]
         changed = (
             update(replicas)
-            .where(among(replicas.c.id, ids), replicas.c.status.in_(sources))
+            .where(among(replicas.c.id, ids), is_status(replicas.c.status, *edge.sources))
             .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
         )
         moved = [_replica(row) for row in await self._execute(changed.returning(*_COLUMNS))]
@@ -194,8 +186,8 @@ class Replicas(Noun):
 
     async def in_motion(self) -> list[Replica]:
         """All that are staging or deleting: what data management has to be asked about."""
-        moving = [literal(status, literal_execute=True) for status in ("staging", "deleting")]
-        query = select(*_COLUMNS).where(replicas.c.status.in_(moving)).order_by(replicas.c.rse, replicas.c.id)
+        moving = is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.DELETING)
+        query = select(*_COLUMNS).where(moving).order_by(replicas.c.rse, replicas.c.id)
         return [_replica(row) for row in await self._execute(query)]
 
     async def summary(self) -> list[tuple[str, str, int, int]]:
@@ -206,8 +198,8 @@ class Replicas(Noun):
         return [(row.rse, row.status, int(row.files), int(row.size)) for row in await self._execute(query)]
 
 
-def _pins() -> Any:
-    return contents.c.status.in_([literal(s, literal_execute=True) for s in ("new", "available", "leased")])
+def _pins() -> ColumnElement[bool]:
+    return is_status(contents.c.status, *PINNING)
 
 
 def _replica(row: Row[Any]) -> Replica:
