@@ -1,0 +1,126 @@
+"""The whole service in one process: the API and the three agents."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from aiohttp import web
+
+from idds.domain.request import Principal
+from idds.runtime.settings import Settings, read_settings
+from idds.runtime.wiring import Wired
+
+OPERATOR = Principal("operator", "local", is_operator=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running service. `token_file` holds an operator's token; `finished` ends when an agent breaks for good."""
+
+    url: str
+    token_file: Path
+    wired: Wired
+    finished: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Serving]:
+    """Run API and agents until the block is left; then steps under way are finished first.
+
+    Raises InvalidInput for settings that cannot be, and Unavailable for what does not answer.
+    """
+    import agents.carrier
+    import agents.conductor
+    import agents.transformer
+    from idds.api.application import ApiSettings, make_application
+    from idds.runtime.looper import DRAIN_S, Looper
+    from idds.runtime.wiring import wired
+
+    async with wired(settings, outside=True, bus=True) as parts:
+        looper = Looper(parts.wakeups, parts.clock)
+        application = make_application(parts.doors, ApiSettings(max_body_bytes=settings.api.max_body_bytes))
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
+        await runner.setup()
+        team = [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
+        try:
+            site = web.TCPSite(runner, settings.api.host, settings.api.port)
+            await site.start()
+            port = runner.addresses[0][1]
+            running = asyncio.create_task(looper.run(team), name="agents")
+            try:
+                token_file = await _operator_token(parts)
+                yield Serving(f"http://{settings.api.host}:{port}", token_file, parts, running)
+            finally:
+                looper.stop()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_S):
+                        await asyncio.shield(running)
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+        finally:
+            await runner.cleanup()
+
+
+async def _operator_token(parts: Wired) -> Path:
+    """Make an operator's token where there is none yet."""
+    from idds.runtime.secret_file import leave_secret
+
+    path = parts.settings.state / "token"
+    if not path.exists():
+        leave_secret(path, await parts.doors.access.issue(OPERATOR, note="made at the first start"))
+    return path
+
+
+def serve(
+    settings_file: Annotated[Path | None, typer.Option("--settings", help="TOML file; see config/idds.toml.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder of what the service keeps.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 for any free one.")] = None,
+) -> None:
+    """Run the whole service in one process: the API and the three agents, until SIGTERM or Ctrl-C."""
+    from pydantic import ValidationError
+
+    from idds.domain.errors import IddsError
+    from idds.runtime.telemetry import configure_logs
+
+    try:
+        settings = read_settings(settings_file, **({"state": state} if state else {}))
+        if port is not None:
+            settings.api.port = port
+        configure_logs(settings.log.level, as_json=settings.log.as_json)
+        asyncio.run(_serve(settings))
+    except (IddsError, FileNotFoundError, ValidationError, OSError) as error:
+        sys.stderr.write(f"idds serve: {error}\n")
+        raise typer.Exit(1) from None
+
+
+async def _serve(settings: Settings) -> None:
+    from idds.runtime.looper import DRAIN_S
+    from idds.runtime.signals import until_told_to_stop
+
+    async with serving(settings) as running:
+        lines = (
+            f"API     {running.url}",
+            f"token   in {running.token_file}",
+            f"MQTT    {running.wired.bus_url or 'none'}",
+        )
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+        told = asyncio.Event()
+        await until_told_to_stop(_either(running.finished, told), told.set, DRAIN_S)
+
+
+async def _either(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Return when the event is set; raise what the task raises, should it end first."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        waiting.cancel()
