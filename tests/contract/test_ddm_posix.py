@@ -1,6 +1,7 @@
 """PosixDDM keeps the contract, and what it promises beyond it."""
 
 import asyncio
+import os
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,25 @@ async def test_a_file_with_a_replica_nowhere_is_refused(ddm: PosixDDM, site: Pos
     (refused,) = await ddm.stage("DISK", [File(FILE, upload.bytes, upload.adler32)])
     assert refused == Refused("user.test:file has a replica nowhere")
     assert (await ddm.residency("OTHER", [FILE]))[FILE].where is Where.ABSENT
+
+
+async def test_bytes_that_still_move_are_not_called_gone(ddm: PosixDDM, site: PosixSite) -> None:
+    stuck = await ddm.write_tape("TAPE", DATASET, FILE, b"content", "T1")
+    other = await ddm.write_tape("TAPE", DATASET, Did("s", "other"), b"content", "T2")
+    ddm.tape_path("TAPE", FILE).unlink()
+    os.mkfifo(ddm.tape_path("TAPE", FILE))
+    await ddm.stage("DISK", [stuck, other])
+    await reach(ddm, "DISK", [other.did], Where.PRESENT)
+    tape = await asyncio.to_thread(ddm.tape_path("TAPE", FILE).open, "wb", buffering=0)
+    with tape:
+        tape.write(b"con")
+        await exists(lambda: [part for part in parts(site) if part.stat().st_size == 3])
+        await ddm.release("DISK", [FILE, other.did])
+        await reach(ddm, "DISK", [other.did], Where.ABSENT)
+        assert (await ddm.residency("DISK", [FILE]))[FILE].where is Where.DELETING
+        assert await ddm.bytes_on_disk("DISK") == 3
+    await reach(ddm, "DISK", [FILE], Where.ABSENT)
+    assert await ddm.bytes_on_disk("DISK") == 0
 
 
 # a disk that is not what it was

@@ -159,13 +159,12 @@ class PosixDDM:
         """Those that are unknown, or that have no rule yet and no source to make one worthwhile."""
         refused = {did: Refused(f"{did} is not in the catalogue") for did, entry in entries.items() if not entry.file}
         sought = [did for did, entry in entries.items() if entry.file and not (entry.rule and entry.rule.is_promising)]
-        on_tape = await self._catalogue.read(datasets.tape_copies, sought)
         tapes, others = self._options.tapes, [disk for disk in self._options.disks if disk != rse]
-        for did in sought:
-            if any(copy.rse in tapes for copy in on_tape.get(did, ())):
-                continue
-            if not await self._in_thread(self._layout.holding, others, did):
-                refused[did] = Refused(f"{did} has a replica nowhere")
+        copies = await self._catalogue.read(datasets.tape_copies, sought)
+        off_tape = [did for did in sought if not any(copy.rse in tapes for copy in copies.get(did, ()))]
+        holding = await self._in_thread(self._layout.holding, others, off_tape)
+        nowhere = [did for did, disks in zip(off_tape, holding, strict=True) if not disks]
+        refused.update((did, Refused(f"{did} has a replica nowhere")) for did in nowhere)
         return refused
 
     def _residency(self, rse: str, did: Did, rule: Rule | None) -> Residency:

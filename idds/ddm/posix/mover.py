@@ -70,22 +70,16 @@ class Mover:
         """Begin what is not begun; an order that is known already changes nothing. Raises Unavailable."""
         recalls = [order for order in orders if order.state is Where.STAGING and order.rule_id not in self._recalls]
         copies = await self._catalogue.read(datasets.tape_copies, [order.file.did for order in recalls])
-        disks = await self._in_thread(self._other_disks, recalls)
-        for order, others in zip(recalls, disks, strict=True):
+        disks = await self._in_thread(self._layout.holding, self._options.disks, [order.file.did for order in recalls])
+        for order, holding in zip(recalls, disks, strict=True):
             recall = Recall(order.rule_id, order.rse, order.file)
             recall.add_sources(copy for copy in copies.get(order.file.did, ()) if copy.rse in self._libraries)
-            recall.add_sources(others)
+            recall.add_sources(DiskCopy(rse) for rse in holding if rse != order.rse)
             self._recalls[recall.rule_id] = recall
             await self._forward(recall)
         for order in orders:
             if order.state is Where.DELETING:
-                self._cancel(order.rule_id)
-                self._deletions[order.rule_id] = order
-        self._deletion_work.set()
-
-    def _other_disks(self, orders: Sequence[Order]) -> list[list[DiskCopy]]:
-        disks = self._options.disks
-        return [[DiskCopy(rse) for rse in self._layout.holding(disks, o.file.did) if rse != o.rse] for o in orders]
+                self._order_deletion(order)
 
     async def _forward(self, recall: Recall) -> None:
         """Queue the recall at its next source, or end it when none is left or it was cancelled."""
@@ -98,19 +92,25 @@ class Mover:
             self._from_disk.append((recall, source))
             self._disk_work.set()
         else:
-            await self._record(rules.record_failed, recall.rule_id, recall.reason)
+            await self._insist(self._catalogue.write, rules.record_failed, recall.rule_id, recall.reason)
             self._end(recall)
 
     def _end(self, recall: Recall) -> None:
         self._recalls.pop(recall.rule_id, None)
-        recall.ended.set()
+        if recall.deletion is not None:
+            self._order_deletion(recall.deletion)
 
-    def _cancel(self, rule_id: str) -> None:
-        recall = self._recalls.get(rule_id)
-        if recall is not None:
-            recall.cancelled.set()
-            if any(library.remove(recall) for library in self._libraries.values()) or self._unqueue(recall):
-                self._end(recall)
+    def _order_deletion(self, order: Order) -> None:
+        """Now, or when the recall, which is cancelled, has ended."""
+        recall = self._recalls.get(order.rule_id)
+        if recall is None:
+            self._deletions[order.rule_id] = order
+            self._deletion_work.set()
+            return
+        recall.deletion = order
+        recall.cancelled.set()
+        if any(library.remove(recall) for library in self._libraries.values()) or self._unqueue(recall):
+            self._end(recall)
 
     def _unqueue(self, recall: Recall) -> bool:
         for pair in self._from_disk:
@@ -144,7 +144,7 @@ class Mover:
             recall.failures.append(f"{source}: {error!r}")
             await self._forward(recall)
         else:
-            await self._record(rules.record_present, recall.rule_id, seen)
+            await self._insist(self._catalogue.write, rules.record_present, recall.rule_id, seen)
             self._end(recall)
 
     def _fetch(self, recall: Recall, source: Source, pace: Pace) -> str:
@@ -158,14 +158,12 @@ class Mover:
         while True:
             await self._deletion_work.wait()
             self._deletion_work.clear()
-            batch = list(self._deletions.values())
-            self._deletions.clear()
-            for order in batch:
-                if (recall := self._recalls.get(order.rule_id)) is not None:
-                    await recall.ended.wait()
-            gone, stuck = await self._in_thread(self._unlink, batch)
+            batch, self._deletions = self._deletions, {}
+            # An order that is told again may be over by now, and the file be back under another rule.
+            due = await self._insist(self._catalogue.read, rules.deleting, list(batch))
+            gone, stuck = await self._in_thread(self._unlink, [batch[rule_id] for rule_id in due])
             if gone:
-                await self._record(rules.record_deleted, [order.rule_id for order in gone])
+                await self._insist(self._catalogue.write, rules.record_deleted, [order.rule_id for order in gone])
             if stuck:
                 self._deletions.update({order.rule_id: order for order in stuck} | self._deletions)
                 asyncio.get_running_loop().call_later(RETRY_S, self._deletion_work.set)
@@ -182,11 +180,11 @@ class Mover:
                 stuck.append(order)
         return gone, stuck
 
-    async def _record(self, statement: Callable[..., None], *args: object) -> None:
+    async def _insist(self, run: Callable[..., Awaitable[R]], *args: object) -> R:
         """What happened must be written down, however long the catalogue is away."""
         while True:
             try:
-                return await self._catalogue.write(statement, *args)
+                return await run(*args)
             except Unavailable as error:
                 log.warning("waiting for the catalogue: %s", error)
                 await asyncio.sleep(RETRY_S)

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +43,9 @@ class Layout:
     def path(self, rse: str, did: Did) -> Path:
         return self.root / rse / encode(did.scope) / encode(did.name)
 
-    def holding(self, rses: Iterable[str], did: Did) -> list[str]:
-        """Those RSEs that have a file of this name."""
-        return [rse for rse in rses if self.path(rse, did).exists()]
+    def holding(self, rses: Collection[str], dids: Iterable[Did]) -> list[list[str]]:
+        """For each file those RSEs that have one of its name."""
+        return [[rse for rse in rses if self.path(rse, did).exists()] for did in dids]
 
     @property
     def catalogue(self) -> Path:

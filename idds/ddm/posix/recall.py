@@ -1,12 +1,12 @@
 """A recall under way: bringing one file to one disk."""
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from idds.ddm.posix.datasets import TapeCopy
+from idds.ddm.posix.rules import Order
 from idds.domain.files import File
 
 
@@ -25,7 +25,7 @@ Source = TapeCopy | DiskCopy
 
 @dataclass(slots=True, eq=False)
 class Recall:
-    """Its sources are tried in turn; `failures` says what came of them. `ended` is set when no bytes move any more."""
+    """Its sources are tried in turn; `failures` says what came of them. `deletion` waits until no bytes move."""
 
     rule_id: str
     rse: str
@@ -33,7 +33,7 @@ class Recall:
     sources: deque[Source] = field(default_factory=deque)
     failures: list[str] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    deletion: Order | None = None
 
     def add_sources(self, sources: Iterable[Source]) -> None:
         self.sources.extend(sources)

@@ -112,6 +112,15 @@ def record_failed(db: sqlite3.Connection, rule_id: str, reason: str) -> None:
     )
 
 
+def deleting(db: sqlite3.Connection, rule_ids: Iterable[str]) -> list[str]:
+    """Those of the rules that are being deleted still."""
+    rows = db.execute(
+        "SELECT rule_id FROM rules WHERE state = 'deleting' AND rule_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(rule_ids)),),
+    )
+    return [rule_id for (rule_id,) in rows]
+
+
 def record_deleted(db: sqlite3.Connection, rule_ids: Iterable[str]) -> None:
     """The bytes are gone: the rule ends, or becomes the recall that waited."""
     among = "state = 'deleting' AND rule_id IN (SELECT value FROM json_each(?))"

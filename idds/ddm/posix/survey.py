@@ -1,6 +1,7 @@
 """The survey: what is on a disk, against what the catalogue says of it. The disk wins."""
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -45,13 +46,17 @@ async def survey(
         raise Unavailable(f"{rse} cannot be read: {error.strerror}") from error
     if not differences:
         return entries
+    await catalogue.write(_correct, rse, differences)
+    return await catalogue.read(rules.look, rse, dids)
+
+
+def _correct(db: sqlite3.Connection, rse: str, differences: Sequence[Found | Lost]) -> None:
     for difference in differences:
         match difference:
             case Found(did, seen):
-                await catalogue.write(rules.record_found, rse, did, seen)
+                rules.record_found(db, rse, did, seen)
             case Lost(rule_id, reason):
-                await catalogue.write(rules.record_lost, rule_id, reason)
-    return await catalogue.read(rules.look, rse, dids)
+                rules.record_lost(db, rule_id, reason)
 
 
 def _compare(layout: Layout, rse: str, entries: Mapping[Did, Entry]) -> list[Found | Lost]:
