@@ -1,5 +1,7 @@
 """Bringing a database to the tables that this version needs."""
 
+import asyncio
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,5 +40,11 @@ async def is_current(database: Database) -> bool:
     def run(connection: Connection) -> Any:
         return MigrationContext.configure(connection).get_current_revision()
 
+    head = await asyncio.to_thread(_head)
     async with database.engine.connect() as connection:
-        return bool(await connection.run_sync(run) == ScriptDirectory.from_config(configuration()).get_current_head())
+        return bool(await connection.run_sync(run) == head)
+
+
+@cache
+def _head() -> str | None:
+    return ScriptDirectory.from_config(configuration()).get_current_head()
