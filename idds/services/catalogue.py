@@ -1,21 +1,31 @@
 """Reading: requests and all that belongs to them, for who may see it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
 from idds.domain.errors import NotFound
-from idds.domain.identifiers import CollectionId, ContentId, ProcessingId, RequestId
+from idds.domain.identifiers import CollectionId, ProcessingId, RequestId
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
 from idds.domain.request import Principal, Request
-from idds.domain.statuses import ContentStatus, Status
+from idds.domain.statuses import ContentStatus, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.ports.provider import Provider
 from idds.store.database import Database, Transaction
 
 STREAM_PAGE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A content, where its file lies if that is on disk, and what was reported of it if it is a sample."""
+
+    content: Content
+    path: str | None
+    objective_values: tuple[float, ...] | None
 
 
 class Catalogue:
@@ -66,25 +76,25 @@ class Catalogue:
         status: ContentStatus | None = None,
         after: int = 0,
         limit: int = 1000,
-    ) -> tuple[Sequence[Content], Mapping[ContentId, str | None]]:
-        """Contents in id order, with ids above `after`; and the paths of those whose files are on disk."""
+    ) -> Sequence[Listed]:
+        """Contents in id order, with ids above `after`."""
         async with self._database.snapshot() as tx:
-            await _collection(tx, principal, collection)
-            page = await tx.contents.page(collection, status=status, after=after, limit=limit)
-            return page, await tx.contents.paths([c.id for c in page if c.replica_id is not None])
+            found = await _collection(tx, principal, collection)
+            return await _listed(tx, found, await tx.contents.page(collection, status=status, after=after, limit=limit))
 
     async def stream(
-        self, principal: Principal, collection: CollectionId, *, after: int = 0
-    ) -> AsyncIterator[Sequence[Content]]:
+        self, principal: Principal, collection: CollectionId, *, status: ContentStatus | None = None, after: int = 0
+    ) -> AsyncGenerator[Sequence[Listed]]:
         """All contents with ids above `after`, page by page, in flat memory."""
         async with self._database.snapshot() as tx:
-            await _collection(tx, principal, collection)
+            found = await _collection(tx, principal, collection)
         while True:
             async with self._database.snapshot() as tx:
-                page = await tx.contents.page(collection, status=None, after=after, limit=STREAM_PAGE)
-            if not page:
+                page = await tx.contents.page(collection, status=status, after=after, limit=STREAM_PAGE)
+                listed = await _listed(tx, found, page)
+            if not listed:
                 return
-            yield page
+            yield listed
             after = page[-1].id
 
     async def history(
@@ -131,3 +141,10 @@ async def _collection(tx: Transaction, principal: Principal, identifier: Collect
     if collection is None:
         raise NotFound(f"there is no collection {identifier}")
     return collection
+
+
+async def _listed(tx: Transaction, collection: Collection, page: Sequence[Content]) -> list[Listed]:
+    paths = await tx.contents.paths([content.id for content in page if content.replica_id is not None])
+    is_study = collection.source is SourceKind.SAMPLES
+    results = await tx.samples.results([content.id for content in page]) if is_study else {}
+    return [Listed(content, paths.get(content.id), results.get(content.id)) for content in page]

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.store.noun import Noun
 from idds.store.schema import samples
+from idds.store.sets import among
 
 
 class Samples(Noun):
@@ -26,3 +27,10 @@ class Samples(Noun):
         """How many samples of a study have a result."""
         query = select(func.count()).where(samples.c.study_id == study, samples.c.objective_values.is_not(None))
         return int((await self._execute(query)).scalar_one())
+
+    async def results(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[float, ...]]:
+        """The objective values of those of these contents that have some."""
+        query = select(samples.c.content_id, samples.c.objective_values).where(
+            among(samples.c.content_id, contents), samples.c.objective_values.is_not(None)
+        )
+        return {ContentId(row.content_id): tuple(row.objective_values) for row in await self._execute(query)}
