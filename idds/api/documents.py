@@ -1,0 +1,180 @@
+"""Reading what was sent: strictly, and with every error at its place."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from idds.api.problems import Malformed, UnsupportedMedia
+from idds.domain.errors import InvalidInput, Problem
+
+M = TypeVar("M", bound=BaseModel)
+
+SMALL = 64 * 1024
+"""Larger bodies are read in a thread, so that they don't hold up everybody else."""
+MAX_PROBLEMS = 100
+UNKNOWN_FIELD = "there is no such field"
+
+_MESSAGES = {
+    "extra_forbidden": UNKNOWN_FIELD,
+    "unexpected_keyword_argument": UNKNOWN_FIELD,
+    "missing": "this field is required",
+}
+_TOO_FEW = frozenset({"too_short"})
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """The body, as `model` has it. Raises UnsupportedMedia, Malformed and InvalidInput."""
+    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMedia("send the body as application/json, in UTF-8")
+    body = await request.read()
+    if len(body) > SMALL:
+        return await asyncio.to_thread(parse, body, model)
+    return parse(body, model)
+
+
+def parse(body: bytes, model: type[M]) -> M:
+    """A JSON document, as `model` has it. Raises Malformed and InvalidInput."""
+    document = _load(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        if details[0]["type"] == "json_invalid":
+            raise Malformed(Problem("", details[0]["msg"])) from None
+        raise InvalidInput(_problems(details, document)) from None
+
+
+def read_query(request: web.Request, model: type[M]) -> M:
+    """The query parameters, as `model` has them. Raises InvalidInput."""
+    query = request.query
+    if twice := sorted({name for name in query if len(query.getall(name)) > 1}):
+        raise InvalidInput([Problem(f"?{name}", "this parameter stands twice") for name in twice])
+    try:
+        return model.model_validate(dict(query))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Odd:
+    """Stands in a document where something is that is no good in any."""
+
+    message: str
+    inside: Any = None
+
+
+class _Loading:
+    """Loads a document as plain values, marking what is said twice in it, or does not fit into 64 bits."""
+
+    def __init__(self) -> None:
+        self.is_odd = False
+
+    def load(self, text: str) -> Any:
+        return json.loads(text, object_pairs_hook=self._pairs, parse_int=self._integer, parse_constant=self._constant)
+
+    def _mark(self, message: str, inside: Any = None) -> _Odd:
+        self.is_odd = True
+        return _Odd(message, inside)
+
+    def _pairs(self, found: list[tuple[str, Any]]) -> Any:
+        values = dict(found)
+        if len(values) == len(found):
+            return values
+        twice = next(name for name, n in Counter(name for name, _ in found).items() if n > 1)
+        return self._mark(f"the field {twice!r} stands twice", values)
+
+    def _integer(self, text: str) -> Any:
+        value = int(text) if len(text) < 21 else 2**63
+        return value if -(2**63) <= value < 2**63 else self._mark("this number does not fit into 64 bits")
+
+    def _constant(self, text: str) -> Any:
+        return self._mark(f"{text} is not a number in JSON")
+
+
+def _load(body: bytes) -> Any:
+    loading = _Loading()
+    try:
+        document = loading.load(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise Malformed(Problem("", f"byte {error.start} is not UTF-8")) from None
+    except json.JSONDecodeError as error:
+        raise Malformed(Problem("", f"line {error.lineno}, column {error.colno}: {error.msg}")) from None
+    except RecursionError:
+        raise Malformed(Problem("", "it is nested too deep")) from None
+    # What JSON may hold and PostgreSQL's texts may not.
+    if loading.is_odd or b"\\u0000" in body:
+        _refuse_odd(document)
+    return document
+
+
+def _refuse_odd(document: Any) -> None:
+    found: list[Problem] = []
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting and len(found) < MAX_PROBLEMS:
+        pointer, value = waiting.pop()
+        if isinstance(value, _Odd):
+            found.append(Problem(pointer, value.message))
+            value = value.inside
+        if isinstance(value, str) and "\0" in value:
+            found.append(Problem(pointer, "no text may hold the character U+0000"))
+        waiting += [(f"{pointer}/{_escape(key)}", inner) for key, inner in _parts(value)]
+        if isinstance(value, dict) and any("\0" in key for key in value):
+            found.append(Problem(pointer, "no field's name may hold the character U+0000"))
+    if found:
+        raise InvalidInput(sorted(found, key=lambda problem: problem.pointer))
+    return
+
+
+def _parts(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value)
+
+
+def _escape(key: str | int) -> str:
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
+def _problems(details: list[ErrorDetails], document: Any) -> list[Problem]:
+    """One problem a place; of a choice between types, all that it might be."""
+    kinds: dict[str, set[str]] = {}
+    messages: dict[str, list[str]] = {}
+    for detail in details:
+        pointer = _pointer(detail, document)
+        kinds.setdefault(pointer, set()).add(detail["type"])
+        said = messages.setdefault(pointer, [])
+        if (message := _message(detail)) not in said:
+            said.append(message)
+    # A list of which no element could be read counts as too short: what is wrong is said of the elements.
+    empty = {p for p in kinds if kinds[p] <= _TOO_FEW and any(q.startswith(f"{p}/") for q in kinds)}
+    return [Problem(p, " or ".join(said)) for p, said in messages.items() if p not in empty][:MAX_PROBLEMS]
+
+
+def _message(detail: ErrorDetails) -> str:
+    message = _MESSAGES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _pointer(detail: ErrorDetails, document: Any) -> str:
+    """Where it is in the document: pydantic's location less the names of types that it tried."""
+    pointer, value = "", document
+    location = detail["loc"]
+    for number, step in enumerate(location):
+        is_there = (isinstance(value, Mapping) and step in value) or (
+            isinstance(value, list) and isinstance(step, int) and step < len(value)
+        )
+        if is_there:
+            value = value[step]
+        elif not (detail["type"] == "missing" and number == len(location) - 1):
+            continue
+        pointer += f"/{_escape(step)}"
+    return pointer

@@ -1,0 +1,111 @@
+"""Errors as problem documents (RFC 9457)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from idds.domain.errors import (
+    Conflict,
+    Forbidden,
+    IddsError,
+    InvalidInput,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+    UnknownDid,
+)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+
+class Malformed(IddsError):
+    """The bytes that were sent are no JSON."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problems = (problem,)
+
+
+class UnsupportedMedia(IddsError):
+    """The body is of another media type than is read here."""
+
+
+class Stale(Conflict):
+    """The one report that was sent came too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemDocument:
+    """What went wrong. `problems` name the places: JSON pointers into the body, `?name` for a query parameter."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    problems: tuple[Problem, ...] = field(default=())
+
+
+_KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
+    Malformed: (400, "malformed", "The body is no JSON"),
+    Unauthenticated: (401, "unauthenticated", "A valid token is needed"),
+    Forbidden: (403, "forbidden", "This may not be done with this token"),
+    NotFound: (404, "not-found", "There is no such thing"),
+    UnknownDid: (404, "unknown-did", "Data management does not know it"),
+    Stale: (409, "stale-report", "The report came too late"),
+    Conflict: (409, "conflict", "Its state does not allow this"),
+    UnsupportedMedia: (415, "unsupported-media-type", "The body's media type is not read here"),
+    InvalidInput: (422, "invalid-input", "The input cannot be taken"),
+    Unavailable: (503, "unavailable", "Not available for now"),
+}
+
+
+def of_error(error: IddsError, request_id: str) -> web.Response:
+    """What a caller is told of an error."""
+    status, slug, title = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _UNKNOWN)
+    problems = error.problems if isinstance(error, (InvalidInput, Malformed)) else ()
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="idds"'
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    detail = str(error) or title
+    return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems), headers)
+
+
+_UNKNOWN = (500, "internal", "Something broke inside")
+
+
+def of_refusal(refusal: web.HTTPException, request: web.Request, request_id: str) -> web.Response:
+    """What a caller is told that the web server itself refused."""
+    status = HTTPStatus(refusal.status)
+    headers = {name: refusal.headers[name] for name in ("Allow", "Location") if name in refusal.headers}
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            detail = f"there is nothing at {request.path}"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"{request.method} is not for {request.path}; allowed: {headers.get('Allow', '')}"
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            detail = f"the body is larger than {request.client_max_size} bytes"
+        case _:
+            detail = status.description or status.phrase
+    slug = status.phrase.lower().replace(" ", "-")
+    document = ProblemDocument(f"urn:idds:problem:{slug}", status.phrase, status.value, detail, request_id)
+    return respond(document, headers)
+
+
+def of_defect(request_id: str) -> web.Response:
+    """What a caller is told of a defect: nothing but where its log line is to be found."""
+    status, slug, title = _UNKNOWN
+    detail = f"the service's log tells more under request id {request_id}"
+    return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id), {})
+
+
+def respond(document: ProblemDocument, headers: Mapping[str, str]) -> web.Response:
+    body = msgspec.json.encode(document)
+    return web.Response(body=body, status=document.status, headers=headers, content_type=MEDIA_TYPE)

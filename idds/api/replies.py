@@ -1,0 +1,318 @@
+"""What is answered. Times are microseconds UTC; a cursor asks for the next page, null at the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from idds.domain.collection import Collection
+from idds.domain.content import Move
+from idds.domain.identifiers import CollectionId, ContentId, MoveId, RequestId, TransformId
+from idds.domain.processing import Processing
+from idds.domain.replica import Window
+from idds.domain.request import Request
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Workflow
+from idds.engine.reporting import Verdict
+from idds.services.catalogue import Listed
+from idds.services.delivery import Delivered, Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSummary:
+    """A request, without its workflow."""
+
+    id: RequestId
+    name: str
+    status: Status
+    intent: Intent
+    owner: str
+    vo: str
+    share: str
+    priority: int
+    created_at: int
+    changed_at: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionReply:
+    """An input or output of a transform. `counts` says how many of its contents have each status."""
+
+    id: CollectionId
+    request: RequestId
+    transform: TransformId
+    relation: Relation
+    source: SourceKind | None
+    did: str | None
+    rse: str | None
+    is_closed: bool
+    counts: Mapping[ContentStatus, int]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReply:
+    """A request and what belongs to it."""
+
+    id: RequestId
+    name: str
+    status: Status
+    intent: Intent
+    owner: str
+    vo: str
+    share: str
+    priority: int
+    created_at: int
+    changed_at: int
+    reason: str | None
+    workflow: Workflow
+    transforms: Sequence[Transform]
+    collections: Sequence[CollectionReply]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    requests: Sequence[RequestSummary]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessingPage:
+    processings: Sequence[Processing]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReply:
+    """That `n` things of `entity` changed status together."""
+
+    id: MoveId
+    entity: str
+    event: str
+    from_status: str | None
+    to_status: str
+    n: int
+    agent: str
+    reason: str | None
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovePage:
+    moves: Sequence[MoveReply]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentReply:
+    """A content. `path` is where its file lies; `parameters` and `objective_values` are a sample's."""
+
+    id: ContentId
+    scope: str
+    name: str
+    min_id: int
+    max_id: int
+    bytes: int
+    adler32: str | None
+    status: ContentStatus
+    attempt: int
+    lessee: str | None
+    lease_until: int | None
+    path: str | None
+    parameters: Mapping[str, Any] | None
+    objective_values: Sequence[float] | None
+    reason: str | None
+    changed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPage:
+    contents: Sequence[ContentReply]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedContent:
+    """A content that is leased until `lease_until`: report it with its `attempt`."""
+
+    id: ContentId
+    attempt: int
+    scope: str
+    name: str
+    min_id: int
+    max_id: int
+    bytes: int
+    adler32: str | None
+    path: str | None
+    parameters: Mapping[str, Any] | None
+    lease_until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """`ended` says that nothing will ever come again: a consumer may stop."""
+
+    contents: Sequence[LeasedContent]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    """The contents whose lease still holds."""
+
+    held: Sequence[ContentId]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptReply:
+    id: ContentId
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReply:
+    """What became of each report, in order."""
+
+    receipts: Sequence[ReceiptReply]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReply:
+    """The token is shown this once."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsReply:
+    windows: Sequence[Window]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCount:
+    """How many replicas of an RSE have a status, and their bytes."""
+
+    rse: str
+    status: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasReply:
+    replicas: Sequence[ReplicaCount]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReply:
+    status: str
+
+
+def of_request(request: Request) -> RequestSummary:
+    return RequestSummary(
+        id=request.id,
+        name=request.name,
+        status=request.status,
+        intent=request.intent,
+        owner=request.owner,
+        vo=request.vo,
+        share=request.share,
+        priority=request.priority,
+        created_at=request.created_at,
+        changed_at=request.changed_at,
+        reason=request.reason,
+    )
+
+
+def of_whole_request(
+    request: Request, transforms: Sequence[Transform], collections: Sequence[Collection]
+) -> RequestReply:
+    return RequestReply(
+        id=request.id,
+        name=request.name,
+        status=request.status,
+        intent=request.intent,
+        owner=request.owner,
+        vo=request.vo,
+        share=request.share,
+        priority=request.priority,
+        created_at=request.created_at,
+        changed_at=request.changed_at,
+        reason=request.reason,
+        workflow=request.workflow,
+        transforms=transforms,
+        collections=[of_collection(collection) for collection in collections],
+    )
+
+
+def of_collection(collection: Collection) -> CollectionReply:
+    return CollectionReply(
+        id=collection.id,
+        request=collection.request_id,
+        transform=collection.transform_id,
+        relation=collection.relation,
+        source=collection.source,
+        did=str(collection.did) if collection.did else None,
+        rse=collection.rse,
+        is_closed=collection.is_closed,
+        counts=dict(collection.counts),
+        total=collection.total,
+    )
+
+
+def of_move(move: Move) -> MoveReply:
+    return MoveReply(
+        id=move.id,
+        entity=move.entity,
+        event=move.event,
+        from_status=move.from_status,
+        to_status=move.to_status,
+        n=move.n,
+        agent=move.agent,
+        reason=move.reason,
+        at=move.at,
+    )
+
+
+def of_content(listed: Listed) -> ContentReply:
+    content = listed.content
+    return ContentReply(
+        id=content.id,
+        scope=content.scope,
+        name=content.name,
+        min_id=content.min_id,
+        max_id=content.max_id,
+        bytes=content.bytes,
+        adler32=content.adler32,
+        status=content.status,
+        attempt=content.attempt,
+        lessee=content.lessee,
+        lease_until=content.lease_until,
+        path=listed.path,
+        parameters=(content.payload or {}).get("parameters"),
+        objective_values=listed.objective_values,
+        reason=content.reason,
+        changed_at=content.changed_at,
+    )
+
+
+def of_delivered(delivered: Delivered) -> LeasedContent:
+    content = delivered.content
+    return LeasedContent(
+        id=content.id,
+        attempt=content.attempt,
+        scope=content.scope,
+        name=content.name,
+        min_id=content.min_id,
+        max_id=content.max_id,
+        bytes=content.bytes,
+        adler32=content.adler32,
+        path=delivered.path,
+        parameters=(content.payload or {}).get("parameters"),
+        lease_until=content.lease_until,
+    )
+
+
+def of_receipt(receipt: Receipt) -> ReceiptReply:
+    return ReceiptReply(receipt.content_id, receipt.verdict)

@@ -1,0 +1,176 @@
+"""Requests: submitted, listed, ordered about, explained."""
+
+import re
+
+from idds.api.bodies import PageQuery, RequestsQuery, SubmitBody
+from idds.api.replies import (
+    MovePage,
+    ProcessingPage,
+    RequestPage,
+    RequestReply,
+    RequestSummary,
+    of_move,
+    of_request,
+    of_whole_request,
+)
+from idds.api.route import Call, Caller, Endpoint, Reply, Route
+from idds.domain.errors import InvalidInput, Problem
+from idds.domain.identifiers import RequestId
+from idds.domain.statuses import Intent
+from idds.services.explanation import Answer
+
+_KEY = "Idempotency-Key"
+_KEY_FORM = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+async def submit(call: Call[None, SubmitBody]) -> Reply:
+    key = call.request.headers.get(_KEY)
+    if key is not None and not _KEY_FORM.fullmatch(key):
+        raise InvalidInput([Problem(_KEY, "give 1 to 255 printable ASCII characters without blanks")])
+    try:
+        request, is_new = await call.doors.submission.submit(
+            call.principal,
+            call.body.workflow,
+            idempotency_key=key,
+            share=call.body.share,
+            priority=call.body.priority,
+        )
+    except InvalidInput as error:
+        raise InvalidInput([Problem(f"/workflow{p.pointer}", p.message) for p in error.problems]) from None
+    headers = {"Location": f"/v1/requests/{request.id}"}
+    return Reply(of_request(request), 201 if is_new else 200, headers)
+
+
+async def list_requests(call: Call[RequestsQuery, None]) -> Reply:
+    query = call.query
+    found = await call.doors.catalogue.requests(
+        call.principal, status=query.status, before=query.before, limit=query.limit + 1
+    )
+    page = found[: query.limit]
+    following = page[-1].id if len(found) > query.limit else None
+    return Reply(RequestPage([of_request(request) for request in page], following))
+
+
+async def show(call: Call[None, None]) -> Reply:
+    number, catalogue = RequestId(call.number), call.doors.catalogue
+    request = await catalogue.request(call.principal, number)
+    transforms = await catalogue.transforms(call.principal, number)
+    collections = await catalogue.collections(call.principal, number)
+    return Reply(of_whole_request(request, transforms, collections))
+
+
+def _order(intent: Intent) -> Endpoint:
+    async def order(call: Call[None, None]) -> Reply:
+        return Reply(of_request(await call.doors.submission.order(call.principal, RequestId(call.number), intent)))
+
+    return order
+
+
+async def processings(call: Call[PageQuery, None]) -> Reply:
+    query = call.query
+    found = await call.doors.catalogue.processings(
+        call.principal, RequestId(call.number), after=query.after, limit=query.limit + 1
+    )
+    page = found[: query.limit]
+    return Reply(ProcessingPage(page, page[-1].id if len(found) > query.limit else None))
+
+
+async def history(call: Call[PageQuery, None]) -> Reply:
+    query = call.query
+    found = await call.doors.catalogue.history(
+        call.principal, RequestId(call.number), after=query.after, limit=query.limit + 1
+    )
+    page = found[: query.limit]
+    return Reply(MovePage([of_move(move) for move in page], page[-1].id if len(found) > query.limit else None))
+
+
+async def why(call: Call[None, None]) -> Reply:
+    return Reply(await call.doors.explanation.why(call.principal, RequestId(call.number)))
+
+
+_ORDERS = (
+    ("cancel", Intent.CANCEL, "Stop it; what was delivered stays delivered"),
+    ("suspend", Intent.SUSPEND, "Start nothing new until it is resumed"),
+    ("resume", Intent.RUN, "Go on after a suspension"),
+    ("finish", Intent.FINISH, "Start nothing new, and end with what is under way"),
+)
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/requests",
+        "submitRequest",
+        "Submit a workflow to be carried out",
+        Caller.USER,
+        submit,
+        reply=RequestSummary,
+        body=SubmitBody,
+        statuses=(201, 200, 409),
+        headers={_KEY: "Sent again with the same document, no second request is made: 200 instead of 201."},
+    ),
+    Route(
+        "GET",
+        "/v1/requests",
+        "listRequests",
+        "Requests, newest first",
+        Caller.USER,
+        list_requests,
+        reply=RequestPage,
+        query=RequestsQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{id}",
+        "showRequest",
+        "A request with its workflow, transforms and collections",
+        Caller.USER,
+        show,
+        reply=RequestReply,
+        statuses=(200, 404),
+    ),
+    *(
+        Route(
+            "POST",
+            f"/v1/requests/{{id}}:{verb}",
+            f"{verb}Request",
+            summary,
+            Caller.USER,
+            _order(intent),
+            reply=RequestSummary,
+            statuses=(200, 404, 409),
+        )
+        for verb, intent, summary in _ORDERS
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{id}/processings",
+        "listProcessings",
+        "Processings of a request, oldest first",
+        Caller.USER,
+        processings,
+        reply=ProcessingPage,
+        query=PageQuery,
+        statuses=(200, 404),
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{id}/history",
+        "listMoves",
+        "What happened to a request and all that belongs to it, oldest first",
+        Caller.USER,
+        history,
+        reply=MovePage,
+        query=PageQuery,
+        statuses=(200, 404),
+    ),
+    Route(
+        "GET",
+        "/v1/requests/{id}/why",
+        "explainRequest",
+        "What a request waits for, since when, and what happens next; or why it ended as it did",
+        Caller.USER,
+        why,
+        reply=Answer,
+        statuses=(200, 404),
+    ),
+)
