@@ -18,6 +18,7 @@ class Stat:
 
     pid: int
     state: str
+    group: int
     session: int
     ticks: int
     rss_pages: int
@@ -30,7 +31,9 @@ class Stat:
         fields = tail.split()
         if len(fields) < 22:
             raise ValueError("not a line of /proc/PID/stat")
-        return cls(int(head.split(" ", 1)[0]), fields[0], int(fields[3]), int(fields[19]), int(fields[21]))
+        return cls(
+            int(head.split(" ", 1)[0]), fields[0], int(fields[2]), int(fields[3]), int(fields[19]), int(fields[21])
+        )
 
     @classmethod
     def read(cls, pid: int | str) -> "Stat | None":
@@ -144,10 +147,14 @@ def signal_session(identity: Identity, signum: int) -> int:
     leader = Stat.read(identity.pid)
     if identity.boot != boot() or (leader is not None and leader.ticks != identity.ticks):
         return 0
-    members = [stat.pid for stat in all_stats() if stat.session == identity.pid and stat.state != "Z"]
-    for pid in members:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signum)
+    members = [stat for stat in all_stats() if stat.session == identity.pid and stat.state != "Z"]
+    # A group is signalled at one stroke, which nothing that is just being forked there escapes.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(identity.pid, signum)
+    for stat in members:
+        if stat.group != identity.pid:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(stat.pid, signum)
     return len(members)
 
 

@@ -7,15 +7,20 @@ from pathlib import Path
 from idds.domain.job import JobSpec
 
 # `started` is a symbolic link: made in one step with its content, and only once, so that of two wrappers of one job
-# a single one runs the command. The command runs in a subshell's place, so that no builtin of the shell is meant.
-# SIGTERM to the group ends the command; the wrapper stays to record it, and takes with it what outlives the command.
+# a single one runs the command; the other vanishes. SIGTERM to all ends the command, or keeps it from being started;
+# the wrapper stays to record it, and takes with it what outlives the command. Nothing but builtins runs in it before
+# that: dash loses a signal that comes while it starts a program. `exec` takes no builtin for the command.
 SCRIPT = """\
-trap : HUP INT TERM
+told=
+trap told=1 HUP INT TERM
 cd "$1" || exit
 shift
 read -r stat </proc/$$/stat && read -r boot </proc/sys/kernel/random/boot_id || exit
-/bin/ln -s "$stat $boot" started || exit
-(exec "$@") </dev/null >stdout 2>stderr
+(
+  [ -z "$told" ] && /bin/ln -s "$stat $boot" started || kill -KILL 0
+  exec </dev/null >stdout 2>stderr
+  exec "$@"
+)
 code=$?
 { echo "$code"; times; } >exit.new && /bin/mv exit.new exit
 kill -KILL 0

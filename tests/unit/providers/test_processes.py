@@ -23,7 +23,7 @@ def myself() -> Identity:
 
 
 def test_a_line_of_proc() -> None:
-    assert Stat.parse(LINE) == Stat(pid=42, state="S", session=40, ticks=143823, rss_pages=77)
+    assert Stat.parse(LINE) == Stat(pid=42, state="S", group=42, session=40, ticks=143823, rss_pages=77)
     assert Identity.parse(f"{LINE} boot-id") == Identity(42, 143823, "boot-id")
 
 
