@@ -1,0 +1,187 @@
+"""What the service tells of its things: frozen records, as the HTTP API has them. Times are microseconds UTC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from idds.domain.content import Outcome
+from idds.domain.identifiers import ContentId
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionView:
+    """An input or output set. `transform` is the id of whose it is; `did` is written `scope:name`."""
+
+    id: int
+    transform: int
+    relation: Relation
+    is_closed: bool
+    counts: Mapping[ContentStatus, int]
+    total: int
+    source: SourceKind | None = None
+    did: str | None = None
+    rse: str | None = None
+
+    def count(self, *statuses: ContentStatus) -> int:
+        """How many contents have one of these statuses."""
+        return sum(self.counts.get(status, 0) for status in statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A request. In a listing it comes without workflow, transforms and collections."""
+
+    id: int
+    name: str
+    status: Status
+    intent: Intent
+    owner: str = ""
+    vo: str = ""
+    share: str = ""
+    priority: int = 0
+    reason: str | None = None
+    created_at: int | None = None
+    changed_at: int | None = None
+    workflow: Workflow | None = field(default=None, repr=False)
+    transforms: tuple[Transform, ...] = ()
+    collections: tuple[CollectionView, ...] = ()
+
+    def transform(self, work: str) -> Transform:
+        """The latest transform of a work. Raises KeyError when there is none."""
+        found = [transform for transform in self.transforms if transform.work == work]
+        if not found:
+            raise KeyError(work)
+        return max(found, key=lambda transform: transform.iteration)
+
+    def collection(self, work: str, relation: Relation = Relation.INPUT) -> CollectionView:
+        """The input, or output, of a work's latest transform. Raises KeyError when there is none."""
+        transform = self.transform(work)
+        for collection in self.collections:
+            if collection.transform == transform.id and collection.relation is relation:
+                return collection
+        raise KeyError(f"{relation} of {work}")
+
+
+@dataclass(frozen=True, slots=True)
+class MoveView:
+    """A step of history: `n` things of an entity changed status together, for one reason."""
+
+    id: int
+    entity: str
+    event: str
+    to_status: str
+    n: int
+    at: int
+    from_status: str | None = None
+    agent: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentView:
+    """One thing of a collection: a file, a range of its events (`min_id`..`max_id`), or a sample (`parameters`)."""
+
+    id: int
+    name: str
+    status: ContentStatus
+    scope: str = ""
+    attempt: int = 0
+    min_id: int = 0
+    max_id: int = 0
+    bytes: int = 0
+    adler32: str | None = None
+    path: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    objective_values: tuple[float, ...] | None = None
+    lessee: str | None = None
+    lease_until: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedContent:
+    """A content that is ours until `lease_until`. Its `attempt` goes with each heartbeat and report on it."""
+
+    id: int
+    attempt: int
+    scope: str
+    name: str
+    min_id: int = 0
+    max_id: int = 0
+    bytes: int = 0
+    adler32: str | None = None
+    path: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    lease_until: int | None = None
+
+    def done(self, *objective_values: float) -> Outcome:
+        """To be reported: it is done, and what came out if it is a sample."""
+        return Outcome(ContentId(self.id), self.attempt, done=True, objective_values=objective_values)
+
+    def failed(self, reason: str, *, retry: bool = True) -> Outcome:
+        """To be reported: it failed; `retry` is False when trying again is pointless."""
+        return Outcome(ContentId(self.id), self.attempt, done=False, reason=reason, retry=retry)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What was leased. `ended` says that no more will come from this collection."""
+
+    contents: tuple[LeasedContent, ...]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a report.
+
+    `verdict` is `accepted`; `again` (a failure that counts; the content is delivered once more); `duplicate` (said
+    before); `stale` (the content is somebody else's by now, or closed) or `unknown` (no content of this collection).
+    """
+
+    id: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicasView:
+    """How many replicas on an RSE have a status."""
+
+    rse: str
+    status: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceView:
+    """What is so, since when, and what happens next."""
+
+    text: str
+    since: int | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransformAnswer:
+    """What a transform waits for, or what it came to."""
+
+    id: int
+    work: str
+    status: Status
+    sentences: tuple[SentenceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request and its transforms wait for, as of `at`, or what they came to."""
+
+    request: int
+    status: Status
+    intent: Intent
+    at: int
+    sentences: tuple[SentenceView, ...]
+    transforms: tuple[TransformAnswer, ...] = ()
