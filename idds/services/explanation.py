@@ -1,21 +1,24 @@
 """Why something is as it is: what a request waits for, since when, and what happens next."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import RequestId, TransformId
-from idds.domain.request import Principal
-from idds.domain.statuses import Intent, Status
-from idds.store.database import Database
+from idds.domain.request import Principal, Request
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.services.sentences import Sentence, Situation, of_request, of_transform
+from idds.store.contents import Unadmitted
+from idds.store.database import Database, Transaction
+from idds.store.waits import Waits
 
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One thing to be said: what is so, since when (microseconds UTC, None: not known), and what happens next."""
-
-    text: str
-    since: int | None = None
-    next: str | None = None
+MAX_TRANSFORMS = 100
+"""Of so many at most it is told; of a request with more works, those that run or ended badly come first."""
+MAX_REASONS = 5
+MAX_UNSUBMITTED = 20
+MAX_REPLICAS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +55,81 @@ class Explanation:
             request = await tx.requests.get(request_id, principal)
             if request is None:
                 raise NotFound(f"there is no request {request_id}")
-            sentence = Sentence(f"the request is {request.status}", request.changed_at)
-            return Answer(request.id, request.status, request.intent, tx.now, (sentence,), ())
+            transforms = await tx.transforms.of_request(request.id)
+            works = {work.name: Status.NEW for work in request.workflow.works}
+            works |= {transform.work: transform.status for transform in transforms}
+            inputs = {
+                collection.transform_id: collection
+                for collection in await tx.collections.of_request(request.id)
+                if collection.relation is Relation.INPUT
+            }
+            due = await Waits(tx).due(request.id)
+            answers = [
+                TransformAnswer(
+                    transform.id,
+                    transform.work,
+                    transform.status,
+                    of_transform(await _situation(tx, request, transform, inputs.get(transform.id), works)),
+                )
+                for transform in _told(transforms)
+            ]
+            sentences = of_request(request, works, due, tx.now)
+            return Answer(request.id, request.status, request.intent, tx.now, sentences, tuple(answers))
+
+
+def _told(transforms: Sequence[Transform]) -> list[Transform]:
+    open_or_bad = [transform for transform in transforms if transform.status is not Status.FINISHED]
+    open_or_bad.sort(key=lambda transform: (transform.status in (Status.NEW, Status.CANCELLED), transform.id))
+    return open_or_bad[:MAX_TRANSFORMS]
+
+
+async def _situation(
+    tx: Transaction, request: Request, transform: Transform, collection: Collection | None, works: Mapping[str, Status]
+) -> Situation:
+    work = request.workflow.work(transform.work)
+    known = Situation(tx.now, request.intent, work, transform, works, collection)
+    if transform.status is Status.NEW:
+        return known
+    if transform.status.is_terminal:
+        return replace(known, reasons=await _reasons(tx, transform, collection))
+    waits = Waits(tx)
+    unsubmitted = await waits.unsubmitted(transform.id, MAX_UNSUBMITTED)
+    known = replace(known, processings=await waits.open_processings(transform.id), unsubmitted=unsubmitted)
+    entities = [waiting.entity for waiting in unsubmitted]
+    if collection is not None:
+        known = await _with_collection(tx, known, collection)
+        entities.append(f"collection:{collection.id}")
+        entities += [f"replica:{replica}" for awaited in known.awaited for replica in awaited.replicas[:MAX_REPLICAS]]
+    return replace(known, pending=await waits.pending(entities))
+
+
+async def _with_collection(tx: Transaction, known: Situation, collection: Collection) -> Situation:
+    waits = Waits(tx)
+    refs = [("collection", str(collection.id))]
+    if collection.rse is not None:
+        refs.append(("rse", collection.rse))
+    leased = collection.counts[ContentStatus.LEASED] > 0 and known.work.payload is None
+    return replace(
+        known,
+        last_moved=await waits.last_moved(collection.id),
+        windows=tuple((await tx.windows.find(refs)).values()),
+        next_group=await _next_group(tx, collection),
+        awaited=await waits.awaited(collection),
+        first_lease_end=await waits.first_lease_end(collection.id) if leased else None,
+    )
+
+
+async def _next_group(tx: Transaction, collection: Collection) -> Sequence[Unadmitted]:
+    # One batch of everything is as large as the collection: it is not read for this.
+    if not (collection.unadmitted and collection.batch and collection.source is SourceKind.DATASET):
+        return ()
+    waiting = await tx.contents.unadmitted(collection, collection.batch)
+    return [content for content in waiting if content.group_no == waiting[0].group_no]
+
+
+async def _reasons(tx: Transaction, transform: Transform, collection: Collection | None) -> Sequence[tuple[str, int]]:
+    if transform.status is Status.FINISHED:
+        return ()
+    if collection is None:
+        return await Waits(tx).failed_processings(transform.id, MAX_REASONS)
+    return await Waits(tx).failed_contents(collection.id, MAX_REASONS)

@@ -1,0 +1,295 @@
+"""What is said of a request that somebody asks about: from what is known of it, in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from idds.domain.collection import Collection
+from idds.domain.replica import Window
+from idds.domain.request import Request
+from idds.domain.statuses import ContentStatus, EffectKind, Intent, ReplicaStatus, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Work
+from idds.engine import graph
+from idds.engine.transitions import PINNABLE
+from idds.store.contents import Unadmitted
+from idds.store.waits import Awaited, Due, Open, Pending, Unsubmitted
+
+OVERDUE = 10_000_000
+"""What nobody has taken up for so long, in microseconds, points to an agent that does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One thing to be said: what is so, since when (microseconds UTC, None: not known), and what happens next."""
+
+    text: str
+    since: int | None = None
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of one transform. `reasons` say why things of it failed, and how many; `works` by name."""
+
+    now: int
+    intent: Intent
+    work: Work
+    transform: Transform
+    works: Mapping[str, Status]
+    collection: Collection | None = None
+    last_moved: int | None = None
+    windows: Sequence[Window] = ()
+    next_group: Sequence[Unadmitted] = ()
+    awaited: Sequence[Awaited] = ()
+    first_lease_end: int | None = None
+    processings: Sequence[Open] = ()
+    unsubmitted: Sequence[Unsubmitted] = ()
+    pending: Sequence[Pending] = ()
+    reasons: Sequence[tuple[str, int]] = field(default=())
+
+    def effect(self, kind: EffectKind) -> Pending | None:
+        """The soonest effect of this kind that is not done."""
+        return next((effect for effect in self.pending if effect.kind is kind), None)
+
+
+def of_request(request: Request, works: Mapping[str, Status], due: Due, now: int) -> tuple[Sentence, ...]:
+    """What is to be said of the request as a whole."""
+    return tuple(_of_request(request, works, due, now))
+
+
+def _of_request(request: Request, works: Mapping[str, Status], due: Due, now: int) -> Iterator[Sentence]:
+    if request.status.is_terminal:
+        reason = f": {request.reason}" if request.reason else ""
+        yield Sentence(f"the request ended {request.status}{reason}", request.changed_at)
+        return
+    if due.tries and due.at is not None:
+        yield Sentence(f"advancing it broke {_times(due.tries)}", None, f"it is tried again {_in(due.at, now)}")
+    elif due.at is not None and due.at < now - OVERDUE:
+        yield Sentence("it is to be advanced", due.at, "a transformer should have taken it up: is one running?")
+    if request.status is Status.NEW:
+        yield Sentence("it was just submitted", request.created_at, "a transformer takes it up and starts its works")
+        return
+    ended = sum(status.is_terminal for status in works.values())
+    running = [name for name, status in works.items() if status is Status.RUNNING]
+    named = f"; running: {', '.join(running[:5])}{', ...' if len(running) > 5 else ''}" if running else ""
+    text = f"{ended:,} of {_n(len(works), 'work')} ended{named}"
+    match request.intent:
+        case Intent.RUN:
+            yield Sentence(text, request.created_at)
+        case Intent.SUSPEND:
+            yield Sentence(f"suspended by order: {text}", request.changed_at, "nothing new starts until it is resumed")
+        case Intent.FINISH | Intent.CANCEL as intent:
+            said = "a cancel was ordered" if intent is Intent.CANCEL else "an early end was ordered"
+            yield Sentence(f"{said}: {text}", request.changed_at, "it ends when what is under way has ended")
+
+
+def of_transform(s: Situation) -> tuple[Sentence, ...]:
+    """What a transform waits for, or what it came to."""
+    if s.transform.status.is_terminal:
+        return tuple(_ended(s))
+    if s.transform.status is Status.NEW:
+        return tuple(_unreleased(s))
+    said = [*_source(s), *_admission(s), *_recalls(s), *_leases(s), *_processings(s)]
+    return tuple(said) or (Sentence("nothing is left to wait for", s.last_moved, "it is about to be advanced"),)
+
+
+def _ended(s: Situation) -> Iterator[Sentence]:
+    reason = f": {s.transform.reason}" if s.transform.reason else ""
+    yield Sentence(f"work {s.work.name!r} ended {s.transform.status}{reason}", s.transform.changed_at)
+    thing = "content" if s.collection is not None else "processing"
+    for reason, number in s.reasons:
+        yield Sentence(f"{_n(number, thing)} failed: {reason}")
+
+
+def _unreleased(s: Situation) -> Iterator[Sentence]:
+    waits = [name for name in s.work.after if not s.works[name].is_terminal]
+    for name in waits:
+        yield Sentence(f"waits for work {name!r} to end", s.transform.changed_at, f"that is {s.works[name]}")
+    source = s.work.input.outputs if s.work.input else None
+    if source is not None and source not in waits and s.works[source] is Status.NEW:
+        yield Sentence(f"waits for work {source!r} to start: it takes its outputs", s.transform.changed_at)
+        waits.append(source)
+    if barrier := graph.barred_by(s.work, s.works):
+        yield Sentence(f"needs work {barrier!r}, which ended {s.works[barrier]}", None, "it will not start")
+    elif not waits:
+        yield Sentence("has not started", s.transform.changed_at, "it starts when the request is advanced next")
+
+
+def _source(s: Situation) -> Iterator[Sentence]:
+    """What its source still has to bring."""
+    if s.collection is None or s.collection.is_closed:
+        return
+    total = _n(s.collection.total, "content")
+    match s.collection.source:
+        case SourceKind.DATASET:
+            effect = s.effect(EffectKind.LIST)
+            text = f"dataset {s.collection.did} is being listed: {total} so far"
+            yield Sentence(text, effect.created_at if effect else None, _next(effect, s.now, "a carrier"))
+        case SourceKind.OUTPUTS:
+            source = s.work.input.outputs if s.work.input else None
+            yield Sentence(f"takes the outputs of work {source!r} as they come: {total} so far", s.last_moved)
+        case SourceKind.SAMPLES:
+            yield from _sampling(s, s.collection)
+        case None:
+            pass
+
+
+def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
+    study = s.work.input.samples if s.work.input else None
+    if study is None or collection.total >= study.count:
+        return
+    text = f"{collection.total:,} of {study.count:,} samples are drawn"
+    if effect := s.effect(EffectKind.ASK):
+        yield Sentence(f"{text}, more are being drawn", effect.created_at, _next(effect, s.now, "a transformer"))
+        return
+    limits = [window for window in s.windows if window.limit_files is not None]
+    full = next((w for w in limits if w.reserved_files + collection.batch > (w.limit_files or 0)), None)
+    if full is not None:
+        room = f"{full.reserved_files:,} of {full.limit_files:,} are in flight"
+        yield Sentence(f"{text}; {room}", s.last_moved, "more are drawn as results come")
+    else:
+        yield Sentence(text, s.last_moved, "more are drawn when the request is advanced next")
+
+
+def _admission(s: Situation) -> Iterator[Sentence]:
+    """Files that are not let into the windows yet."""
+    if s.collection is None or not s.collection.unadmitted or s.collection.source is not SourceKind.DATASET:
+        return
+    files = _n(s.collection.unadmitted, "file")
+    if s.intent is not Intent.RUN:
+        yield Sentence(f"{files} not admitted, by order to {s.intent}", s.last_moved)
+        return
+    wanted = [content for content in s.next_group if content.replica_status not in PINNABLE]
+    deleting = [content.name for content in wanted if content.replica_status == ReplicaStatus.DELETING]
+    size, number = sum(content.bytes for content in wanted), len(wanted)
+    full = next((text for window in s.windows if (text := _full(window, size, number))), None)
+    if deleting:
+        text = f"{files} wait for admission; of the next, {deleting[0]!r} is just being deleted from {s.collection.rse}"
+        yield Sentence(text, s.last_moved, "it is recalled again once it is gone")
+    elif full is not None:
+        yield Sentence(f"{files} wait for room: {full}", s.last_moved, "room comes back as files are done and deleted")
+    elif not s.next_group and s.collection.batch > 1:
+        text = f"{files} wait until their batch of {s.collection.batch:,} is complete"
+        yield Sentence(text, s.last_moved, "it is when the dataset is listed further")
+    else:
+        yield Sentence(f"{files} wait for admission", s.last_moved, "they are when the request is advanced next")
+
+
+def _full(window: Window, size: int, files: int) -> str | None:
+    name = f"the window of RSE {window.ref}" if window.kind == "rse" else "the window of this input"
+    if size and window.limit_bytes is not None and window.reserved_bytes + size > window.limit_bytes:
+        room = f"{window.reserved_bytes:,} of {window.limit_bytes:,} bytes reserved"
+        return f"{name} has {room}, the next takes {size:,}"
+    if files and window.limit_files is not None and window.reserved_files + files > window.limit_files:
+        return (
+            f"{name} has {window.reserved_files:,} of {window.limit_files:,} files reserved, the next takes {files:,}"
+        )
+    return None
+
+
+def _recalls(s: Situation) -> Iterator[Sentence]:
+    """Files that are admitted and not on disk yet."""
+    assert s.collection is not None or not s.awaited
+    for awaited in s.awaited:
+        where = s.collection.rse if s.collection else None
+        text = f"waits for {_n(awaited.n, 'file')} to land on {where}"
+        reserved = [_reserved(window) for window in s.windows]
+        if awaited.status is ReplicaStatus.ADMITTED:
+            effect = s.effect(EffectKind.STAGE)
+            yield Sentence(f"{text}: their recall is to be ordered", awaited.since, _next(effect, s.now, "a carrier"))
+        elif awaited.status is ReplicaStatus.STAGING:
+            under_way = f"{_n(awaited.n, 'recall')} under way"
+            yield Sentence(
+                f"{text}: {under_way}; {reserved}".rstrip("; "), awaited.since, "they are taken as they land"
+            )
+        else:
+            yield Sentence(f"{text}: their replicas are {awaited.status}", awaited.since)
+
+
+def _reserved(window: Window) -> str:
+    name = f"the window of RSE {window.ref} has" if window.kind == "rse" else "the window of this input has"
+    parts = []
+    if window.limit_bytes is not None:
+        parts.append(f"{window.reserved_bytes:,} of {window.limit_bytes:,} bytes")
+    if window.limit_files is not None:
+        parts.append(f"{window.reserved_files:,} of {window.limit_files:,} files")
+    return f"{name} {' and '.join(parts) or f'{window.reserved_bytes:,} bytes'} reserved"
+
+
+def _leases(s: Situation) -> Iterator[Sentence]:
+    """Contents that are for consumers outside; or that wait for the rest of their batch."""
+    if s.collection is None:
+        return
+    available, leased = s.collection.counts[ContentStatus.AVAILABLE], s.collection.counts[ContentStatus.LEASED]
+    if s.work.payload is not None:
+        if available and s.collection.batch != 1:
+            batch = f"batch of {s.collection.batch:,}" if s.collection.batch else "one batch of everything"
+            yield Sentence(f"{_n(available, 'available content')} wait until their {batch} is complete", s.last_moved)
+        return
+    if leased:
+        ends = f", the first lease ends {_in(s.first_lease_end, s.now)}" if s.first_lease_end is not None else ""
+        attempts = _times(s.work.attempts)
+        again = f"what is not reported by then is delivered again, {attempts} in all"
+        yield Sentence(f"{_n(leased, 'content')} leased{ends}", s.last_moved, again)
+    if available:
+        text = f"nobody has leased the {_n(available, 'available content')}"
+        halted = None if s.intent is Intent.RUN else f"nothing is leased, by order to {s.intent}"
+        yield Sentence(text, s.last_moved, halted or "a consumer leases them")
+
+
+def _processings(s: Situation) -> Iterator[Sentence]:
+    """Processings that have not ended."""
+    for found in s.processings:
+        match found.status:
+            case Status.RUNNING:
+                text = f"{_n(found.n, 'processing')} running on {found.provider}"
+                yield Sentence(text, found.since, "their results are taken in as they end")
+            case Status.READY:
+                yield Sentence(f"{_n(found.n, 'processing')} queued on {found.provider}", found.since)
+            case _:
+                yield _unsubmitted(s, found)
+
+
+def _unsubmitted(s: Situation, found: Open) -> Sentence:
+    text = f"{_n(found.n, 'processing')} to be submitted to {found.provider}"
+    again = next((waiting for waiting in s.unsubmitted if waiting.attempt > 1), None)
+    first = again or next(iter(s.unsubmitted), None)
+    effect = next((e for e in s.pending if first is not None and e.entity == first.entity), None)
+    if again is not None:
+        text += f"; attempt {again.attempt} of {s.work.attempts}, after: {again.reason}"
+    if s.intent is Intent.SUSPEND:
+        return Sentence(text, found.since, "not before the request is resumed")
+    return Sentence(text, found.since, _next(effect, s.now, "a carrier"))
+
+
+def _next(effect: Pending | None, now: int, agent: str) -> str | None:
+    """What happens next with an effect."""
+    if effect is None:
+        return None
+    if effect.is_claimed:
+        return f"{agent} is at it"
+    if effect.error is not None:
+        return f"tried {_times(effect.tries)}, last: {effect.error}; tried again {_in(effect.due_at, now)}"
+    if effect.due_at < now - OVERDUE:
+        return f"{agent} should have taken it up {_span(now - effect.due_at)} ago: is one running?"
+    return f"{agent} takes it up {_in(effect.due_at, now)}"
+
+
+def _n(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
+
+
+def _in(time: int, now: int) -> str:
+    return f"in {_span(time - now)}" if time > now else "now"
+
+
+def _span(microseconds: int) -> str:
+    seconds = microseconds / 1_000_000
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
