@@ -12,6 +12,7 @@ from amqtt.plugins.base import BaseAuthPlugin
 from amqtt.session import Session
 
 HOST = "127.0.0.1"
+STOP_S = 10.0
 
 
 class PasswordPlugin(BaseAuthPlugin):  # type: ignore[misc]
@@ -42,7 +43,7 @@ class EmbeddedBroker:
         self._asked_port = port
         self._broker: Broker | None = None
         self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def port(self) -> int:
@@ -73,22 +74,28 @@ class EmbeddedBroker:
         broker, self._broker = self._broker, None
         if server is not None:
             server.close()
+        # amqtt would cancel its readers and wait for them for ever where a packet came at that very moment, because
+        # `asyncio.wait_for` swallowed the cancellation until Python 3.12. Readers that see the end need no cancelling.
+        clients = dict(self._clients)
+        for writer in clients.values():
+            writer.transport.abort()
+        if clients:
+            _, stuck = await asyncio.wait(clients, timeout=STOP_S)
+            for client in stuck:
+                client.cancel()
         if broker is not None:
             await broker.shutdown()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
         if server is not None:
             await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if self._broker is None or task is None:
-            writer.close()
+            writer.transport.abort()
             return
-        self._clients.add(task)
+        self._clients[task] = writer
         try:
             await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
         finally:
-            self._clients.discard(task)
+            del self._clients[task]
             writer.close()
