@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from idds.domain.content import Outcome
-from idds.domain.identifiers import ContentId
+from idds.domain.identifiers import ContentId, TransformId
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
@@ -16,7 +16,7 @@ class CollectionView:
     """An input or output set. `transform` is the id of whose it is; `did` is written `scope:name`."""
 
     id: int
-    transform: int
+    transform: TransformId
     relation: Relation
     is_closed: bool
     counts: Mapping[ContentStatus, int]

@@ -1,0 +1,69 @@
+"""How a command ends that could not do what it was to: one line for people, and a code for scripts."""
+
+from enum import IntEnum
+
+import typer
+
+from idds.domain.errors import (
+    Conflict,
+    Forbidden,
+    IddsError,
+    InvalidInput,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+)
+from idds.sdk.errors import Unreachable
+
+
+class Exit(IntEnum):
+    """Exit codes of `idds`."""
+
+    DONE = 0
+    NOT_FINISHED = 1
+    """The request that was watched ended otherwise than finished."""
+    REFUSED = 2
+    """The command line, or the input, is no good."""
+    UNAVAILABLE = 3
+    NOT_ALLOWED = 4
+    NOT_FOUND = 5
+    CONFLICT = 6
+    BROKEN = 7
+    """The service answered what it should not."""
+    INTERRUPTED = 130
+
+
+def explain(error: IddsError) -> tuple[str, Exit]:
+    """What is wrong and what to do next, and the exit code."""
+    match error:
+        case InvalidInput():
+            return _places(error.problems), Exit.REFUSED
+        case Unreachable():
+            return f"{error}. Is the service running? Start one with: idds serve", Exit.UNAVAILABLE
+        case Unavailable():
+            return f"{error}. Try again later", Exit.UNAVAILABLE
+        case Unauthenticated():
+            return f"{error}. Name the file of a valid one by --token-file or IDDS_TOKEN_FILE", Exit.NOT_ALLOWED
+        case Forbidden():
+            return f"{error}. Use a token that may", Exit.NOT_ALLOWED
+        case NotFound():
+            return f"{error}. See what there is with: idds list", Exit.NOT_FOUND
+        case Conflict():
+            return f"{error}", Exit.CONFLICT
+        case _:
+            return f"{error}", Exit.BROKEN
+
+
+def _places(problems: tuple[Problem, ...]) -> str:
+    lines = [f"{problem.pointer}: {problem.message}" if problem.pointer else problem.message for problem in problems]
+    return lines[0] if len(lines) == 1 else "\n  ".join(["the input is refused:", *lines])
+
+
+def leave(error: IddsError) -> typer.Exit:
+    """Say it on standard error; to be raised."""
+    from idds.cli.output import plain
+
+    message, code = explain(error)
+    typer.echo("idds: " + "\n".join(map(plain, message.split("\n"))), err=True)
+    return typer.Exit(code)

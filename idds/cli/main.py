@@ -1,0 +1,64 @@
+"""The command line: `idds`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from idds.cli import contents, requests, watch
+from idds.cli.later import add_later
+from idds.cli.session import Target
+
+app = typer.Typer(
+    name="idds",
+    help="Intelligent data delivery: submit workflows, watch them, and run the service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a pretty traceback shows local variables, and so tokens
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def target(
+    context: typer.Context,
+    url: Annotated[
+        str | None, typer.Option(help="Where the service is; else IDDS_URL, else url in the settings.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File that holds the token; else IDDS_TOKEN, IDDS_TOKEN_FILE, else token_file in the settings."
+        ),
+    ] = None,
+) -> None:
+    """Intelligent data delivery: submit workflows, watch them, and run the service.
+
+    Settings are in ~/.config/idds/client.toml.
+    """
+    context.obj = Target(url, token_file)
+
+
+app.command("submit")(requests.submit)
+app.command("list")(requests.list_requests)
+app.command("show")(requests.show)
+app.command("watch")(watch.watch)
+app.command("why")(requests.why)
+app.command("cancel")(requests.cancel)
+app.command("suspend")(requests.suspend)
+app.command("resume")(requests.resume)
+app.command("finish")(requests.finish)
+app.command("processings")(requests.processings)
+app.command("history")(requests.history)
+app.command("contents")(contents.contents)
+app.command("logs")(contents.logs)
+app.command("token")(contents.token)
+add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
+add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from idds import __version__
+
+    typer.echo(__version__)

@@ -1,0 +1,200 @@
+"""Commands about requests."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from idds.cli.exits import Exit, leave
+from idds.cli.output import duration, instant, plain, write, write_json, write_table
+from idds.cli.session import AsJson, RequestNumber, converse
+from idds.cli.watch import watch_until_end
+from idds.domain.errors import InvalidInput
+from idds.domain.statuses import Intent, Status
+
+if TYPE_CHECKING:
+    from idds.sdk.client import Client
+    from idds.sdk.views import Answer, RequestView, SentenceView
+
+
+def submit(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A workflow document: JSON, or TOML when its name ends in .toml.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="POINTER=VALUE", help="As in /works/0/attempts=5.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key: submitted again, it is the same request.")] = None,
+    share: Annotated[str, typer.Option(help="Fair share that it counts for.")] = "",
+    priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a workflow."""
+    from idds.sdk.documents import load_document, set_value
+
+    try:
+        document = load_document(file)
+        for setting in settings or ():
+            set_value(document, setting)
+    except InvalidInput as error:
+        raise leave(error) from None
+    except OSError as error:
+        typer.echo(f"idds: {file} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(Exit.REFUSED) from None
+
+    async def talk(client: "Client") -> "RequestView":
+        return await client.submit(document, idempotency_key=key, share=share, priority=priority)
+
+    request = converse(context, talk)
+    if as_json:
+        write_json(request)
+    else:
+        write(f"request {request.id}: {plain(request.name)} is {request.status}")
+    if watch:
+        raise typer.Exit(watch_until_end(context, request.id, as_json=as_json))
+
+
+def list_requests(
+    context: typer.Context,
+    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List requests, newest first."""
+
+    async def talk(client: "Client") -> "list[RequestView]":
+        return [request async for request in client.requests(status, limit)]
+
+    requests = converse(context, talk)
+    if as_json:
+        for request in requests:
+            write_json(request)
+        return
+    rows = [
+        (request.id, request.name, _state(request), request.owner, instant(request.created_at), request.reason)
+        for request in requests
+    ]
+    write_table(("id", "name", "status", "owner", "created", "reason"), rows)
+
+
+def show(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Show a request, its transforms and its collections."""
+    found = converse(context, lambda client: client.request(request))
+    if as_json:
+        write_json(found)
+        return
+    write(f"request {found.id}: {plain(found.name)} is {_state(found)}")
+    if found.reason:
+        write(f"because: {plain(found.reason)}")
+    write(f"of {plain(found.owner)} in {plain(found.vo)}, created {instant(found.created_at)}")
+    write()
+    works = {transform.id: transform.work for transform in found.transforms}
+    write_table(
+        ("transform", "work", "iteration", "status", "open processings", "reason"),
+        [(t.id, t.work, t.iteration, t.status, t.open_processings, t.reason) for t in found.transforms],
+    )
+    write()
+    write_table(
+        ("collection", "of", "relation", "DID", "RSE", "contents", "of which"),
+        [
+            (
+                collection.id,
+                works.get(collection.transform),
+                collection.relation,
+                collection.did,
+                collection.rse,
+                f"{collection.total}{'' if collection.is_closed else '+'}",
+                ", ".join(f"{n} {status}" for status, n in collection.counts.items() if n),
+            )
+            for collection in found.collections
+        ],
+    )
+
+
+def why(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Say what a request waits for, or why it ended as it did."""
+    answer = converse(context, lambda client: client.why(request))
+    if as_json:
+        write_json(answer)
+    else:
+        _tell(answer)
+
+
+def _tell(answer: "Answer") -> None:
+    ordered = "" if answer.intent is Intent.RUN else f", ordered to {answer.intent}"
+    write(f"request {answer.request} is {answer.status}{ordered}")
+    for sentence in answer.sentences:
+        write(f"  {_sentence(sentence, answer.at)}")
+    for transform in answer.transforms:
+        write(f"work {plain(transform.work)} is {transform.status}")
+        for sentence in transform.sentences:
+            write(f"  {_sentence(sentence, answer.at)}")
+
+
+def _sentence(sentence: "SentenceView", at: int) -> str:
+    since = "" if sentence.since is None else f", for {duration(at - sentence.since)}"
+    following = "" if not sentence.next else f"; next: {sentence.next}"
+    return plain(f"{sentence.text}{since}{following}")
+
+
+def processings(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """List the processings of a request, oldest first."""
+
+    async def talk(client: "Client") -> None:
+        async for p in client.processings(request):
+            if as_json:
+                write_json(p)
+            else:
+                told = plain(p.reason or "")
+                write(f"{p.id:>9}  {p.status:<11}  attempt {p.attempt}  on {plain(p.provider)}  {told}".rstrip())
+
+    converse(context, talk)
+
+
+def history(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Tell what happened to a request and all that belongs to it, oldest first."""
+
+    async def talk(client: "Client") -> None:
+        async for move in client.history(request):
+            if as_json:
+                write_json(move)
+            else:
+                change = f"{move.from_status or 'nothing'} to {move.to_status}"
+                told = f"({move.reason})" if move.reason else ""
+                line = f"{instant(move.at)}  {move.entity:<16}  {move.n:>7}  {change:<22}  {move.event} {told}"
+                write(plain(line.rstrip()))
+
+    converse(context, talk)
+
+
+def cancel(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Order a request to stop."""
+    _ordered(converse(context, lambda client: client.cancel(request)), as_json)
+
+
+def suspend(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Order a request to pause."""
+    _ordered(converse(context, lambda client: client.suspend(request)), as_json)
+
+
+def resume(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Order a request to go on."""
+    _ordered(converse(context, lambda client: client.resume(request)), as_json)
+
+
+def finish(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
+    """Order a request to end early, with what there is."""
+    _ordered(converse(context, lambda client: client.finish(request)), as_json)
+
+
+def _ordered(request: "RequestView", as_json: bool) -> None:
+    if as_json:
+        write_json(request)
+    else:
+        write(f"request {request.id}: {plain(request.name)} is {_state(request)}")
+
+
+def _state(request: "RequestView") -> str:
+    if request.intent is Intent.RUN or request.status.is_terminal:
+        return request.status
+    return f"{request.status}, ordered to {request.intent}"
