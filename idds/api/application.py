@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import msgspec
 import structlog
@@ -23,7 +24,8 @@ __all__ = ["ApiSettings", "make_application"]
 
 COMPRESSED_FROM = 4096
 _PATTERNS = {"{id}": r"{id:[0-9]{1,18}}", "{stream}": "{stream:stdout|stderr}"}
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_request_id: ContextVar[str] = ContextVar("request_id")
 
 log = structlog.get_logger()
 
@@ -89,8 +91,8 @@ def _encode(reply: Reply) -> web.Response:
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error with a problem document; none of them tells of the inside."""
     given = request.headers.get("X-Request-Id", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    request["request_id"] = request_id
+    request_id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
+    _request_id.set(request_id)
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         try:
             return await handler(request)
@@ -103,7 +105,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             return problems.of_defect(request_id)
 
 
-async def _mark(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Request-Id"] = request.get("request_id", "")
+async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["X-Request-Id"] = _request_id.get()
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -33,7 +33,10 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     """The body, as `model` has it. Raises UnsupportedMedia, Malformed and InvalidInput."""
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMedia("send the body as application/json, in UTF-8")
-    body = await request.read()
+    try:
+        body = await request.read()
+    except web.RequestPayloadError:
+        raise Malformed(Problem("", "it is cut off, or not encoded as its Content-Encoding says")) from None
     if len(body) > SMALL:
         return await asyncio.to_thread(parse, body, model)
     return parse(body, model)

@@ -24,7 +24,7 @@ RETRY_AFTER_S = 2
 
 
 class Malformed(IddsError):
-    """The bytes that were sent are no JSON."""
+    """What was sent cannot be read, or is no JSON."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -52,7 +52,7 @@ class ProblemDocument:
 
 
 _KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
-    Malformed: (400, "malformed", "The body is no JSON"),
+    Malformed: (400, "malformed", "The body cannot be read"),
     Unauthenticated: (401, "unauthenticated", "A valid token is needed"),
     Forbidden: (403, "forbidden", "This may not be done with this token"),
     NotFound: (404, "not-found", "There is no such thing"),
