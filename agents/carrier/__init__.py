@@ -2,25 +2,29 @@
 
 from agents.carrier.polling import Polling
 from agents.carrier.surveying import Surveying
+from idds.domain.statuses import EffectKind
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Listener
 from idds.runtime.wiring import Wired
+from idds.services.execution import AT_ONCE
+from idds.services.staging import EFFECTS_AT_ONCE
 
 
 def agent(wired: Wired) -> Agent:
     listing, residencies, execution = wired.listing(), wired.residencies(), wired.execution()
+    due = wired.next_effect
     surveying = Surveying(residencies, wired.clock)
     pollings = [Polling(name, provider, execution, wired) for name, provider in wired.providers.items()]
     return Agent(
         "carrier",
         [
-            Duty("listing", Channel.LIST, listing.step),
-            Duty("staging", Channel.STAGE, residencies.stage),
-            Duty("releasing", Channel.RELEASE, residencies.release),
-            Duty("surveying", Channel.REPLICAS, surveying.step, surveying.next_due),
-            Duty("submitting", Channel.SUBMIT, execution.submit),
-            Duty("cancelling", Channel.CANCEL, execution.cancel),
-            *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.next_due) for each in pollings),
+            Duty("listing", Channel.LIST, listing.step, 1, due(EffectKind.LIST)),
+            Duty("staging", Channel.STAGE, residencies.stage, EFFECTS_AT_ONCE, due(EffectKind.STAGE)),
+            Duty("releasing", Channel.RELEASE, residencies.release, EFFECTS_AT_ONCE, due(EffectKind.RELEASE)),
+            Duty("surveying", Channel.REPLICAS, surveying.step, 1, surveying.next_due),
+            Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),
+            Duty("cancelling", Channel.CANCEL, execution.cancel, AT_ONCE, due(EffectKind.CANCEL)),
+            *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.next_due) for each in pollings),
         ],
         [
             Listener("changes of replicas", residencies.listen),

@@ -10,6 +10,7 @@ from idds.services.execution import Execution
 class Polling:
     def __init__(self, name: str, provider: Provider, execution: Execution, wired: Wired) -> None:
         self.name = name
+        self.batch = provider.capabilities.max_batch
         self._provider = provider
         self._execution = execution
         self._wired = wired

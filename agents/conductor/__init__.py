@@ -11,6 +11,6 @@ def agent(wired: Wired) -> Agent:
     publishing, acknowledging = wired.publishing(), wired.acknowledging()
     return Agent(
         "conductor",
-        [Duty("publishing", Channel.MESSAGES, publishing.step)],
+        [Duty("publishing", Channel.MESSAGES, publishing.step, 1)],
         [Listener("acknowledgements", acknowledging.listen)],
     )

@@ -1,17 +1,21 @@
 """The transformer decides. It never talks to the outside."""
 
+from idds.domain.statuses import EffectKind
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty
 from idds.runtime.wiring import Wired
+from idds.services.delivery import LEASES_ENDED_AT_ONCE
+from idds.services.progress import BATCH
 
 
 def agent(wired: Wired) -> Agent:
     progress, sampling, delivery = wired.progress(), wired.sampling(), wired.doors.delivery
+    ask = wired.next_effect(EffectKind.ASK)
     return Agent(
         "transformer",
         [
-            Duty("requests", Channel.REQUESTS, progress.step, progress.next_due),
-            Duty("sampling", Channel.ASK, sampling.step),
-            Duty("leases", Channel.LEASES, delivery.end_leases, delivery.next_lease_end),
+            Duty("requests", Channel.REQUESTS, progress.step, BATCH, progress.next_due),
+            Duty("sampling", Channel.ASK, sampling.step, 1, ask),
+            Duty("leases", Channel.LEASES, delivery.end_leases, LEASES_ENDED_AT_ONCE, delivery.next_lease_end),
         ],
     )

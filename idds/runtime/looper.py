@@ -1,6 +1,7 @@
 """Agents are event loops: duties of one shape, run until they are told to stop."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,20 +14,25 @@ from idds.ports.wakeups import Channel, Wakeups
 from idds.store.effects import Fenced
 
 DRAIN_S = 30.0
+LINGER_S = 0.05
+"""After a step, so long the next wake-up is waited for before the database is asked what is due when."""
+LONGEST_PAUSE = 30_000_000
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """`step` does what is due and says how much that was; it is called again until there is nothing.
+    """`step` does what is due, at most `batch` things at once, and says how many; it is called when its channel wakes.
 
-    Then the duty sleeps until its channel is woken, until `next_due` (microseconds UTC), or for `fallback_s`.
+    `next_due` (microseconds UTC) only reads, and tells when there is something to do without being woken; a duty that
+    has none is stepped every `fallback_s` seconds.
     """
 
     name: str
     channel: Channel
     step: Callable[[], Awaitable[int]]
+    batch: int
     next_due: Callable[[], Awaitable[int | None]] | None = None
     fallback_s: float = 5.0
 
@@ -52,11 +58,15 @@ class Looper:
     def __init__(self, wakeups: Wakeups, clock: Clock) -> None:
         self._wakeups = wakeups
         self._clock = clock
-        self._stopping = False
+        self._told = asyncio.Event()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._told.is_set()
 
     async def run(self, agents: Sequence[Agent]) -> None:
         """Run until `stop`; or until cancelled, which does not wait for steps under way."""
-        self._stopping = False
+        self._told.clear()
         listeners = [
             asyncio.create_task(self._keep(listener), name=f"{agent.name}.{listener.name}")
             for agent in agents
@@ -76,43 +86,47 @@ class Looper:
 
     def stop(self) -> None:
         """Let each duty finish the step it is in, and `run` return."""
-        self._stopping = True
+        self._told.set()
         for channel in Channel:
             self._wakeups.wake(channel)
 
     async def _loop(self, duty: Duty) -> None:
-        failures = 0
+        failures, due = 0, True
         while not self._stopping:
             seen = self._wakeups.count(duty.channel)
             try:
-                did = await duty.step()
-                failures = 0
-                if did:
-                    await asyncio.sleep(0)
+                did = await duty.step() if due else 0
+                if did >= duty.batch:
                     continue
-                pause = await self._pause(duty)
+                pause = LINGER_S if did else await self._pause(duty)
+                failures = 0
             except Fenced as fenced:
                 log.info("another one took this over", duty=duty.name, effect=str(fenced))
-                continue
-            except Unavailable as error:
-                failures += 1
-                pause = backoff(failures) / 1e6
-                log.warning("not available for now", duty=duty.name, error=str(error), pause_s=pause)
-            except Exception:
+                pause = LINGER_S
+            except Exception as error:  # noqa: BLE001
                 # A loop must outlive its step: what broke this one is logged, and may be gone the next time.
-                failures += 1
-                pause = backoff(failures) / 1e6
-                log.exception("a step broke", duty=duty.name, pause_s=pause)
-            if failures:
-                seen = self._wakeups.count(duty.channel)
-            if not self._stopping:
-                await self._wakeups.wait(duty.channel, seen, min(pause, 30.0))
+                failures, due = failures + 1, True
+                await self._rest(duty, failures, error)
+                continue
+            due = pause == 0 or await self._wakeups.wait(duty.channel, seen, pause) != seen or duty.next_due is None
+
+    async def _rest(self, duty: Duty, failures: int, error: Exception) -> None:
+        """Wait longer with each failure. Whoever wakes meanwhile does not make it work again."""
+        pause = backoff(failures, longest=LONGEST_PAUSE) / 1e6
+        if isinstance(error, Unavailable):
+            log.warning("not available for now", duty=duty.name, error=str(error), pause_s=pause)
+        else:
+            log.error("a step broke", duty=duty.name, pause_s=pause, exc_info=error)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._told.wait()
 
     async def _pause(self, duty: Duty) -> float:
-        due = await duty.next_due() if duty.next_due is not None else None
-        if due is None:
+        """Seconds until it is due by itself: 0 when it is."""
+        if duty.next_due is None:
             return duty.fallback_s
-        return min(duty.fallback_s, max(0.0, (due - self._clock.now()) / 1e6))
+        due = await duty.next_due()
+        return duty.fallback_s if due is None else min(duty.fallback_s, max(0.0, (due - self._clock.now()) / 1e6))
 
     async def _keep(self, listener: Listener) -> None:
         failures = 0

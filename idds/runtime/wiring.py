@@ -1,7 +1,7 @@
 """The one composition root: from settings to parts that know each other."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 
@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from idds.bus.embedded import EmbeddedBroker
 from idds.bus.mqtt import MqttBus, MqttOptions
 from idds.domain.errors import InvalidInput, Problem, Unavailable
+from idds.domain.statuses import EffectKind
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
 from idds.ports.provider import Provider
@@ -55,6 +56,15 @@ class Wired:
     bus: Bus | None
     bus_url: str | None
     doors: Doors
+
+    def next_effect(self, kind: EffectKind) -> Callable[[], Awaitable[int | None]]:
+        """Tells when the next effect of this kind is due."""
+
+        async def next_due() -> int | None:
+            async with self.database.snapshot() as tx:
+                return await tx.effects.next_due([kind])
+
+        return next_due
 
     def progress(self) -> Progress:
         placement = self.settings.placement

@@ -46,10 +46,10 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
             async with tx.connection.begin_nested():
                 await _admit(tx, request, collection, chosen, windows)
         except WindowFull:
-            await tx.requests.mark_due([request.id])
+            tx.requests.mark_due([request.id])
         else:
             if len(waiting) > CANDIDATES // 2:
-                await tx.requests.mark_due([request.id])
+                tx.requests.mark_due([request.id])
 
 
 def _wanted(content: Unadmitted) -> Wanted:
@@ -85,11 +85,12 @@ async def _admit(
         for content in chosen
         if not _is_pinnable(content)
     ]
-    admitted = await tx.replicas.admit(rse, wanted, own.id if own else None, request.id)
+    admitted = await tx.replicas.admit(rse, wanted, own.id if own else None)
     size = sum(replica.bytes for replica in admitted)
     for window in windows.values():
         if admitted and not await tx.windows.reserve(window.id, bytes=size, files=len(admitted)):
             raise WindowFull(window.ref)
+    tx.replicas.record_admission(rse, [replica.id for replica in admitted], request.id)
     await tx.contents.pin(collection, ids)
     # What is on disk already has nothing to wait for.
     await follow(tx, await tx.contents.land_present(ids))
@@ -97,4 +98,4 @@ async def _admit(
         replica_ids = sorted(replica.id for replica in admitted)
         payload = {"rse": rse, "replicas": replica_ids}
         effect = NewEffect(EffectKind.STAGE, f"replica:{replica_ids[0]}", tx.now, payload)
-        await tx.effects.add([effect], None)
+        tx.effects.add([effect], None)

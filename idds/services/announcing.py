@@ -35,7 +35,7 @@ async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
                 await _give_back(tx, address, contents)
         if status is ContentStatus.AVAILABLE:
             tx.wake(Channel.CONTENTS)
-    await tx.requests.mark_due({address.request_id for address in addresses.values()})
+    tx.requests.mark_due({address.request_id for address in addresses.values()})
 
 
 async def _announce(tx: Transaction, address: Address, status: ContentStatus, contents: Sequence[Content]) -> None:
@@ -48,7 +48,7 @@ async def _announce(tx: Transaction, address: Address, status: ContentStatus, co
         "collection": address.collection_id,
         "contents": [describe(content, paths.get(content.id)) for content in contents],
     }
-    await tx.messages.add(address.request_id, [(f"idds/{address.vo}/contents/{status}", body)])
+    tx.messages.add(address.request_id, [(f"idds/{address.vo}/contents/{status}", body)])
 
 
 def describe(content: Content, path: str | None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ async def release(tx: Transaction, replica_ids: Sequence[int]) -> None:
             payload = {"rse": rse, "replicas": released}
             # The smallest of the ids, at this time, names the set: a replica is released once a time.
             effect = NewEffect(EffectKind.RELEASE, f"replica:{released[0]}", tx.now, payload)
-            await tx.effects.add([effect], None)
+            tx.effects.add([effect], None)
 
 
 async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> None:
@@ -103,7 +103,7 @@ async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> N
         "work": address.work,
         "collection": collection,
     }
-    await tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
+    tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
 
 
 async def tell_transform(tx: Transaction, request: Request, transform: Transform) -> None:
@@ -115,7 +115,7 @@ async def tell_transform(tx: Transaction, request: Request, transform: Transform
         "status": transform.status,
         "reason": transform.reason,
     }
-    await tx.messages.add(request.id, [(f"idds/{request.vo}/transforms/{transform.status}", body)])
+    tx.messages.add(request.id, [(f"idds/{request.vo}/transforms/{transform.status}", body)])
 
 
 async def tell_request(tx: Transaction, request: Request) -> None:
@@ -125,4 +125,4 @@ async def tell_request(tx: Transaction, request: Request) -> None:
         "status": request.status,
         "reason": request.reason,
     }
-    await tx.messages.add(request.id, [(f"idds/{request.vo}/requests/{request.status}", body)])
+    tx.messages.add(request.id, [(f"idds/{request.vo}/requests/{request.status}", body)])

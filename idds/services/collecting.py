@@ -10,7 +10,7 @@ from idds.domain.files import File, Upload
 from idds.domain.identifiers import ContentId, Did, TransformId
 from idds.domain.job import JobState
 from idds.domain.processing import Processing, lessee_of
-from idds.domain.statuses import Blame, JobStatus, Relation
+from idds.domain.statuses import Blame, JobStatus
 from idds.ports.ddm import DDM, Refused
 from idds.ports.provider import Provider
 from idds.services.results import BadResult, OutputResult, Result, read_result
@@ -44,39 +44,42 @@ class Collecting:
 
     async def collect(self, provider: Provider, ended: Sequence[tuple[Processing, JobState]]) -> dict[int, Collected]:
         """What each of these left, by processing. Raises Unavailable."""
-        if not ended:
-            return {}
-        context = await self._context([processing for processing, _ in ended])
-        return {processing.id: await self._collect(provider, processing, state, context) for processing, state in ended}
+        left = {processing.id: await _left(provider, processing, state) for processing, state in ended}
+        telling = [processing for processing, _ in ended if left[processing.id][0] != Result()]
+        context = await self._context(telling)
+        collected: dict[int, Collected] = {
+            processing.id: Collected(processing.attempt, left[processing.id][1]) for processing, _ in ended
+        }
+        for processing in telling:
+            result, state = left[processing.id]
+            collected[processing.id] = await self._collect(provider, processing, state, result, context)
+        return collected
 
     async def _context(self, processings: Sequence[Processing]) -> _Context:
+        if not processings:
+            return _Context({}, {})
         async with self._database.snapshot() as tx:
             held = await tx.contents.held_by([lessee_of(processing.id) for processing in processings])
             outputs = {
                 collection.transform_id: collection
-                for request in sorted({processing.request_id for processing in processings})
-                for collection in await tx.collections.of_request(request)
-                if collection.relation is Relation.OUTPUT
+                for collection in await tx.collections.outputs_of({p.transform_id for p in processings})
             }
         return _Context({lessee: {content.id for content in contents} for lessee, contents in held.items()}, outputs)
 
     async def _collect(
-        self, provider: Provider, processing: Processing, state: JobState, context: _Context
+        self, provider: Provider, processing: Processing, state: JobState, result: Result, context: _Context
     ) -> Collected:
-        collected = Collected(processing.attempt, state)
-        if processing.handle is None or state.status is JobStatus.LOST:
+        outcomes = result.outcomes(context.held[lessee_of(processing.id)])
+        collected = Collected(processing.attempt, state, outcomes)
+        useful = any(outcome.done for outcome in outcomes.values()) or state.status is JobStatus.SUCCEEDED
+        if not (result.outputs and useful):
             return collected
         try:
-            result = read_result(await provider.result(processing.handle))
-            outcomes = result.outcomes(context.held[lessee_of(processing.id)])
-            collected = replace(collected, outcomes=outcomes)
-            useful = any(outcome.done for outcome in outcomes.values()) or state.status is JobStatus.SUCCEEDED
-            if result.outputs and useful:
-                collection = context.outputs.get(processing.transform_id)
-                return await self._upload(provider, processing, result, collected, collection)
-        except (BadResult, InvalidInput, NotFound) as error:
+            return await self._upload(
+                provider, processing, result, collected, context.outputs.get(processing.transform_id)
+            )
+        except (BadResult, NotFound) as error:
             return Collected(processing.attempt, _failed(state, str(error)))
-        return collected
 
     async def _upload(
         self,
@@ -108,6 +111,16 @@ class Collecting:
             if isinstance(path, str)
         )
         return replace(collected, collection=collection, rse=collection.rse, outputs=outputs)
+
+
+async def _left(provider: Provider, processing: Processing, state: JobState) -> tuple[Result, JobState]:
+    """What the payload wrote, and how its job ended: badly, too, where that cannot be read."""
+    if processing.handle is None or state.status is JobStatus.LOST:
+        return Result(), state
+    try:
+        return read_result(await provider.result(processing.handle)), state
+    except (BadResult, InvalidInput, NotFound) as error:
+        return Result(), _failed(state, str(error))
 
 
 def _output_did(dataset: Did, processing: Processing, output: OutputResult) -> Did:

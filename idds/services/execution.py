@@ -82,7 +82,7 @@ class Execution:
             elif request.intent is Intent.SUSPEND:
                 await tx.effects.postpone([effect], None, SUSPENDED_PAUSE)
             else:
-                paths = await tx.contents.paths([content.id for content in contents])
+                paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
                 documents = [describe(content, paths.get(content.id)) for content in contents]
                 spec = _spec(processing, work, documents)
                 orders.append(_Order(effect, processing, request, work, contents, spec))
@@ -119,7 +119,7 @@ class Execution:
                 await tx.processings.save(order.processing, decision.entity, "submitted", poll_at=tx.now)
                 if decision.entity.intent is Intent.CANCEL:
                     cancel = cancellation(order.processing.id, order.processing.attempt)
-                    await tx.effects.add([cancel], order.request.id)
+                    tx.effects.add([cancel], order.request.id)
             case Rejected(reason, transient=False):
                 await tx.effects.finish([order.effect])
                 ids = tuple(content.id for content in order.contents)
@@ -142,8 +142,8 @@ class Execution:
             return False
         await carry_out(tx, decision)
         if after.status.is_terminal:
-            await tx.transforms.count_processings({after.transform_id: -1})
-            await tx.requests.mark_due([after.request_id])
+            tx.transforms.count_processings(after.transform_id, -1)
+            tx.requests.mark_due([after.request_id])
         return True
 
     async def poll(self, name: str, hinted: Sequence[Handle]) -> int:
@@ -223,13 +223,8 @@ class Execution:
 
 async def _works(tx: Transaction, processings: Sequence[Processing]) -> dict[int, tuple[Request, Work]]:
     """The request and the work of each."""
-    requests: dict[int, Request] = {}
-    names: dict[int, str] = {}
-    for request_id in sorted({processing.request_id for processing in processings}):
-        request = await tx.requests.get(request_id)
-        assert request is not None
-        requests[request_id] = request
-        names.update({transform.id: transform.work for transform in await tx.transforms.of_request(request_id)})
+    requests = await tx.requests.get_all({processing.request_id for processing in processings})
+    names = await tx.transforms.names({processing.transform_id for processing in processings})
     return {
         p.id: (requests[p.request_id], requests[p.request_id].workflow.work(names[p.transform_id])) for p in processings
     }

@@ -1,6 +1,5 @@
 """One request, one step further: its transforms first, then itself, until nothing more follows."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from idds.domain.collection import Collection
@@ -41,13 +40,11 @@ class Flow:
         """Do all that can be done now."""
         if self._request.status is Status.NEW:
             await self._tx.transforms.add(self._request.id, [work.name for work in self._request.workflow.works])
-        while True:
+        more = True
+        while more:
             await self._load()
-            before = {name: transform.status for name, transform in self._transforms.items()}
-            closed = await self._advance_transforms()
-            await self._advance_request()
-            if not closed and before == {name: t.status for name, t in self._transforms.items()}:
-                return
+            more = await self._advance_transforms()
+            more = await self._advance_request() or more
 
     async def _load(self) -> None:
         transforms = await self._tx.transforms.of_request(self._request.id)
@@ -56,33 +53,40 @@ class Flow:
             where = self._inputs if collection.relation is Relation.INPUT else self._outputs
             where[collection.transform_id] = collection
 
-    async def _advance_request(self) -> None:
+    async def _advance_request(self) -> bool:
+        """Whether a work was released that has something to do at once."""
         works = {name: transform.status for name, transform in self._transforms.items()}
         decision = request_engine.decide(self._request, request_engine.Progressed(works), self._tx.now)
         before, self._request = self._request, decision.entity
         await self._tx.requests.save(before, self._request, "progressed")
         if before.status is not self._request.status:
             await tell_request(self._tx, self._request)
+        more = False
         for instruction in decision.instructions:
             transform = self._transforms[instruction.work]
             match instruction:
-                case request_engine.Release():
+                case request_engine.Release(name):
+                    source = self._request.workflow.work(name).input
+                    more = more or (source is not None and source.dataset is None)
                     await self._open(transform)
                     await self._decide(transform, engine.Released())
                 case request_engine.Bar(_, reason):
                     await self._decide(transform, engine.Barred(reason))
+                    more = True
+        return more
 
     async def _advance_transforms(self) -> bool:
-        """Whether an input was closed: then there may be more to do."""
+        """Whether an input was closed, or a source of others ended: then there may be more to do."""
         running = [t for t in self._transforms.values() if t.status is Status.RUNNING]
         alone = [t.id for t in running if t.id not in self._inputs and t.open_processings == 0]
         ends = await self._tx.processings.end_of_alone(alone) if alone else {}
-        closed = False
+        more = False
         for transform in running:
             progressed = await self._progressed(transform, ends)
             instructions = await self._decide(transform, progressed)
-            closed = closed or engine.CloseInput() in instructions
-        return closed
+            fed = transform.id in self._outputs and engine.CloseOutput() in instructions
+            more = more or fed or engine.CloseInput() in instructions
+        return more
 
     async def _progressed(self, transform: Transform, ends: Mapping[TransformId, Status]) -> engine.Progressed:
         collection = self._inputs.get(transform.id)
@@ -114,7 +118,7 @@ class Flow:
         match instruction:
             case engine.List():
                 effect = NewEffect(EffectKind.LIST, f"collection:{self._inputs[transform.id].id}", 0, {})
-                await self._tx.effects.add([effect], self._request.id)
+                self._tx.effects.add([effect], self._request.id)
             case engine.SubmitAlone():
                 await self._make_processings(transform, work, [0])
             case engine.Admit():
@@ -180,8 +184,8 @@ class Flow:
     async def _make_processings(self, transform: Transform, work: Work, groups: Sequence[int]) -> None:
         provider = work.provider or self._placement.provider
         made = await self._tx.processings.add(self._request.id, transform.id, provider, groups)
-        await self._tx.transforms.count_processings({transform.id: len(made)})
-        await self._tx.effects.add([submission(processing, 1) for processing in made.values()], self._request.id)
+        self._tx.transforms.count_processings(transform.id, len(made))
+        self._tx.effects.add([submission(processing, 1) for processing in made.values()], self._request.id)
 
     async def _group(self, transform: Transform, work: Work) -> None:
         collection = await self._collection(self._inputs[transform.id].id)
@@ -192,7 +196,7 @@ class Flow:
         ids = [content for members in groups.values() for content in members]
         await self._tx.contents.lease_to_processings(collection, transform.id, ids)
         if len(ids) >= GROUPED_AT_ONCE // 2:
-            await self._tx.requests.mark_due([self._request.id])
+            self._tx.requests.mark_due([self._request.id])
 
     async def _ask(self, collection: Collection, count: int) -> None:
         ref = ("collection", str(collection.id))
@@ -201,7 +205,7 @@ class Flow:
             await self._tx.collections.count(collection.id, {}, added=count)
             payload = {"first": collection.next_no, "count": count}
             effect = NewEffect(EffectKind.ASK, f"collection:{collection.id}", collection.next_no, payload)
-            await self._tx.effects.add([effect], self._request.id)
+            self._tx.effects.add([effect], self._request.id)
 
     async def _close(self, collection: Collection | None) -> None:
         if collection is not None and await self._tx.collections.close(collection):
@@ -217,21 +221,18 @@ class Flow:
             await follow(self._tx, moves)
 
     async def _cancel_processings(self, transform: Transform, work: Work) -> None:
-        dropped: Counter[TransformId] = Counter()
         for processing in await self._tx.processings.open_of(transform.id):
             if processing.intent is Intent.CANCEL:
                 continue
             await self._tx.processings.order([processing.id], Intent.CANCEL)
             entity = f"processing:{processing.id}"
             if processing.status is not Status.NEW:
-                await self._tx.effects.add([cancellation(processing.id, processing.attempt)], self._request.id)
+                self._tx.effects.add([cancellation(processing.id, processing.attempt)], self._request.id)
             elif await self._tx.effects.drop(entity, [EffectKind.SUBMIT]):
                 held = (await self._tx.contents.held_by([entity]))[entity]
                 event = processing_engine.Dropped(tuple(content.id for content in held))
                 decision = processing_engine.decide(processing, work.attempts, event, self._tx.now)
                 await self._tx.processings.save(processing, decision.entity, "dropped")
                 await carry_out(self._tx, decision)
-                dropped[transform.id] -= 1
-        await self._tx.transforms.count_processings(dropped)
-        if dropped:
-            await self._tx.requests.mark_due([self._request.id])
+                self._tx.transforms.count_processings(transform.id, -1)
+                self._tx.requests.mark_due([self._request.id])

@@ -77,7 +77,7 @@ class Listing:
         await tx.effects.finish([effect])
         await tx.collections.close(collection)
         await tell_collection_closed(tx, collection.id)
-        await tx.requests.mark_due([collection.request_id])
+        tx.requests.mark_due([collection.request_id])
         return False
 
     async def _give_up(self, effect: Effect, collection: Collection, reason: str) -> None:
@@ -101,7 +101,7 @@ class Listing:
                 if each.transform_id == transform.id:
                     await follow(tx, await tx.contents.move(ContentEvent.CANCELLED, untaken(each.id, each.total + 1)))
                     await tx.collections.close(each, reason)
-            await tx.requests.mark_due([request.id])
+            tx.requests.mark_due([request.id])
 
 
 def _new_contents(collection: Collection, page: FilePage) -> list[NewContent]:

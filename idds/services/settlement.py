@@ -33,7 +33,7 @@ async def carry_out(tx: Transaction, decision: Decision[Processing, engine.Instr
                 moves = await tx.contents.move(ContentEvent.CANCELLED, of_ids(ids), sources=HELD)
             case engine.SubmitAgain(delay):
                 effect = submission(processing.id, processing.attempt, delay)
-                await tx.effects.add([effect], processing.request_id)
+                tx.effects.add([effect], processing.request_id)
                 continue
         await follow(tx, moves)
 

@@ -97,7 +97,7 @@ class Residencies:
                 failed = await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=outcome.reason)
                 await follow(tx, failed)
         if len(taken) < len(outcomes) or foreign:
-            await tx.requests.mark_due(await tx.requests.waiting_for(rse))
+            tx.requests.mark_due(await tx.requests.waiting_for(rse))
         # Whoever wanted them may have gone meanwhile.
         await release(tx, [replica.id for replica in moved])
 
@@ -167,7 +167,7 @@ class Residencies:
                 # The data management has forgotten the order: it is given again.
                 payload = {"rse": rse, "replicas": [replica.id for replica in lost]}
                 effect = NewEffect(EffectKind.STAGE, f"replica:{lost[0].id}", tx.now, payload)
-                await tx.effects.add([effect], None)
+                tx.effects.add([effect], None)
 
     async def _record_gone(self, rse: str, gone: Sequence[Replica]) -> None:
         async with self._database.transaction(AGENT) as tx:
@@ -177,7 +177,7 @@ class Residencies:
             await tx.replicas.give_back(
                 await tx.replicas.move(ReplicaEvent.DELETED, rse, [replica.id for replica in gone])
             )
-            await tx.requests.mark_due(waiting)
+            tx.requests.mark_due(waiting)
 
 
 async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:

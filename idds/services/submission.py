@@ -55,7 +55,7 @@ class Submission:
                 workflow, principal, idempotency_key=idempotency_key, share=share, priority=priority
             )
             entity = f"request:{request.id}"
-            await tx.moves.record(entity, "submitted", (None, request.status), request=request.id)
+            tx.moves.record(entity, "submitted", (None, request.status), request=request.id)
             return request, True
 
     def _unknown(self, workflow: Workflow) -> list[Problem]:
@@ -96,5 +96,5 @@ class Submission:
                 raise Conflict(f"request {request_id} is {before.status} with the order to {before.intent}")
             after = engine.decide(before, engine.Ordered(intent), tx.now).entity
             await tx.requests.save(before, after, f"ordered by {principal.owner}")
-            await tx.requests.mark_due([request_id])
+            tx.requests.mark_due([request_id])
             return after

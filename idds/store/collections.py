@@ -71,6 +71,11 @@ class Collections(Noun):
         query = select(collections).where(collections.c.request_id == request).order_by(collections.c.id)
         return [_collection(row) for row in await self._execute(query)]
 
+    async def outputs_of(self, of: Iterable[int]) -> Sequence[Collection]:
+        """The output collections of these transforms."""
+        mine = among(collections.c.transform_id, of) & (collections.c.relation == Relation.OUTPUT)
+        return [_collection(row) for row in await self._execute(select(collections).where(mine))]
+
     async def addresses(self, ids: Iterable[int]) -> dict[CollectionId, Address]:
         """Where each of these belongs."""
         query = (
@@ -103,9 +108,7 @@ class Collections(Noun):
         if (await self._execute(closed.values(is_closed=True))).rowcount != 1:
             return False
         entity = f"collection:{collection.id}"
-        await self._tx.moves.record(
-            entity, "closed", ("open", "closed"), request=collection.request_id, n=0, reason=reason
-        )
+        self._tx.moves.record(entity, "closed", ("open", "closed"), request=collection.request_id, n=0, reason=reason)
         return True
 
     async def count(

@@ -72,7 +72,7 @@ class Contents(Noun):
             unadmitted=unadmitted,
             listed_to=listed_to,
         )
-        return await self._tx.moves.record(
+        return self._tx.moves.record(
             f"collection:{collection.id}", event, (None, status), request=collection.request_id, ids=ids, n=inserted
         )
 
@@ -147,7 +147,7 @@ class Contents(Noun):
             await self._tx.collections.count(collection, changes, unadmitted=-waiting[collection])
             entity = f"collection:{collection}"
             moves.append(
-                await self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
+                self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
             )
         return moves
 
@@ -317,6 +317,8 @@ class Contents(Noun):
 
     async def paths(self, ids: Sequence[int]) -> dict[ContentId, str | None]:
         """Where the replica of each content lies, for those that pin one."""
+        if not ids:
+            return {}
         query = (
             select(contents.c.id, replicas.c.path)
             .join(replicas, replicas.c.id == contents.c.replica_id)

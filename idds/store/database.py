@@ -47,6 +47,12 @@ class Transaction:
         """Wake these after the commit."""
         self.woken.update(channels)
 
+    async def flush(self) -> None:
+        """Write what the nouns have gathered."""
+        for noun in ("transforms", "messages", "moves", "effects", "requests"):
+            if noun in self.__dict__:
+                await getattr(self, noun).flush()
+
     @cached_property
     def requests(self) -> Requests:
         return Requests(self)
@@ -122,6 +128,7 @@ class Database:
                     async with connection.begin():
                         transaction = Transaction(connection, await self._now(connection), agent)
                         yield transaction
+                        await transaction.flush()
         if self._wakeups is not None:
             for channel in transaction.woken:
                 self._wakeups.wake(channel)

@@ -1,7 +1,9 @@
 """Effects: recorded with the state that calls for them, claimed by who carries them out."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,17 +16,24 @@ from idds.ports.wakeups import of_effects
 from idds.store.noun import Noun
 from idds.store.schema import effects
 
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
+
 
 class Fenced(Exception):
     """Somebody else has taken this claim over: stop, and leave everything as it is."""
 
 
 class Effects(Noun):
-    async def add(self, new: Sequence[NewEffect], request: RequestId | None) -> None:
+    """What is added is written at the end of the transaction, all at once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._added: list[dict[str, Any]] = []
+
+    def add(self, new: Sequence[NewEffect], request: RequestId | None) -> None:
         """Record effects; one whose natural key is known already is not recorded again."""
-        if not new:
-            return
-        rows = [
+        self._added += [
             {
                 "kind": effect.kind,
                 "entity": effect.entity,
@@ -36,14 +45,18 @@ class Effects(Noun):
             }
             for effect in new
         ]
-        if self._is_sqlite:
-            await self._execute(sqlite.insert(effects).on_conflict_do_nothing(), rows)
-        else:
-            await self._execute(postgresql.insert(effects).on_conflict_do_nothing(), rows)
         self._tx.wake(*(of_effects(effect.kind) for effect in new))
+
+    async def flush(self) -> None:
+        """Write what was added."""
+        added, self._added = self._added, []
+        if added:
+            upsert = sqlite.insert(effects) if self._is_sqlite else postgresql.insert(effects)
+            await self._execute(upsert.on_conflict_do_nothing(), added)
 
     async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
         """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""
+        await self.flush()
         due = (
             select(effects.c.id)
             .where(effects.c.kind == kind, effects.c.due_at <= self._tx.now)
@@ -96,6 +109,7 @@ class Effects(Noun):
 
     async def drop(self, entity: str, kinds: Sequence[EffectKind]) -> list[EffectId]:
         """Take back effects of this entity that nobody has claimed; the ids of those taken back."""
+        await self.flush()
         dropped = delete(effects).where(
             effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
         )
@@ -103,11 +117,13 @@ class Effects(Noun):
 
     async def next_due(self, kinds: Sequence[EffectKind]) -> int | None:
         """When the next effect of these kinds is due."""
+        await self.flush()
         query = select(effects.c.due_at).where(effects.c.kind.in_(kinds)).order_by(effects.c.due_at).limit(1)
         return (await self._execute(query)).scalar()
 
     async def of_request(self, request: RequestId) -> list[dict[str, Any]]:
         """What is still to be done outside for a request."""
+        await self.flush()
         rows = await self._execute(select(effects).where(effects.c.request_id == request).order_by(effects.c.id))
         return [row._asdict() for row in rows]
 

@@ -1,8 +1,10 @@
 """The outbox and the inbox: what is to be published, in order per request; and what came in once already."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,34 +16,52 @@ from idds.store.noun import Noun
 from idds.store.schema import inbox, messages, requests
 from idds.store.sets import among
 
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
+
 
 class Messages(Noun):
-    async def add(self, request: RequestId, bodies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Put (topic, body) pairs into the outbox; `id`, `seq` and `time` are set here, from the request's counter."""
-        if not bodies:
-            return
-        counted = await self._execute(
-            update(requests)
-            .where(requests.c.id == request)
-            .values(message_seq=requests.c.message_seq + len(bodies))
-            .returning(requests.c.message_seq)
-        )
-        first = counted.scalar_one() - len(bodies) + 1
-        rows = [
-            {
-                "request_id": request,
-                "seq": seq,
-                "topic": topic,
-                "body": json.dumps({"id": f"{request}.{seq}", "seq": seq, "time": self._tx.now, **body}),
-                "created_at": self._tx.now,
-            }
-            for seq, (topic, body) in enumerate(bodies, first)
-        ]
-        await self._execute(insert(messages), rows)
-        self._tx.wake(Channel.MESSAGES)
+    """What is added is written at the end of the transaction, all at once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._added: dict[RequestId, list[tuple[str, Mapping[str, Any]]]] = {}
+
+    def add(self, request: RequestId, bodies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put (topic, body) pairs into the outbox; `id`, `seq` and `time` are set when they are written."""
+        if bodies:
+            self._added.setdefault(request, []).extend(bodies)
+            self._tx.wake(Channel.MESSAGES)
+
+    async def flush(self) -> None:
+        """Write what was added, numbered by each request's counter."""
+        added, self._added = self._added, {}
+        rows: list[dict[str, Any]] = []
+        for request, bodies in sorted(added.items()):
+            counted = await self._execute(
+                update(requests)
+                .where(requests.c.id == request)
+                .values(message_seq=requests.c.message_seq + len(bodies))
+                .returning(requests.c.message_seq)
+            )
+            first = counted.scalar_one() - len(bodies) + 1
+            rows += [self._row(request, seq, *pair) for seq, pair in enumerate(bodies, first)]
+        if rows:
+            await self._execute(insert(messages), rows)
+
+    def _row(self, request: RequestId, seq: int, topic: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        document = {"id": f"{request}.{seq}", "seq": seq, "time": self._tx.now, **body}
+        return {
+            "request_id": request,
+            "seq": seq,
+            "topic": topic,
+            "body": json.dumps(document),
+            "created_at": self._tx.now,
+        }
 
     async def claim(self, *, owner: str, lease: int, limit: int) -> list[RequestId]:
         """Take requests with something to publish, for `lease` microseconds: who holds a request keeps its order."""
+        await self.flush()
         unclaimed = or_(requests.c.publisher.is_(None), requests.c.publish_until <= self._tx.now)
         waiting = (
             select(requests.c.id)
@@ -63,6 +83,7 @@ class Messages(Noun):
 
     async def unsent(self, request: RequestId, limit: int) -> list[Message]:
         """The next messages of a request to be published, in order."""
+        await self.flush()
         query = (
             select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
             .where(messages.c.request_id == request, messages.c.sent_at.is_(None))
@@ -80,6 +101,7 @@ class Messages(Noun):
         )
 
     async def of_request(self, request: RequestId, *, after: int, limit: int) -> list[Message]:
+        await self.flush()
         query = (
             select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
             .where(messages.c.request_id == request, messages.c.seq > after)

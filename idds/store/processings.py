@@ -55,7 +55,7 @@ class Processings(Noun):
         added = insert(processings).returning(processings.c.id, processings.c.group_no)
         ids = {row.group_no: ProcessingId(row.id) for row in await self._execute(added, rows)}
         for processing in ids.values():
-            await self._tx.moves.record(f"processing:{processing}", "made", (None, Status.NEW), request=request)
+            self._tx.moves.record(f"processing:{processing}", "made", (None, Status.NEW), request=request)
         return ids
 
     async def get(self, ids: Sequence[int]) -> list[Processing]:
@@ -145,7 +145,7 @@ class Processings(Noun):
             if after.attempt != before.attempt:
                 reason = f"attempt {before.attempt} failed: {after.reason}"
             entity = f"processing:{after.id}"
-            await self._tx.moves.record(entity, event, change, request=after.request_id, reason=reason)
+            self._tx.moves.record(entity, event, change, request=after.request_id, reason=reason)
         return True
 
     async def order(self, ids: Sequence[int], intent: Intent) -> None:

@@ -65,16 +65,18 @@ class Replicas(Noun):
             query = query.where(among(contents.c.id, content_ids)).order_by(replicas.c.id)
             await self._execute(query.with_for_update(of=replicas))
 
-    async def admit(
-        self, rse: str, files: Sequence[File], window: WindowId | None, request: RequestId
-    ) -> list[Replica]:
-        """Admit replicas where none can be pinned; those newly admitted, whose bytes are to be reserved."""
+    async def admit(self, rse: str, files: Sequence[File], window: WindowId | None) -> list[Replica]:
+        """Admit replicas where none can be pinned; those newly admitted, whose bytes are to be reserved.
+
+        The history is written by `record_admission`, when they are.
+        """
         if not files:
             return []
         rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, {"window": window})
-        admitted = [_replica(row) for row in rows]
-        await self._record(ReplicaEvent.ADMITTED, rse, [replica.id for replica in admitted], request=request)
-        return admitted
+        return [_replica(row) for row in rows]
+
+    def record_admission(self, rse: str, ids: Sequence[int], request: RequestId) -> None:
+        self._record(ReplicaEvent.ADMITTED, rse, ids, request=request)
 
     async def register(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
         """Note replicas that are on disk and not ours to delete, with their paths."""
@@ -114,10 +116,10 @@ class Replicas(Noun):
             .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
         )
         moved = [_replica(row) for row in await self._execute(changed.returning(*_COLUMNS))]
-        await self._record(event, rse, [replica.id for replica in moved], reason=reason)
+        self._record(event, rse, [replica.id for replica in moved], reason=reason)
         return moved
 
-    async def _record(
+    def _record(
         self,
         event: ReplicaEvent,
         rse: str,
@@ -129,7 +131,7 @@ class Replicas(Noun):
         if ids:
             edge = REPLICA[event]
             source = edge.sources[0] if len(edge.sources) == 1 else None
-            await self._tx.moves.record(
+            self._tx.moves.record(
                 f"rse:{rse}", event, (source, edge.target), request=request, ids=sorted(ids), reason=reason
             )
 

@@ -1,11 +1,13 @@
 """Requests."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, func, insert, select, update
 
@@ -19,6 +21,9 @@ from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests
 from idds.store.sets import among
+
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
 
 _COLUMNS = (
     requests.c.id,
@@ -37,6 +42,12 @@ _COLUMNS = (
 
 
 class Requests(Noun):
+    """What is marked as due is written at the end of the transaction."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._due: set[int] = set()
+
     async def add(
         self, workflow: Workflow, principal: Principal, *, idempotency_key: str | None, share: str, priority: int
     ) -> Request:
@@ -74,6 +85,10 @@ class Requests(Noun):
         row = (await self._execute(query)).first()
         return None if row is None else _request(row)
 
+    async def get_all(self, ids: Iterable[int]) -> dict[RequestId, Request]:
+        rows = await self._execute(select(*_COLUMNS).where(among(requests.c.id, ids)))
+        return {RequestId(row.id): _request(row) for row in rows}
+
     async def list(
         self, principal: Principal, *, status: Status | None, before: int | None, limit: int
     ) -> Sequence[Request]:
@@ -99,6 +114,7 @@ class Requests(Noun):
 
     async def take_due(self, limit: int) -> Sequence[Request]:
         """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
+        await self.flush()
         due = (
             select(requests.c.id)
             .where(requests.c.due_at <= self._tx.now)
@@ -109,17 +125,20 @@ class Requests(Noun):
         taken = update(requests).where(requests.c.id.in_(due.scalar_subquery())).values(due_at=None)
         return [_request(row) for row in await self._execute(taken.returning(*_COLUMNS))]
 
-    async def mark_due(self, ids: Iterable[int], at: int | None = None) -> None:
-        """Have these requests advanced: now, or at a later time."""
-        wanted = list(ids)
-        if not wanted:
-            return
-        when = self._tx.now if at is None else at
-        earlier = (requests.c.due_at.is_(None)) | (requests.c.due_at > when)
-        await self._execute(update(requests).where(among(requests.c.id, wanted), earlier).values(due_at=when))
-        self._tx.wake(Channel.REQUESTS)
+    def mark_due(self, ids: Iterable[int]) -> None:
+        """Have these requests advanced once this transaction is committed."""
+        self._due.update(ids)
+
+    async def flush(self) -> None:
+        """Write what was marked."""
+        due, self._due = self._due, set()
+        if due:
+            later = (requests.c.due_at.is_(None)) | (requests.c.due_at > self._tx.now)
+            await self._execute(update(requests).where(among(requests.c.id, due), later).values(due_at=self._tx.now))
+            self._tx.wake(Channel.REQUESTS)
 
     async def next_due(self) -> int | None:
+        await self.flush()
         query = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
         return (await self._execute(query)).scalar()
 
@@ -135,7 +154,7 @@ class Requests(Noun):
             else (f"intent {before.intent}", f"intent {after.intent}")
         )
         entity = f"request:{after.id}"
-        await self._tx.moves.record(entity, event, change, request=after.id, reason=after.reason)
+        self._tx.moves.record(entity, event, change, request=after.id, reason=after.reason)
 
     async def count_failure(self, request: RequestId) -> int:
         """Note that advancing it broke, to be tried again after a growing pause; how often it broke."""

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, TypeDecorator, 
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.type_api import TypeEngine
 from sqlalchemy.types import Boolean
 
@@ -36,27 +37,30 @@ class _TextSet(_IdSet):
         return ARRAY(Text()) if dialect.name == "postgresql" else Text()
 
 
-class _Among(ColumnElement[bool]):
-    inherit_cache = False
-    type = Boolean()
+class _Among(FunctionElement[bool]):
+    """A function of a column and a set, so that SQLAlchemy's cache of compiled statements knows it."""
 
-    def __init__(self, column: ColumnElement[Any], values: Any) -> None:
-        self.column = column
-        self.values = values
+    name = "among"
+    inherit_cache = True
+    type = Boolean()
 
     def self_group(self, against: object = None) -> "_Among":
         return self  # else SQLite gets `... = 1`, and no index is used
 
 
+def _parts(element: _Among, compiler: SQLCompiler, options: dict[str, Any]) -> list[str]:
+    return [compiler.process(clause, **options) for clause in element.clauses]
+
+
 @compiles(_Among)
 def _on_sqlite(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = compiler.process(element.column, **options), compiler.process(element.values, **options)
+    column, values = _parts(element, compiler, options)
     return f"{column} IN (SELECT value FROM json_each({values}))"
 
 
 @compiles(_Among, "postgresql")
 def _on_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = compiler.process(element.column, **options), compiler.process(element.values, **options)
+    column, values = _parts(element, compiler, options)
     return f"{column} = ANY ({values})"
 
 

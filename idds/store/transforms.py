@@ -1,7 +1,10 @@
 """Transforms."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, insert, select, update
 
@@ -11,6 +14,9 @@ from idds.domain.transform import Transform
 from idds.store.noun import Noun
 from idds.store.schema import transforms
 from idds.store.sets import among
+
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
 
 _COLUMNS = (
     transforms.c.id,
@@ -25,6 +31,12 @@ _COLUMNS = (
 
 
 class Transforms(Noun):
+    """What is counted is written at the end of the transaction, and before anything is read."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._opened: Counter[TransformId] = Counter()
+
     async def add(self, request: RequestId, works: Iterable[str]) -> None:
         """Record a new transform for each of these works."""
         rows = [
@@ -41,10 +53,17 @@ class Transforms(Noun):
         await self._execute(insert(transforms), rows)
 
     async def of_request(self, request: RequestId) -> Sequence[Transform]:
+        await self.flush()
         query = select(*_COLUMNS).where(transforms.c.request_id == request).order_by(transforms.c.id)
         return [_transform(row) for row in await self._execute(query)]
 
+    async def names(self, ids: Iterable[int]) -> dict[TransformId, str]:
+        """The works that these are instances of."""
+        query = select(transforms.c.id, transforms.c.work).where(among(transforms.c.id, ids))
+        return {TransformId(row.id): row.work for row in await self._execute(query)}
+
     async def get(self, transform: TransformId) -> Transform | None:
+        await self.flush()
         row = (await self._execute(select(*_COLUMNS).where(transforms.c.id == transform))).first()
         return None if row is None else _transform(row)
 
@@ -53,7 +72,7 @@ class Transforms(Noun):
         for before, after, event in changed:
             values = {"status": after.status, "changed_at": self._tx.now, "reason": after.reason}
             await self._execute(update(transforms).where(transforms.c.id == after.id).values(values))
-            await self._tx.moves.record(
+            self._tx.moves.record(
                 f"transform:{after.id}",
                 event,
                 (before.status, after.status),
@@ -61,8 +80,13 @@ class Transforms(Noun):
                 reason=after.reason,
             )
 
-    async def count_processings(self, opened: Mapping[TransformId, int]) -> None:
-        """Fold how many processings were opened (or, below zero, ended) for each transform."""
+    def count_processings(self, transform: TransformId, opened: int) -> None:
+        """Fold how many processings of a transform were opened (or, below zero, ended)."""
+        self._opened[transform] += opened
+
+    async def flush(self) -> None:
+        """Write what was counted."""
+        opened, self._opened = self._opened, Counter()
         by_number: dict[int, list[int]] = {}
         for transform, number in opened.items():
             by_number.setdefault(number, []).append(transform)
