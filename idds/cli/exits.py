@@ -36,23 +36,24 @@ class Exit(IntEnum):
 
 def explain(error: IddsError) -> tuple[str, Exit]:
     """What is wrong and what to do next, and the exit code."""
+    said = str(error).rstrip(".")
     match error:
         case InvalidInput():
             return _places(error.problems), Exit.REFUSED
         case Unreachable():
-            return f"{error}. Is the service running? Start one with: idds serve", Exit.UNAVAILABLE
+            return f"{said}. Is the service running? Start one with: idds serve", Exit.UNAVAILABLE
         case Unavailable():
-            return f"{error}. Try again later", Exit.UNAVAILABLE
+            return f"{said}. Try again later", Exit.UNAVAILABLE
         case Unauthenticated():
-            return f"{error}. Name the file of a valid one by --token-file or IDDS_TOKEN_FILE", Exit.NOT_ALLOWED
+            return f"{said}. Name the file of a valid token by --token-file or IDDS_TOKEN_FILE", Exit.NOT_ALLOWED
         case Forbidden():
-            return f"{error}. Use a token that may", Exit.NOT_ALLOWED
+            return f"{said}. Use a token that may", Exit.NOT_ALLOWED
         case NotFound():
-            return f"{error}. See what there is with: idds list", Exit.NOT_FOUND
+            return f"{said}. See what there is with: idds list", Exit.NOT_FOUND
         case Conflict():
-            return f"{error}", Exit.CONFLICT
+            return said, Exit.CONFLICT
         case _:
-            return f"{error}", Exit.BROKEN
+            return said, Exit.BROKEN
 
 
 def _places(problems: tuple[Problem, ...]) -> str:

@@ -24,7 +24,8 @@ AROUND = 8
 # In the order of a content's life, seen from its end.
 SEGMENTS: tuple[tuple[str, tuple[ContentStatus, ...], str, str], ...] = (
     ("done", (ContentStatus.DONE,), "█", "green"),
-    ("failed", (ContentStatus.FAILED, ContentStatus.MISSING, ContentStatus.CANCELLED), "█", "red"),
+    ("failed", (ContentStatus.FAILED, ContentStatus.MISSING), "█", "red"),
+    ("cancelled", (ContentStatus.CANCELLED,), "█", "magenta"),
     ("leased", (ContentStatus.LEASED,), "▓", "yellow"),
     ("available", (ContentStatus.AVAILABLE,), "▒", "cyan"),
     ("new", (ContentStatus.NEW,), "░", "bright_black"),
