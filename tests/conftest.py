@@ -36,7 +36,7 @@ async def postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Where a fresh database will be."""
-    return f"sqlite+aiosqlite:///{tmp_path}/idds.sqlite"
+    return f"sqlite:///{tmp_path}/idds.sqlite"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        return self.store.url or f"sqlite+aiosqlite:///{self.state.absolute() / 'idds.sqlite'}"
+        return self.store.url or f"sqlite:///{self.state.absolute() / 'idds.sqlite'}"
 
 
 def read_settings(file: Path | None, **overrides: Any) -> Settings:

@@ -1,16 +1,18 @@
-"""Logs: one line an event, to standard error."""
+"""Logs: one line an event."""
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure_logs(level: str = "info", *, as_json: bool = False) -> None:
-    """Send the logs of the service, and warnings of its libraries, to standard error."""
+def configure_logs(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Send the logs of the service, and warnings of its libraries, to `stream` (None: standard error)."""
+    stream = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     structlog.configure(
         processors=[
@@ -21,7 +23,7 @@ def configure_logs(level: str = "info", *, as_json: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), stream=stream, force=True)

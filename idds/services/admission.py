@@ -43,7 +43,7 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
     chosen = [by_id[wanted.content_id] for group in admission.admitted for wanted in group.contents]
     if chosen:
         try:
-            async with tx.connection.begin_nested():
+            async with tx.savepoint():
                 await _admit(tx, request, collection, chosen, windows)
         except WindowFull:
             tx.requests.mark_due([request.id])

@@ -298,7 +298,8 @@ class Contents(Noun):
         query = select(func.min(contents.c.lease_until)).where(
             _is(ContentStatus.LEASED), contents.c.lease_until.is_not(None)
         )
-        return (await self._execute(query)).scalar()
+        found: int | None = (await self._execute(query)).scalar()
+        return found
 
     async def pinning(self, replica_ids: Iterable[int]) -> list[Content]:
         """The contents that pin these replicas."""

@@ -6,19 +6,21 @@ id, then replicas by id, then windows by id; all else belongs to a request that 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import event, make_url, text
+import sqlalchemy
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
 from idds.store.collections import Collections
+from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
 from idds.store.contents import Contents
 from idds.store.effects import Effects
 from idds.store.messages import Messages
@@ -32,13 +34,17 @@ from idds.store.transforms import Transforms
 from idds.store.windows import Windows
 
 COMMAND_TIMEOUT_S = 60.0
+SQLITE_THREADS = 4
+
+T = TypeVar("T")
 
 
 class Transaction:
     """One transaction and, noun by noun, what can be done in it. `now` is its time, `agent` who acts."""
 
-    def __init__(self, connection: AsyncConnection, now: int, agent: str) -> None:
+    def __init__(self, connection: Connection, now: int, agent: str, *, is_sqlite: bool) -> None:
         self.connection = connection
+        self.is_sqlite = is_sqlite
         self.now = now
         self.agent = agent
         self.woken: set[Channel] = set()
@@ -46,6 +52,17 @@ class Transaction:
     def wake(self, *channels: Channel) -> None:
         """Wake these after the commit."""
         self.woken.update(channels)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What is written inside is undone by an exception, and that alone."""
+        await self.connection.execute(text("SAVEPOINT inside"))
+        try:
+            yield
+        except BaseException:
+            await self.connection.execute(text("ROLLBACK TO SAVEPOINT inside"))
+            raise
+        await self.connection.execute(text("RELEASE SAVEPOINT inside"))
 
     async def flush(self) -> None:
         """Write what the nouns have gathered."""
@@ -103,7 +120,7 @@ class Transaction:
 
 
 class Database:
-    """SQLite or PostgreSQL behind one URL (`sqlite+aiosqlite:///FILE` or `postgresql+asyncpg://...`).
+    """SQLite or PostgreSQL behind one URL (`sqlite:///FILE` or `postgresql+asyncpg://...`).
 
     Time is the database's own on PostgreSQL and this machine's on SQLite, unless a `clock` is given.
     """
@@ -113,22 +130,21 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._wakeups = wakeups
         self._clock = clock
-        # SQLite has one writer: who waits for it waits here, in turn, and not in a retry loop inside the database.
-        self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
+        self._backend: _Sqlite | _Postgresql = _Sqlite(self.url) if self.is_sqlite else _Postgresql(self.url)
+
+    @property
+    def sync_engine(self) -> Engine:
+        """For listeners to SQLAlchemy's events."""
+        return self._backend.sync_engine
 
     @asynccontextmanager
     async def transaction(self, agent: str) -> AsyncIterator[Transaction]:
         """A transaction that writes: committed at the end, rolled back by an exception. Raises Unavailable."""
-        async with self._writer:
-            with _translated():
-                async with self.engine.connect() as connection:
-                    if self.is_sqlite:
-                        await connection.execution_options(idds_begin="BEGIN IMMEDIATE")
-                    async with connection.begin():
-                        transaction = Transaction(connection, await self._now(connection), agent)
-                        yield transaction
-                        await transaction.flush()
+        with _translated():
+            async with self._backend.connect(writes=True) as connection:
+                transaction = Transaction(connection, await self._now(connection), agent, is_sqlite=self.is_sqlite)
+                yield transaction
+                await transaction.flush()
         if self._wakeups is not None:
             for channel in transaction.woken:
                 self._wakeups.wake(channel)
@@ -137,47 +153,105 @@ class Database:
     async def snapshot(self) -> AsyncIterator[Transaction]:
         """A transaction that only reads, and never waits for a writer. Raises Unavailable."""
         with _translated():
-            async with self.engine.connect() as connection, connection.begin():
-                yield Transaction(connection, await self._now(connection), "reader")
+            async with self._backend.connect(writes=False) as connection:
+                yield Transaction(connection, await self._now(connection), "reader", is_sqlite=self.is_sqlite)
 
-    async def _now(self, connection: AsyncConnection) -> int:
+    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+        """Do something with a plain connection, in a transaction: for alembic and the like. Raises Unavailable."""
+        with _translated():
+            return await self._backend.run(work)
+
+    async def _now(self, connection: Connection) -> int:
         if self._clock is not None:
             return self._clock.now()
         if self.is_sqlite:
             return time.time_ns() // 1000
-        result = await connection.execute(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))
+        result = await connection.execute(_NOW)
         return int(result.scalar_one())
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self._backend.close()
 
 
-def _sqlite_engine(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": COMMAND_TIMEOUT_S})
-
-    def connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        cursor = connection.cursor()
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def begun(connection: Any) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("idds_begin", "BEGIN"))
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", begun)
-    return engine
+_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
 
-def _postgresql_engine(url: str) -> AsyncEngine:
-    return create_async_engine(
-        url,
-        connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": 10.0},
-        pool_size=10,
-        max_overflow=10,
-        pool_pre_ping=False,
-    )
+class _Sqlite:
+    def __init__(self, url: URL) -> None:
+        arguments = {"timeout": COMMAND_TIMEOUT_S, "check_same_thread": False}
+        self.sync_engine = create_engine(url.set(drivername="sqlite"), connect_args=arguments)
+        event.listen(self.sync_engine, "connect", _connected)
+        event.listen(self.sync_engine, "begin", _begun)
+        self._threads = Threads(SQLITE_THREADS)
+        # There is one writer: who waits for it waits here, in turn, and not in a retry loop inside the database.
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
+        async with self._writer if writes else nullcontext():
+            connection = await self._threads.run(lambda: self._open("BEGIN IMMEDIATE" if writes else "BEGIN"))
+            try:
+                yield SqliteConnection(connection, self._threads)
+                await self._threads.run(connection.commit)
+            finally:
+                # Rolls back what was not committed.
+                await self._threads.run(connection.close)
+
+    def _open(self, begin: str) -> sqlalchemy.Connection:
+        connection = self.sync_engine.connect()
+        try:
+            connection.execution_options(idds_begin=begin).begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+        def whole() -> T:
+            with self.sync_engine.begin() as connection:
+                return work(connection)
+
+        async with self._writer:
+            return await self._threads.run(whole)
+
+    async def close(self) -> None:
+        await self._threads.run(self.sync_engine.dispose)
+        self._threads.stop()
+
+
+def _connected(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begun(connection: sqlalchemy.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("idds_begin", "BEGIN IMMEDIATE"))
+
+
+class _Postgresql:
+    def __init__(self, url: URL) -> None:
+        self._engine = create_async_engine(
+            url,
+            connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": 10.0},
+            pool_size=10,
+            max_overflow=10,
+        )
+        self.sync_engine = self._engine.sync_engine
+
+    @asynccontextmanager
+    async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
+        async with self._engine.connect() as connection, connection.begin():
+            yield AsyncpgConnection(connection)
+
+    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
 
 
 class _translated:  # noqa: N801 -- used as a function

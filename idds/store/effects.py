@@ -119,7 +119,8 @@ class Effects(Noun):
         """When the next effect of these kinds is due."""
         await self.flush()
         query = select(effects.c.due_at).where(effects.c.kind.in_(kinds)).order_by(effects.c.due_at).limit(1)
-        return (await self._execute(query)).scalar()
+        found: int | None = (await self._execute(query)).scalar()
+        return found
 
     async def of_request(self, request: RequestId) -> list[dict[str, Any]]:
         """What is still to be done outside for a request."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import Executable
+
+from idds.store.connection import Rows
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -19,12 +20,10 @@ class Noun:
 
     @property
     def _is_sqlite(self) -> bool:
-        return self._tx.connection.dialect.name == "sqlite"
+        return self._tx.is_sqlite
 
-    async def _execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        result: CursorResult[Any] = await self._tx.connection.execute(statement, parameters)
-        return result
+    async def _execute(self, statement: Executable, parameters: Any = None) -> Rows:
+        return await self._tx.connection.execute(statement, parameters)
 
-    async def _driver(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> CursorResult[Any]:
-        """Run SQL as the driver takes it: for bulk writes, where Core's compilation would be the larger part."""
-        return await self._tx.connection.exec_driver_sql(statement, parameters)
+    async def _driver(self, statement: str, parameters: Any) -> Rows:
+        return await self._tx.connection.driver(statement, parameters)

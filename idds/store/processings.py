@@ -115,7 +115,8 @@ class Processings(Noun):
 
     async def next_poll(self, provider: str) -> int | None:
         query = select(func.min(processings.c.due_at)).where(_UNDER_WAY, processings.c.provider == provider)
-        return (await self._execute(query)).scalar()
+        found: int | None = (await self._execute(query)).scalar()
+        return found
 
     async def save(self, before: Processing, after: Processing, event: str, *, poll_at: int | None = None) -> bool:
         """Write what changed, with its history; False when the row has moved on since `before` was read."""

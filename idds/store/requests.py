@@ -140,7 +140,8 @@ class Requests(Noun):
     async def next_due(self) -> int | None:
         await self.flush()
         query = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
-        return (await self._execute(query)).scalar()
+        found: int | None = (await self._execute(query)).scalar()
+        return found
 
     async def save(self, before: Request, after: Request, event: str) -> None:
         """Write what changed, with its history."""

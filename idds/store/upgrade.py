@@ -30,8 +30,7 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     def run(connection: Connection) -> None:
         command.upgrade(configuration(connection), revision)
 
-    async with database.engine.begin() as connection:
-        await connection.run_sync(run)
+    await database.run(run)
 
 
 async def is_current(database: Database) -> bool:
@@ -41,8 +40,7 @@ async def is_current(database: Database) -> bool:
         return MigrationContext.configure(connection).get_current_revision()
 
     head = await asyncio.to_thread(_head)
-    async with database.engine.connect() as connection:
-        return bool(await connection.run_sync(run) == head)
+    return bool(await database.run(run) == head)
 
 
 @cache

@@ -122,7 +122,8 @@ class Waits(Noun):
             contents.c.lease_until.is_not(None),
             contents.c.collection_id == collection,
         )
-        return (await self._execute(query.order_by(contents.c.lease_until).limit(1))).scalar()
+        found: int | None = (await self._execute(query.order_by(contents.c.lease_until).limit(1))).scalar()
+        return found
 
     async def open_processings(self, transform: TransformId) -> list[Open]:
         """How many processings of a transform stand where."""
@@ -176,4 +177,5 @@ class Waits(Noun):
     async def last_moved(self, collection: CollectionId) -> int | None:
         """When something last changed in a collection."""
         query = select(moves.c.at).where(moves.c.entity == f"collection:{collection}")
-        return (await self._execute(query.order_by(moves.c.id.desc()).limit(1))).scalar()
+        found: int | None = (await self._execute(query.order_by(moves.c.id.desc()).limit(1))).scalar()
+        return found

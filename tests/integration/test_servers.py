@@ -4,23 +4,24 @@ import socket
 
 import asyncpg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import Connection, text
 
+from idds.store.database import Database
 from tests.servers.mosquitto import MosquittoServer, find_mosquitto
 from tests.servers.postgres import PostgresServer
 
 
 async def test_a_database_is_fresh(database_url: str) -> None:
-    engine = create_async_engine(database_url)
+    def use(connection: Connection) -> int:
+        connection.execute(text("CREATE TABLE once (n INTEGER)"))
+        connection.execute(text("INSERT INTO once VALUES (1)"))
+        return int(connection.execute(text("SELECT n FROM once")).scalar_one())
+
+    database = Database(database_url)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text("CREATE TABLE once (n INTEGER)"))
-            await connection.execute(text("INSERT INTO once VALUES (1)"))
-        async with engine.connect() as connection:
-            assert (await connection.execute(text("SELECT n FROM once"))).scalar_one() == 1
+        assert await database.run(use) == 1
     finally:
-        await engine.dispose()
+        await database.close()
 
 
 test_a_database_is_fresh_again = test_a_database_is_fresh

@@ -14,12 +14,13 @@ from idds.store.upgrade import configuration, upgrade
 
 async def make(number: str, title: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite+aiosqlite:///{folder}/idds.sqlite")
+        database = Database(f"sqlite:///{folder}/idds.sqlite")
         await upgrade(database)
-        async with database.engine.begin() as connection:
-            made = await connection.run_sync(
-                lambda sync: command.revision(configuration(sync), message=title, autogenerate=True, rev_id=number)
+        made = await database.run(
+            lambda connection: command.revision(
+                configuration(connection), message=title, autogenerate=True, rev_id=number
             )
+        )
         await database.close()
     path = Path(made.path)  # type: ignore[union-attr]
     # Alembic writes this type's argument without its module.

@@ -1,0 +1,94 @@
+"""Connections: one statement is one await, and its rows come at once.
+
+On PostgreSQL it is SQLAlchemy's asyncio connection. On SQLite it is a plain connection whose calls run in threads, a
+statement a call: the asyncio driver takes five hops between threads for each (docs/adr/0006).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy
+from sqlalchemy import CursorResult, Executable, Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
+
+
+class Rows(list[Row[Any]]):
+    """The rows of a statement; `rowcount` is how many it changed."""
+
+    def __init__(self, result: CursorResult[Any]) -> None:
+        super().__init__(result.all() if result.returns_rows else ())
+        self.rowcount = result.rowcount
+
+    def all(self) -> Sequence[Row[Any]]:
+        return self
+
+    def first(self) -> Row[Any] | None:
+        return self[0] if self else None
+
+    def one(self) -> Row[Any]:
+        """The only row. Raises LookupError when there is another number of rows."""
+        if len(self) != 1:
+            raise LookupError(f"one row was expected, {len(self)} came")
+        return self[0]
+
+    def scalar(self) -> Any:
+        """The first column of the first row, None where there is no row."""
+        return self[0][0] if self else None
+
+    def scalar_one(self) -> Any:
+        """The first column of the only row. Raises LookupError when there is another number of rows."""
+        return self.one()[0]
+
+
+class Connection(Protocol):
+    async def execute(self, statement: Executable, parameters: Any = None) -> Rows: ...
+
+    async def driver(self, statement: str, parameters: Any) -> Rows:
+        """Run SQL as the driver takes it: for bulk writes, where compilation would be the larger part."""
+        ...
+
+
+class AsyncpgConnection:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> Rows:
+        return Rows(await self._connection.execute(statement, parameters))
+
+    async def driver(self, statement: str, parameters: Any) -> Rows:
+        return Rows(await self._connection.exec_driver_sql(statement, parameters))
+
+
+class SqliteConnection:
+    def __init__(self, connection: sqlalchemy.Connection, threads: "Threads") -> None:
+        self._connection = connection
+        self._threads = threads
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> Rows:
+        return await self._threads.run(lambda: Rows(self._connection.execute(statement, parameters)))
+
+    async def driver(self, statement: str, parameters: Any) -> Rows:
+        return await self._threads.run(lambda: Rows(self._connection.exec_driver_sql(statement, parameters)))
+
+
+class Threads:
+    """A few threads for a database that blocks."""
+
+    def __init__(self, number: int) -> None:
+        self._executor = ThreadPoolExecutor(number, "sqlite")
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do it in a thread. When cancelled it waits for the end all the same: what follows needs the connection."""
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait({future})
+            raise
+
+    def stop(self) -> None:
+        self._executor.shutdown(wait=True)
