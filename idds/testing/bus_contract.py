@@ -11,7 +11,7 @@ import pytest
 from idds.domain.errors import InvalidInput, Unavailable
 from idds.ports.bus import Bus, Delivery
 
-DEADLINE_S = 60.0
+DEADLINE_S = 30.0
 LARGE = b'{"id":1234567,"scope":"scope","name":"file.00000000.root","min_id":0,"max_id":0,"bytes":1,"path":""},' * 3000
 
 
@@ -33,6 +33,8 @@ class BrokerUnderTest(Protocol):
 
 class Listener:
     """Consumes in a task of its own, and keeps what came."""
+
+    _probes = itertools.count()
 
     def __init__(self, bus: Bus, topics: Sequence[str], *, acknowledges: bool = True) -> None:
         self.deliveries: list[Delivery] = []
@@ -58,8 +60,8 @@ class Listener:
     async def reached_by(self, publisher: Bus, topic: str) -> None:
         """Return when what is published to `topic` comes here: the subscription stands."""
         async with asyncio.timeout(DEADLINE_S):
-            for number in itertools.count():
-                probe = b"probe %d" % number
+            while True:
+                probe = b"probe %d" % next(self._probes)
                 try:
                     await publisher.publish([(topic, probe)])
                     async with asyncio.timeout(0.5), self._came:
