@@ -3,7 +3,6 @@
 import asyncio
 
 from aiohttp import web
-from sqlalchemy.exc import SQLAlchemyError
 
 from idds.api.bodies import LogsQuery
 from idds.api.replies import HealthReply, ReplicaCount, ReplicasReply, WindowsReply
@@ -44,8 +43,6 @@ async def readyz(call: Call[None, None]) -> Reply:
             ready = await is_current(call.doors.database)
     except TimeoutError:
         raise Unavailable(f"the database does not answer within {limit:g} s") from None
-    except (SQLAlchemyError, OSError) as error:
-        raise Unavailable("the database cannot be reached") from error
     if not ready:
         raise Unavailable("the database's tables are not of this version")
     return Reply(HealthReply("ready"))

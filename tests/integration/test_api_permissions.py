@@ -1,0 +1,93 @@
+"""Who may call which route: every role on every route of the registry."""
+
+from typing import Any
+
+from idds.api.registry import ROUTES
+from idds.api.route import Caller
+from tests.integration.api import STUDY, Api, api_on
+
+PUBLIC, USER, PAYLOAD, OPERATOR = Caller.PUBLIC, Caller.USER, Caller.PAYLOAD, Caller.OPERATOR
+LEASE = {"lessee": "a"}
+HEARTBEAT = {"held": [{"id": 1, "attempt": 1}]}
+REPORT = {"reports": [{"id": 1, "attempt": 1, "status": "done"}]}
+
+EXPECTED: dict[str, tuple[Caller, Any]] = {
+    "submitRequest": (USER, {"workflow": STUDY}),
+    "listRequests": (USER, None),
+    "showRequest": (USER, None),
+    "cancelRequest": (USER, None),
+    "suspendRequest": (USER, None),
+    "resumeRequest": (USER, None),
+    "finishRequest": (USER, None),
+    "listProcessings": (USER, None),
+    "listMoves": (USER, None),
+    "explainRequest": (USER, None),
+    "showCollection": (USER, None),
+    "listContents": (USER, None),
+    "leaseContents": (PAYLOAD, LEASE),
+    "extendLeases": (PAYLOAD, HEARTBEAT),
+    "reportContents": (PAYLOAD, REPORT),
+    "issueToken": (USER, {}),
+    "readLogs": (USER, None),
+    "listWindows": (OPERATOR, None),
+    "countReplicas": (OPERATOR, None),
+    "healthz": (PUBLIC, None),
+    "readyz": (PUBLIC, None),
+    "openapi": (PUBLIC, None),
+}
+ADMITTED = {
+    "nobody": {PUBLIC},
+    "unknown": {PUBLIC},
+    "payload": {PUBLIC, PAYLOAD},
+    "payload of another": {PUBLIC},
+    "user": {PUBLIC, PAYLOAD, USER},
+    "operator": {PUBLIC, PAYLOAD, USER, OPERATOR},
+}
+
+
+async def test_every_route_lets_in_whom_it_is_for_and_nobody_else(sqlite_url: str) -> None:
+    assert {route.name: route.caller for route in ROUTES} == {name: caller for name, (caller, _) in EXPECTED.items()}
+    async with api_on(sqlite_url) as api:
+        number = await _one_for_all(api)
+        tokens = await _tokens(api, number)
+        for route in ROUTES:
+            path = route.path.replace("{id}", str(number)).replace("{stream}", "stdout")
+            caller, body = EXPECTED[route.name]
+            for role, admitted in ADMITTED.items():
+                answer = await api.call(route.method, path, body, token=tokens[role])
+                place = (route.name, role, answer.document)
+                if caller in admitted:
+                    assert answer.status not in (401, 403), place
+                elif role in ("nobody", "unknown"):
+                    assert answer.status == 401, place
+                    assert answer.headers["WWW-Authenticate"].startswith("Bearer"), place
+                else:
+                    assert answer.status == 403, place
+
+
+async def _one_for_all(api: Api) -> int:
+    """A number that is a request's and a collection's."""
+    request = await api.submit()
+    assert await api.input_of(request) == request == 1
+    return request
+
+
+async def _tokens(api: Api, collection: int) -> dict[str, str]:
+    other = await api.input_of(await api.submit())
+    issued = [(await api.post(f"/v1/collections/{each}:token", {}))["token"] for each in (collection, other)]
+    return {
+        "nobody": "",
+        "unknown": "idds_unknown",
+        "payload": issued[0],
+        "payload of another": issued[1],
+        "user": api.token,
+        "operator": await api.new_token("operator", is_operator=True),
+    }
+
+
+async def test_tokens_that_are_none_are_refused(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        for header in ("", "Bearer", "Bearer ", "Basic YTpi", f"Bearer {api.token} x", "Bearer \xe4", api.token):
+            answer = await api.call("GET", "/v1/requests", token="", headers={"Authorization": header})
+            assert answer.status == 401, header
+            assert api.token not in str(answer.document)
