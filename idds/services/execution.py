@@ -223,11 +223,8 @@ class Execution:
 
 async def _works(tx: Transaction, processings: Sequence[Processing]) -> dict[int, tuple[Request, Work]]:
     """The request and the work of each."""
-    requests = await tx.requests.get_all({processing.request_id for processing in processings})
-    names = await tx.transforms.names({processing.transform_id for processing in processings})
-    return {
-        p.id: (requests[p.request_id], requests[p.request_id].workflow.work(names[p.transform_id])) for p in processings
-    }
+    found = await tx.requests.of_processings([processing.id for processing in processings])
+    return {processing: (request, request.workflow.work(name)) for processing, (request, name) in found.items()}
 
 
 def _spec(processing: Processing, work: Work, contents: Sequence[Mapping[str, object]]) -> JobSpec:

@@ -106,7 +106,7 @@ class Flow:
         work = self._request.workflow.work(transform.work)
         decision = engine.decide(transform, work, event, self._tx.now)
         if decision.entity.status is not transform.status:
-            await self._tx.transforms.save([(transform, decision.entity, type(event).__name__.lower())])
+            self._tx.transforms.save(transform, decision.entity, type(event).__name__.lower())
             self._transforms[work.name] = decision.entity
             if decision.entity.status.is_terminal:
                 await tell_transform(self._tx, self._request, decision.entity)

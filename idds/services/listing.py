@@ -95,7 +95,7 @@ class Listing:
             decision = engine.decide(transform, work, broke, tx.now)
             if decision.entity.status is transform.status:
                 return
-            await tx.transforms.save([(transform, decision.entity, "broke")])
+            tx.transforms.save(transform, decision.entity, "broke")
             await tell_transform(tx, request, decision.entity)
             for each in await tx.collections.of_request(request.id):
                 if each.transform_id == transform.id:

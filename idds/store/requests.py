@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, func, insert, select, update
 
-from idds.domain.identifiers import RequestId
+from idds.domain.identifiers import ProcessingId, RequestId
 from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Workflow
@@ -19,7 +19,7 @@ from idds.engine.retry import backoff
 from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
-from idds.store.schema import collections, requests
+from idds.store.schema import collections, processings, requests, transforms
 from idds.store.sets import among
 
 if TYPE_CHECKING:
@@ -85,9 +85,16 @@ class Requests(Noun):
         row = (await self._execute(query)).first()
         return None if row is None else _request(row)
 
-    async def get_all(self, ids: Iterable[int]) -> dict[RequestId, Request]:
-        rows = await self._execute(select(*_COLUMNS).where(among(requests.c.id, ids)))
-        return {RequestId(row.id): _request(row) for row in rows}
+    async def of_processings(self, ids: Iterable[int]) -> dict[ProcessingId, tuple[Request, str]]:
+        """The request of each of these processings, and the name of its work."""
+        query = (
+            select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
+            .join(transforms, transforms.c.id == processings.c.transform_id)
+            .join(requests, requests.c.id == processings.c.request_id)
+            .where(among(processings.c.id, ids))
+        )
+        rows = await self._execute(query)
+        return {ProcessingId(row.processing): (_request(row), row.work) for row in rows}
 
     async def list(
         self, principal: Principal, *, status: Status | None, before: int | None, limit: int

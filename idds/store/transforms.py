@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from idds.domain.identifiers import RequestId, TransformId
 from idds.domain.statuses import Status
@@ -31,10 +31,11 @@ _COLUMNS = (
 
 
 class Transforms(Noun):
-    """What is counted is written at the end of the transaction, and before anything is read."""
+    """What changed is written at the end of the transaction, and before anything is read."""
 
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction)
+        self._changed: dict[TransformId, dict[str, Any]] = {}
         self._opened: Counter[TransformId] = Counter()
 
     async def add(self, request: RequestId, works: Iterable[str]) -> None:
@@ -57,35 +58,33 @@ class Transforms(Noun):
         query = select(*_COLUMNS).where(transforms.c.request_id == request).order_by(transforms.c.id)
         return [_transform(row) for row in await self._execute(query)]
 
-    async def names(self, ids: Iterable[int]) -> dict[TransformId, str]:
-        """The works that these are instances of."""
-        query = select(transforms.c.id, transforms.c.work).where(among(transforms.c.id, ids))
-        return {TransformId(row.id): row.work for row in await self._execute(query)}
-
     async def get(self, transform: TransformId) -> Transform | None:
         await self.flush()
         row = (await self._execute(select(*_COLUMNS).where(transforms.c.id == transform))).first()
         return None if row is None else _transform(row)
 
-    async def save(self, changed: Sequence[tuple[Transform, Transform, str]]) -> None:
-        """Write what changed: (before, after, event) of each, with its history."""
-        for before, after, event in changed:
-            values = {"status": after.status, "changed_at": self._tx.now, "reason": after.reason}
-            await self._execute(update(transforms).where(transforms.c.id == after.id).values(values))
-            self._tx.moves.record(
-                f"transform:{after.id}",
-                event,
-                (before.status, after.status),
-                request=after.request_id,
-                reason=after.reason,
-            )
+    def save(self, before: Transform, after: Transform, event: str) -> None:
+        """Note what changed, with its history."""
+        self._changed[after.id] = {"transform": after.id, "to": after.status, "why": after.reason}
+        self._tx.moves.record(
+            f"transform:{after.id}",
+            event,
+            (before.status, after.status),
+            request=after.request_id,
+            reason=after.reason,
+        )
 
     def count_processings(self, transform: TransformId, opened: int) -> None:
         """Fold how many processings of a transform were opened (or, below zero, ended)."""
         self._opened[transform] += opened
 
     async def flush(self) -> None:
-        """Write what was counted."""
+        """Write what changed and what was counted."""
+        changed, self._changed = self._changed, {}
+        if changed:
+            saved = update(transforms).where(transforms.c.id == bindparam("transform"))
+            values = {"status": bindparam("to"), "reason": bindparam("why"), "changed_at": self._tx.now}
+            await self._execute(saved.values(values), list(changed.values()))
         opened, self._opened = self._opened, Counter()
         by_number: dict[int, list[int]] = {}
         for transform, number in opened.items():
