@@ -1,5 +1,6 @@
 """The OpenAPI document, made from the registry."""
 
+import json
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
@@ -39,6 +40,11 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+def as_page(document: dict[str, Any]) -> str:
+    """As it stands in docs/openapi.json."""
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _types(routes: Sequence[Route]) -> Iterator[tuple[tuple[str, str], JsonSchemaMode, TypeAdapter[Any]]]:
