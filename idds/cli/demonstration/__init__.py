@@ -1,0 +1,1 @@
+"""The demo: the data carousel on real data, watched from outside, and accounted for."""

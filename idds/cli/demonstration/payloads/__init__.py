@@ -1,0 +1,1 @@
+"""What the processings of the demo run: scripts, started by their path."""
