@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from idds.cli.exits import Exit, explain
@@ -62,3 +63,10 @@ def test_settings_of_the_user_are_read(nobody: dict[str, str], tmp_path: Path) -
     result = CliRunner().invoke(app, ["list"], env=nobody)
     assert result.exit_code == Exit.REFUSED
     assert os.path.join("idds", "client.toml") in result.stderr
+
+
+def test_the_page_names_every_code_and_every_command() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    assert [code for code in Exit if f"| {code.value} |" not in page] == []
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert [name for name in commands if f"`{name}" not in page and f"`idds {name}" not in page] == []
