@@ -164,15 +164,15 @@ def _admission(s: Situation) -> Iterator[Sentence]:
     size, number = sum(content.bytes for content in wanted), len(wanted)
     full = next((text for window in s.windows if (text := _full(window, size, number))), None)
     if deleting:
-        text = f"{files} wait for admission; of the next, {deleting[0]!r} is just being deleted from {s.collection.rse}"
+        text = f"{files} waiting for admission; of the next, {deleting[0]!r} is just being deleted from {s.collection.rse}"
         yield Sentence(text, s.last_moved, "it is recalled again once it is gone")
     elif full is not None:
-        yield Sentence(f"{files} wait for room: {full}", s.last_moved, "room comes back as files are done and deleted")
+        yield Sentence(f"{files} waiting for room: {full}", s.last_moved, "room comes back as files are done and deleted")
     elif not s.next_group and s.collection.batch > 1:
-        text = f"{files} wait until their batch of {s.collection.batch:,} is complete"
+        text = f"{files} waiting until their batch of {s.collection.batch:,} is complete"
         yield Sentence(text, s.last_moved, "it is when the dataset is listed further")
     else:
-        yield Sentence(f"{files} wait for admission", s.last_moved, "they are when the request is advanced next")
+        yield Sentence(f"{files} waiting for admission", s.last_moved, "they are when the request is advanced next")
 
 
 def _full(window: Window, size: int, files: int) -> str | None:
@@ -189,21 +189,20 @@ def _full(window: Window, size: int, files: int) -> str | None:
 
 def _recalls(s: Situation) -> Iterator[Sentence]:
     """Files that are admitted and not on disk yet."""
-    assert s.collection is not None or not s.awaited
+    if s.collection is None:
+        return
     for awaited in s.awaited:
-        where = s.collection.rse if s.collection else None
-        text = f"waits for {_n(awaited.n, 'file')} to land on {where}"
-        reserved = [_reserved(window) for window in s.windows]
-        if awaited.status is ReplicaStatus.ADMITTED:
-            effect = s.effect(EffectKind.STAGE)
-            yield Sentence(f"{text}: their recall is to be ordered", awaited.since, _next(effect, s.now, "a carrier"))
-        elif awaited.status is ReplicaStatus.STAGING:
-            under_way = f"{_n(awaited.n, 'recall')} under way"
-            yield Sentence(
-                f"{text}: {under_way}; {reserved}".rstrip("; "), awaited.since, "they are taken as they land"
-            )
-        else:
-            yield Sentence(f"{text}: their replicas are {awaited.status}", awaited.since)
+        text = f"waits for {_n(awaited.n, 'file')} to land on {s.collection.rse}"
+        match awaited.status:
+            case ReplicaStatus.ADMITTED:
+                following = _next(s.effect(EffectKind.STAGE), s.now, "a carrier")
+                yield Sentence(f"{text}: their recall is to be ordered", awaited.since, following)
+            case ReplicaStatus.STAGING:
+                room = [_reserved(window) for window in s.windows]
+                text = "; ".join([f"{text}: {_n(awaited.n, 'recall')} under way", *room])
+                yield Sentence(text, awaited.since, "they become available as they land")
+            case _:
+                yield Sentence(f"{text}: their replicas are {awaited.status}", awaited.since)
 
 
 def _reserved(window: Window) -> str:
@@ -224,7 +223,7 @@ def _leases(s: Situation) -> Iterator[Sentence]:
     if s.work.payload is not None:
         if available and s.collection.batch != 1:
             batch = f"batch of {s.collection.batch:,}" if s.collection.batch else "one batch of everything"
-            yield Sentence(f"{_n(available, 'available content')} wait until their {batch} is complete", s.last_moved)
+            yield Sentence(f"{_n(available, 'available content')} waiting until their {batch} is complete", s.last_moved)
         return
     if leased:
         ends = f", the first lease ends {_in(s.first_lease_end, s.now)}" if s.first_lease_end is not None else ""
