@@ -107,7 +107,9 @@ def _bar(collection: "CollectionView") -> Text:
 def _room(window: Window) -> str:
     of_bytes = f" of {size(window.limit_bytes)}" if window.limit_bytes is not None else ""
     of_files = f" of {window.limit_files}" if window.limit_files is not None else ""
-    return f"holds {size(window.reserved_bytes)}{of_bytes}, {window.reserved_files}{of_files} contents"
+    contents = f"holds {window.reserved_files}{of_files} contents"
+    has_bytes = window.reserved_bytes or of_bytes  # samples have none
+    return f"{contents}, {size(window.reserved_bytes)}{of_bytes}" if has_bytes else contents
 
 
 def _window(window: Window) -> Text:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -274,3 +276,14 @@ async def test_refusals_at_the_command_line(
     assert nobody.stderr.startswith("idds: cannot connect to http://127.0.0.1:1: ")
     assert "idds serve" in nobody.stderr
     assert len(nobody.stderr.splitlines()) == 1
+
+
+async def test_a_watch_is_interrupted(client: Client) -> None:
+    number = (await client.submit(study())).id
+    command = (sys.executable, "-c", "from idds.cli.main import app; app()", "watch", str(number))
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert f"request {number}" in (await process.stdout.readline()).decode()
+    process.send_signal(signal.SIGINT)
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (130, b"")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from idds.cli.updates import updates
 from idds.domain.errors import IddsError, InvalidInput, NotFound, Unavailable
 from idds.sdk.client import Client
 from idds.sdk.errors import Broken, Unreachable
@@ -255,3 +256,12 @@ async def test_no_empty_calls_are_made() -> None:
         assert await client.report(3, []) == ()
         assert await client.heartbeat(3, []) == frozenset()
     assert service.calls == []
+
+
+async def test_a_watch_does_without_windows_that_it_may_not_see() -> None:
+    ended = REQUEST | {"status": "finished"}
+    service = Service(says(REQUEST), says({"detail": "for operators"}, 403), says(REQUEST), says(ended))
+    async with client_of(service) as client:
+        seen = [update.request.status.value async for update in updates(client, 1, interval_s=0.01)]
+    assert seen == ["running", "finished"]
+    assert [path for _, path, _ in service.calls].count("/v1/windows") == 1
