@@ -128,8 +128,8 @@ def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Dec
     done = tuple(v.content_id for v in verdicts if v.done)
     bad = [v for v in verdicts if not v.done]
     again = [v for v in bad if v.retry and not last]
+    final = [v for v in bad if not v.retry or last]
     instructions: list[Instruction] = [SettleDone(done)] if done else []
-    final = [v for v in bad if v not in again]
     if cancelled and final:
         instructions.append(SettleCancelled(tuple(v.content_id for v in final)))
     elif final:

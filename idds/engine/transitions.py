@@ -22,7 +22,7 @@ TRANSFORM: Mapping[Status, frozenset[Status]] = {
 
 # A processing goes back to `new` when its next attempt is to be submitted.
 PROCESSING: Mapping[Status, frozenset[Status]] = {
-    Status.NEW: frozenset({Status.READY, Status.FAILED, Status.CANCELLED, Status.NEW}),
+    Status.NEW: frozenset({Status.READY, Status.SUBFINISHED, Status.FAILED, Status.CANCELLED, Status.NEW}),
     Status.READY: _ENDS | {Status.RUNNING, Status.NEW},
     Status.RUNNING: _ENDS | {Status.NEW},
 }
