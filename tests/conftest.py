@@ -9,7 +9,7 @@ import pytest
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
 
-pytest_plugins = ["tests.leaks", "pytester"]
+pytest_plugins = ["tests.leaks", "tests.hypotheses", "pytester"]
 
 
 @pytest.fixture(scope="session")

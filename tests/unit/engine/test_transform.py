@@ -1,0 +1,273 @@
+"""Decisions for a transform."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idds.domain.collection import Collection
+from idds.domain.statuses import TERMINAL, ContentStatus, Intent, SourceKind, Status
+from idds.domain.workflow import Input, Work
+from idds.engine import transform as engine
+from idds.engine import transitions
+from idds.engine.transform import (
+    Admit,
+    Ask,
+    Barred,
+    Broke,
+    CancelContents,
+    CancelProcessings,
+    CloseInput,
+    CloseOutput,
+    Group,
+    Instruction,
+    List,
+    Progressed,
+    Released,
+    SubmitAlone,
+    decide,
+)
+from tests.unit.engine.examples import NOW, PAYLOAD, a_collection, a_transform, files, makes, study, takes
+
+RUN, SUSPEND, CANCEL, FINISH = Intent.RUN, Intent.SUSPEND, Intent.CANCEL, Intent.FINISH
+FILES, ALONE, STREAM, STUDY = files(), makes("alone"), takes("stream", "alone"), study(10)
+ANNOUNCED = Work(name="announced", input=Input(dataset="data:set"))
+C = ContentStatus
+
+
+def instructions(work: Work, collection: Collection | None, intent: Intent = RUN, **more: object) -> list[Instruction]:
+    event = Progressed(collection, intent, **more)  # type: ignore[arg-type]
+    decision = decide(a_transform(open_processings=int(more.pop("open_processings", 0))), work, event, NOW)  # type: ignore[call-overload]
+    assert decision.entity.status is Status.RUNNING
+    return list(decision.instructions)
+
+
+@pytest.mark.parametrize(("work", "first"), [(FILES, [List()]), (ALONE, [SubmitAlone()]), (STREAM, []), (STUDY, [])])
+def test_what_a_release_starts(work: Work, first: list[Instruction]) -> None:
+    decision = decide(a_transform(Status.NEW), work, Released(), NOW)
+    assert (decision.entity.status, decision.entity.changed_at) == (Status.RUNNING, NOW)
+    assert list(decision.instructions) == first
+
+
+def test_one_that_is_barred_ends_with_the_reason_and_tells_who_waits_for_its_outputs() -> None:
+    decision = decide(a_transform(Status.NEW), FILES, Barred("no parent"), NOW)
+    assert (decision.entity.status, decision.entity.reason) == (Status.CANCELLED, "no parent")
+    assert decision.instructions == (CloseOutput(),)
+
+
+def test_one_that_cannot_be_carried_out_lets_go_of_all() -> None:
+    decision = decide(a_transform(), FILES, Broke("no such dataset"), NOW)
+    assert (decision.entity.status, decision.entity.reason) == (Status.FAILED, "no such dataset")
+    assert decision.instructions == (CancelContents(), CloseInput(), CloseOutput())
+
+
+@pytest.mark.parametrize(
+    ("work", "collection", "expected"),
+    [
+        # Files are admitted while some wait; groups are looked for where something may have become available.
+        (FILES, a_collection(counts={C.NEW: 3}, unadmitted=2), [Admit(), Group()]),
+        (FILES, a_collection(counts={C.NEW: 3}), []),
+        (FILES, a_collection(counts={C.AVAILABLE: 1, C.NEW: 3}), [Group()]),
+        (FILES, a_collection(counts={C.LEASED: 1}), []),
+        (FILES, a_collection(closed=False), []),
+        # Without a payload nothing is grouped: consumers outside take it.
+        (ANNOUNCED, a_collection(counts={C.NEW: 3}, unadmitted=2), [Admit()]),
+        (ANNOUNCED, a_collection(counts={C.AVAILABLE: 3}), []),
+        # Samples are asked for until all have been.
+        (STUDY, a_collection(SourceKind.SAMPLES, closed=False, next_no=0), [Ask(10), Group()]),
+        (STUDY, a_collection(SourceKind.SAMPLES, {C.LEASED: 4}, closed=False), [Ask(6), Group()]),
+        (STUDY, a_collection(SourceKind.SAMPLES, {C.LEASED: 4}, closed=False, next_no=10), []),
+        (STUDY, a_collection(SourceKind.SAMPLES, {C.LEASED: 10}, closed=False), [CloseInput(), Group()]),
+        (STUDY, a_collection(SourceKind.SAMPLES, {C.LEASED: 10}), []),
+    ],
+)
+def test_what_comes_next(work: Work, collection: Collection, expected: list[Instruction]) -> None:
+    assert instructions(work, collection) == expected
+
+
+@pytest.mark.parametrize(
+    ("room", "batch", "expected"),
+    [(0, 1, []), (4, 1, [Ask(4), Group()]), (4, 3, [Ask(3), Group()]), (2, 3, []), (99, 3, [Ask(10), Group()])],
+)
+def test_samples_are_asked_for_in_whole_batches_as_there_is_room(
+    room: int, batch: int, expected: list[Instruction]
+) -> None:
+    collection = a_collection(SourceKind.SAMPLES, closed=False, batch=batch, next_no=0)
+    assert instructions(STUDY, collection, room=room) == expected
+
+
+def test_a_stream_is_closed_when_its_source_has_ended() -> None:
+    open_ = a_collection(SourceKind.OUTPUTS, {C.LEASED: 1}, closed=False)
+    assert instructions(STREAM, open_, source_ended=False) == []
+    assert instructions(STREAM, open_, source_ended=True) == [CloseInput(), Group()]
+    assert instructions(STREAM, replace(open_, is_closed=True), source_ended=True) == []
+
+
+def test_nothing_new_starts_while_it_is_suspended() -> None:
+    assert instructions(FILES, a_collection(counts={C.NEW: 3, C.AVAILABLE: 1}, unadmitted=2), SUSPEND) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "closed", "expected"),
+    [
+        ({C.NEW: 1, C.LEASED: 1}, True, [CloseInput(), CancelContents()]),
+        ({C.AVAILABLE: 1, C.LEASED: 1}, True, [CloseInput(), CancelContents()]),
+        ({C.LEASED: 1}, False, [CloseInput(), CancelContents()]),
+        ({C.LEASED: 1}, True, []),
+    ],
+)
+def test_an_early_end_waits_for_what_is_taken_and_cancels_the_rest(
+    counts: Mapping[C, int], closed: bool, expected: list[Instruction]
+) -> None:
+    collection = a_collection(counts=counts, closed=closed)
+    assert instructions(FILES, collection, FINISH) == expected
+    assert instructions(FILES, collection, CANCEL) == expected
+    decision = decide(a_transform(open_processings=2), FILES, Progressed(collection, CANCEL), NOW)
+    assert list(decision.instructions) == [*expected, CancelProcessings()]
+
+
+@pytest.mark.parametrize(
+    ("counts", "intent", "status", "reason"),
+    [
+        ({}, RUN, Status.FINISHED, None),
+        ({C.DONE: 2}, RUN, Status.FINISHED, None),
+        ({C.DONE: 2}, FINISH, Status.FINISHED, None),
+        ({C.DONE: 2}, SUSPEND, Status.FINISHED, None),
+        ({C.DONE: 2, C.FAILED: 1}, RUN, Status.SUBFINISHED, "2 of 3 contents done, 1 failed, 0 cancelled"),
+        ({C.DONE: 2, C.MISSING: 1}, RUN, Status.SUBFINISHED, "2 of 3 contents done, 1 failed, 0 cancelled"),
+        ({C.DONE: 1, C.CANCELLED: 3}, FINISH, Status.SUBFINISHED, "1 of 4 contents done, 0 failed, 3 cancelled"),
+        ({C.FAILED: 2}, RUN, Status.FAILED, "0 of 2 contents done, 2 failed, 0 cancelled"),
+        ({C.DONE: 1, C.CANCELLED: 3}, CANCEL, Status.CANCELLED, "cancelled by order"),
+    ],
+)
+def test_its_end(counts: Mapping[C, int], intent: Intent, status: Status, reason: str | None) -> None:
+    decision = decide(a_transform(), FILES, Progressed(a_collection(counts=counts), intent), NOW)
+    assert (decision.entity.status, decision.entity.reason) == (status, reason)
+    assert decision.instructions == (CloseOutput(),)
+
+
+def test_it_does_not_end_before_its_input_is_closed_and_its_processings_have_ended() -> None:
+    done = a_collection(counts={C.DONE: 2})
+    for transform, collection in (
+        (a_transform(), replace(done, is_closed=False)),
+        (a_transform(open_processings=1), done),
+    ):
+        assert decide(transform, FILES, Progressed(collection, RUN), NOW).entity == transform
+
+
+@pytest.mark.parametrize(
+    ("intent", "finished", "status"),
+    [
+        (RUN, True, Status.FINISHED),
+        (RUN, False, Status.FAILED),
+        (FINISH, True, Status.FINISHED),
+        (CANCEL, True, Status.CANCELLED),
+        (CANCEL, False, Status.CANCELLED),
+    ],
+)
+def test_one_without_an_input_ends_with_its_processing(intent: Intent, finished: bool, status: Status) -> None:
+    decision = decide(a_transform(), ALONE, Progressed(None, intent, finished_alone=finished), NOW)
+    assert decision.entity.status is status
+    assert (decision.entity.reason is None) == (status is Status.FINISHED)
+    assert decision.instructions == (CloseOutput(),)
+
+
+def test_one_without_an_input_waits_for_its_processing_which_only_a_cancel_ends() -> None:
+    running = a_transform(open_processings=1)
+    for intent in (RUN, SUSPEND, FINISH):
+        assert decide(running, ALONE, Progressed(None, intent), NOW).instructions == ()
+    assert decide(running, ALONE, Progressed(None, CANCEL), NOW).instructions == (CancelProcessings(),)
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_an_ended_one_stays_as_it_is(status: Status) -> None:
+    ended = a_transform(status)
+    events: list[engine.TransformEvent] = [
+        Released(),
+        Barred("late"),
+        Broke("late"),
+        Progressed(a_collection(), RUN),
+        Progressed(None, CANCEL),
+    ]
+    for event in events:
+        decision = decide(ended, FILES, event, NOW)
+        assert decision.entity == ended
+        assert decision.instructions == ()
+
+
+counts = st.dictionaries(st.sampled_from(C), st.integers(0, 3), max_size=4)
+collections = st.builds(
+    a_collection,
+    st.sampled_from([SourceKind.DATASET, SourceKind.OUTPUTS]),
+    counts,
+    closed=st.booleans(),
+    batch=st.integers(0, 3),
+    unadmitted=st.integers(0, 3),
+)
+events = st.one_of(
+    st.builds(Barred, st.just("barred")),
+    st.builds(Broke, st.just("broke")),
+    st.builds(Progressed, collections, st.sampled_from(Intent), source_ended=st.booleans()),
+)
+
+
+@given(st.lists(events, max_size=8), st.integers(0, 2))
+def test_whatever_comes_only_allowed_transitions_happen_and_ends_stay(
+    sequence: list[engine.TransformEvent], processings: int
+) -> None:
+    transform = decide(a_transform(Status.NEW, processings), FILES, Released(), NOW).entity
+    for now, event in enumerate(sequence, NOW + 1):
+        decision = decide(transform, FILES, event, now)
+        after = decision.entity
+        if transform.status.is_terminal:
+            assert after == transform
+            assert not decision.instructions
+            continue
+        if after.status is not transform.status:
+            assert after.status in transitions.TRANSFORM[transform.status]
+            assert CloseOutput() in decision.instructions
+        if isinstance(event, Progressed) and after == transform:
+            new_work = {type(i) for i in decision.instructions} & {Admit, Ask, Group, List, SubmitAlone}
+            assert event.intent is RUN or not new_work
+            assert event.intent is CANCEL or CancelProcessings() not in decision.instructions
+        transform = after
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(1, 12), st.data())
+def test_a_study_ends_having_asked_for_each_sample_once(count: int, batch: int, size: int, data: st.DataObject) -> None:
+    """Samples drawn as they are asked for, evaluated in any order, in a window of `size`."""
+    window = max(size, batch)
+    work = Work(name="study", payload=PAYLOAD, input=replace(study(count).input, batch=batch))  # type: ignore[type-var]
+    collection = a_collection(SourceKind.SAMPLES, closed=False, batch=batch, next_no=0)
+    transform = a_transform()
+    in_flight, asked = 0, 0
+    for _ in range(4 * count + 4):
+        event = Progressed(collection, RUN, room=window - in_flight)
+        decision = decide(transform, work, event, NOW)
+        transform = decision.entity
+        for instruction in decision.instructions:
+            match instruction:
+                case Ask(number):
+                    assert in_flight + number <= window
+                    # Whole batches, but for the last.
+                    assert number % batch == 0 or asked + number == count
+                    asked += number
+                    in_flight += number
+                    available = collection.counts[C.AVAILABLE] + number
+                    fresh = {**collection.counts, C.AVAILABLE: available}
+                    collection = a_collection(SourceKind.SAMPLES, fresh, closed=False, batch=batch, next_no=asked)
+                case CloseInput():
+                    collection = replace(collection, is_closed=True)
+                case _:
+                    pass
+        if transform.status.is_terminal:
+            break
+        if in_flight and (ended := data.draw(st.integers(1, in_flight))):
+            in_flight -= ended
+            before = collection.counts
+            fresh = {C.AVAILABLE: before[C.AVAILABLE] - ended, C.DONE: before[C.DONE] + ended}
+            collection = replace(collection, counts=a_collection(counts=fresh).counts)
+    assert transform.status is Status.FINISHED
+    assert asked == count
