@@ -164,10 +164,10 @@ def _admission(s: Situation) -> Iterator[Sentence]:
     size, number = sum(content.bytes for content in wanted), len(wanted)
     full = next((text for window in s.windows if (text := _full(window, size, number))), None)
     if deleting:
-        text = f"{files} waiting for admission; of the next, {deleting[0]!r} is just being deleted from {s.collection.rse}"
+        text = f"{files} waiting for admission; of the next, {deleting[0]!r} is being deleted from {s.collection.rse}"
         yield Sentence(text, s.last_moved, "it is recalled again once it is gone")
     elif full is not None:
-        yield Sentence(f"{files} waiting for room: {full}", s.last_moved, "room comes back as files are done and deleted")
+        yield Sentence(f"{files} waiting for room: {full}", s.last_moved, "room comes as others are done and deleted")
     elif not s.next_group and s.collection.batch > 1:
         text = f"{files} waiting until their batch of {s.collection.batch:,} is complete"
         yield Sentence(text, s.last_moved, "it is when the dataset is listed further")
@@ -223,7 +223,8 @@ def _leases(s: Situation) -> Iterator[Sentence]:
     if s.work.payload is not None:
         if available and s.collection.batch != 1:
             batch = f"batch of {s.collection.batch:,}" if s.collection.batch else "one batch of everything"
-            yield Sentence(f"{_n(available, 'available content')} waiting until their {batch} is complete", s.last_moved)
+            text = f"{_n(available, 'available content')} waiting until their {batch} is complete"
+            yield Sentence(text, s.last_moved)
         return
     if leased:
         ends = f", the first lease ends {_in(s.first_lease_end, s.now)}" if s.first_lease_end is not None else ""
