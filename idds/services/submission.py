@@ -45,18 +45,18 @@ class Submission:
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
             raise InvalidInput(problems)
         async with self._database.transaction("api") as tx:
-            if idempotency_key is not None:
-                known = await tx.requests.by_key(principal, idempotency_key)
-                if known is not None:
-                    if known[1] != digest(workflow):
-                        raise Conflict("this Idempotency-Key came with another document before")
-                    return known[0], False
             request = await tx.requests.add(
                 workflow, principal, idempotency_key=idempotency_key, share=share, priority=priority
             )
-            entity = f"request:{request.id}"
-            tx.moves.record(entity, "submitted", (None, request.status), request=request.id)
-            return request, True
+            if request is not None:
+                tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
+                return request, True
+            assert idempotency_key is not None
+            known = await tx.requests.by_key(principal, idempotency_key)
+            assert known is not None
+            if known[1] != digest(workflow):
+                raise Conflict("this Idempotency-Key came with another document before")
+            return known[0], False
 
     def _unknown(self, workflow: Workflow) -> list[Problem]:
         found: list[Problem] = []

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
 from idds.domain.request import Principal, Request
@@ -50,8 +51,8 @@ class Requests(Noun):
 
     async def add(
         self, workflow: Workflow, principal: Principal, *, idempotency_key: str | None, share: str, priority: int
-    ) -> Request:
-        """Record a new request, due at once."""
+    ) -> Request | None:
+        """Record a new request, due at once; None where the principal's key brought one before."""
         values: dict[str, Any] = {
             "name": workflow.name,
             "status": Status.NEW,
@@ -65,9 +66,13 @@ class Requests(Noun):
             "changed_at": self._tx.now,
         }
         hidden = {"idempotency_key": idempotency_key, "due_at": self._tx.now, "digest": digest(workflow)}
-        result = await self._execute(insert(requests).values(values | hidden).returning(requests.c.id))
+        new = sqlite.insert(requests) if self._is_sqlite else postgresql.insert(requests)
+        added = new.values(values | hidden).on_conflict_do_nothing().returning(requests.c.id)
+        row = (await self._execute(added)).first()
+        if row is None:
+            return None
         self._tx.wake(Channel.REQUESTS)
-        return Request(id=RequestId(result.scalar_one()), **(values | {"workflow": workflow}))
+        return Request(id=RequestId(row.id), **(values | {"workflow": workflow}))
 
     async def by_key(self, principal: Principal, idempotency_key: str) -> tuple[Request, str] | None:
         """The request that was submitted under this key, and its document's digest."""

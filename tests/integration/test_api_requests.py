@@ -1,5 +1,6 @@
 """Requests through HTTP: submitted, listed, ordered about."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -257,3 +258,11 @@ async def test_a_bad_parameter_is_named(sqlite_url: str, query: str, parameter: 
         answer = await api.call("GET", f"/v1/requests?{query}")
         assert answer.status == 422
         assert [problem["pointer"] for problem in answer.document["problems"]] == [f"?{parameter}"]
+
+
+async def test_a_key_sent_twice_at_once_makes_one_request(api: Api) -> None:
+    key = {"Idempotency-Key": "at-once"}
+    calls = [api.call("POST", "/v1/requests", {"workflow": STUDY}, headers=key) for _ in range(8)]
+    answers = await asyncio.gather(*calls)
+    assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
+    assert len({answer.document["id"] for answer in answers}) == 1
