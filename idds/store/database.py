@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from idds.domain.errors import Unavailable
@@ -179,7 +180,7 @@ _NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 class _Sqlite:
     def __init__(self, url: URL) -> None:
         arguments = {"timeout": COMMAND_TIMEOUT_S, "check_same_thread": False}
-        self.sync_engine = create_engine(url.set(drivername="sqlite"), connect_args=arguments)
+        self.sync_engine = create_engine(url.set(drivername="sqlite"), connect_args=arguments, hide_parameters=True)
         event.listen(self.sync_engine, "connect", _connected)
         event.listen(self.sync_engine, "begin", _begun)
         self._threads = Threads(SQLITE_THREADS)
@@ -238,6 +239,7 @@ class _Postgresql:
             connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": 10.0},
             pool_size=10,
             max_overflow=10,
+            hide_parameters=True,
         )
         self.sync_engine = self._engine.sync_engine
 
@@ -264,5 +266,5 @@ class _translated:  # noqa: N801 -- used as a function
             error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
         ):
             raise Unavailable("the database does not answer for now") from error
-        if isinstance(error, (ConnectionError, TimeoutError)):
+        if isinstance(error, (ConnectionError, TimeoutError, PoolTimeout)):
             raise Unavailable("the database cannot be reached for now") from error
