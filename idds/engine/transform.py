@@ -23,6 +23,14 @@ class Barred:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How the one processing of a work without an input ended, and why if not well."""
+
+    status: Status
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """Where its input stands (None: the work has none). `room` is free places in a window of samples, None: any."""
 
@@ -30,7 +38,7 @@ class Progressed:
     intent: Intent
     source_ended: bool = False
     room: int | None = None
-    finished_alone: bool | None = None
+    alone: End | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +130,14 @@ def _first(work: Work) -> tuple[Instruction, ...]:
 
 
 def _alone(transform: Transform, event: Progressed, now: int) -> Decision[Transform, Instruction]:
-    if transform.open_processings == 0:
-        if event.intent is Intent.CANCEL:
-            end, reason = Status.CANCELLED, "cancelled by order"
-        else:
-            end = Status.FINISHED if event.finished_alone else Status.FAILED
-            reason = "" if event.finished_alone else "its processing failed"
-        return Decision(_to(transform, end, now, reason or None), (CloseOutput(),))
-    return Decision(transform, (CancelProcessings(),) if event.intent is Intent.CANCEL else ())
+    if transform.open_processings:
+        return Decision(transform, (CancelProcessings(),) if event.intent is Intent.CANCEL else ())
+    if event.alone is not None and event.alone.status is Status.FINISHED:
+        return Decision(_to(transform, Status.FINISHED, now), (CloseOutput(),))
+    if event.intent is Intent.CANCEL:
+        return Decision(_to(transform, Status.CANCELLED, now, "cancelled by order"), (CloseOutput(),))
+    reason = (event.alone.reason if event.alone else None) or "its processing failed"
+    return Decision(_to(transform, Status.FAILED, now, reason), (CloseOutput(),))
 
 
 def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> Decision[Transform, Instruction]:

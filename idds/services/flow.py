@@ -88,12 +88,11 @@ class Flow:
             more = more or fed or engine.CloseInput() in instructions
         return more
 
-    async def _progressed(self, transform: Transform, ends: Mapping[TransformId, Status]) -> engine.Progressed:
+    async def _progressed(self, transform: Transform, ends: Mapping[TransformId, engine.End]) -> engine.Progressed:
         collection = self._inputs.get(transform.id)
         intent = self._request.intent
         if collection is None:
-            alone = ends.get(transform.id)
-            return engine.Progressed(None, intent, finished_alone=alone is Status.FINISHED if alone else None)
+            return engine.Progressed(None, intent, alone=ends.get(transform.id))
         work = self._request.workflow.work(transform.work)
         if collection.source is SourceKind.SAMPLES:
             ref = ("collection", str(collection.id))

@@ -8,6 +8,7 @@ from sqlalchemy import Row, func, insert, or_, select, update
 from idds.domain.identifiers import Handle, ProcessingId, RequestId, TransformId
 from idds.domain.processing import Processing
 from idds.domain.statuses import Intent, Status
+from idds.engine.transform import End
 from idds.store.noun import Noun
 from idds.store.schema import processings
 from idds.store.sets import among, among_texts, is_status
@@ -75,11 +76,11 @@ class Processings(Noun):
         query = select(*_COLUMNS).where(processings.c.transform_id == transform, _OPEN)
         return [_processing(row) for row in await self._execute(query.order_by(processings.c.id))]
 
-    async def end_of_alone(self, transforms: Sequence[TransformId]) -> Mapping[TransformId, Status]:
-        """The status of the one processing of each of these transforms that have no input."""
-        query = select(processings.c.transform_id, processings.c.status)
+    async def end_of_alone(self, transforms: Sequence[TransformId]) -> Mapping[TransformId, End]:
+        """How the one processing of each of these transforms, which have no input, ended."""
+        query = select(processings.c.transform_id, processings.c.status, processings.c.reason)
         rows = await self._execute(query.where(among(processings.c.transform_id, transforms)))
-        return {TransformId(row.transform_id): Status(row.status) for row in rows}
+        return {TransformId(row.transform_id): End(Status(row.status), row.reason) for row in rows}
 
     async def claim_to_poll(
         self, provider: str, hinted: Sequence[Handle], *, owner: str, lease: int, limit: int

@@ -21,6 +21,7 @@ from idds.engine.transform import (
     CancelProcessings,
     CloseInput,
     CloseOutput,
+    End,
     Group,
     Instruction,
     List,
@@ -163,14 +164,16 @@ def test_it_does_not_end_before_its_input_is_closed_and_its_processings_have_end
         (RUN, True, Status.FINISHED),
         (RUN, False, Status.FAILED),
         (FINISH, True, Status.FINISHED),
-        (CANCEL, True, Status.CANCELLED),
+        (CANCEL, True, Status.FINISHED),
         (CANCEL, False, Status.CANCELLED),
     ],
 )
 def test_one_without_an_input_ends_with_its_processing(intent: Intent, finished: bool, status: Status) -> None:
-    decision = decide(a_transform(), ALONE, Progressed(None, intent, finished_alone=finished), NOW)
+    end = End(Status.FINISHED, None) if finished else End(Status.FAILED, "exit code 1")
+    decision = decide(a_transform(), ALONE, Progressed(None, intent, alone=end), NOW)
     assert decision.entity.status is status
     assert (decision.entity.reason is None) == (status is Status.FINISHED)
+    assert status is not Status.FAILED or decision.entity.reason == "exit code 1"
     assert decision.instructions == (CloseOutput(),)
 
 
