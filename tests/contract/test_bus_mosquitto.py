@@ -26,6 +26,7 @@ class MosquittoUnderTest:
         return bus
 
     async def stop(self) -> None:
+        await asyncio.to_thread(self.server.save)
         self.server.kill()
 
     async def start(self) -> None:

@@ -1,6 +1,7 @@
 """A real Mosquitto, from the system's package."""
 
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -22,7 +23,9 @@ log_type warning
 
 
 class MosquittoServer:
-    """A broker on a loopback port. What it took with QoS 1 outlives `kill` and `start`, on the same port.
+    """A broker on a loopback port. What it took with QoS 1 outlives `save`, `kill` and `start`, on the same port.
+
+    Mosquitto acknowledges what it took before it writes it to disk, also with `autosave_on_changes`.
 
     With `username` and `password` it refuses anonymous clients.
     """
@@ -45,12 +48,18 @@ class MosquittoServer:
         return f"mqtt://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        log_path = self._folder / "log"
-        with log_path.open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binary, "-c", str(self._configuration)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        wait_until(lambda: is_listening(self.port), self._process, log_path)
+        wait_until(lambda: is_listening(self.port), self._process, self._log)
+
+    def save(self) -> None:
+        """Return when all that it acknowledged until now is on disk."""
+        assert self._process is not None
+        before = self._saved()
+        self._process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: self._saved() != before, self._process, self._log)
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
@@ -66,6 +75,17 @@ class MosquittoServer:
     @property
     def _configuration(self) -> Path:
         return self._folder / "mosquitto.conf"
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
+
+    def _saved(self) -> int | None:
+        """It writes a new file and renames it."""
+        try:
+            return (self._folder / "mosquitto.db").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _write_passwords(self, username: str, password: str) -> None:
         passwords = self._folder / "passwords"
