@@ -63,10 +63,11 @@ class Effects(Noun):
             .order_by(effects.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")  # evaluated once: as a subquery it may be again, and skip what it has locked itself
         )
         claimed = (
             update(effects)
-            .where(effects.c.id.in_(due.scalar_subquery()))
+            .where(effects.c.id.in_(select(due.c.id)))
             .values(owner=owner, epoch=effects.c.epoch + 1, tries=effects.c.tries + 1, due_at=self._tx.now + lease)
             .returning(
                 effects.c.id,
@@ -79,7 +80,7 @@ class Effects(Noun):
                 effects.c.tries,
             )
         )
-        found = [Effect(**row._asdict()) for row in await self._execute(claimed)]
+        found = [Effect(**{**row._asdict(), "kind": EffectKind(row.kind)}) for row in await self._execute(claimed)]
         return sorted(found, key=lambda effect: effect.id)
 
     async def finish(self, claimed: Sequence[Effect]) -> None:
