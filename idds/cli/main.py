@@ -53,6 +53,7 @@ app.command("contents")(contents.contents)
 app.command("logs")(contents.logs)
 app.command("token")(contents.token)
 add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
+add_later(app, "upgrade", "idds.cli.upgrade", "Bring a database to the tables of this version.")
 add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
 
 

@@ -13,6 +13,7 @@ import typer
 from aiohttp import web
 
 from idds.domain.request import Principal
+from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
 
@@ -30,41 +31,45 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Serving]:
-    """Run API and agents until the block is left; then steps under way are finished first.
+async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncIterator[Serving]:
+    """Run the API, and the agents unless they run elsewhere, until the block is left; steps under way end first.
 
     Raises InvalidInput for settings that cannot be, and Unavailable for what does not answer.
     """
-    import agents.carrier
-    import agents.conductor
-    import agents.transformer
     from idds.api.application import ApiSettings, make_application
-    from idds.runtime.looper import DRAIN_S, Looper
     from idds.runtime.wiring import wired
 
-    async with wired(settings, outside=True, bus=True) as parts:
+    async with wired(settings, outside=with_agents, bus=with_agents) as parts:
         looper = Looper(parts.wakeups, parts.clock)
         application = make_application(parts.doors, ApiSettings(max_body_bytes=settings.api.max_body_bytes))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
         await runner.setup()
-        team = [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
+        running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
         try:
-            site = web.TCPSite(runner, settings.api.host, settings.api.port)
-            await site.start()
+            await web.TCPSite(runner, settings.api.host, settings.api.port).start()
             port = runner.addresses[0][1]
-            running = asyncio.create_task(looper.run(team), name="agents")
-            try:
-                token_file = await _operator_token(parts)
-                yield Serving(f"http://{settings.api.host}:{port}", token_file, parts, running)
-            finally:
-                looper.stop()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(DRAIN_S):
-                        await asyncio.shield(running)
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+            token_file = await _operator_token(parts)
+            yield Serving(f"http://{settings.api.host}:{port}", token_file, parts, running)
         finally:
+            await _stop(looper, running)
             await runner.cleanup()
+
+
+def _team(parts: Wired) -> list[Agent]:
+    import agents.carrier
+    import agents.conductor
+    import agents.transformer
+
+    return [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
+
+
+async def _stop(looper: Looper, running: asyncio.Task[None]) -> None:
+    looper.stop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            await asyncio.shield(asyncio.wait({running}))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def _operator_token(parts: Wired) -> Path:
@@ -81,6 +86,9 @@ def serve(
     settings_file: Annotated[Path | None, typer.Option("--settings", help="TOML file; see config/idds.toml.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of what the service keeps.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 for any free one.")] = None,
+    with_agents: Annotated[
+        bool, typer.Option("--agents/--no-agents", help="Run the agents too, or leave them to `python -m agents.NAME`.")
+    ] = True,
 ) -> None:
     """Run the whole service in one process: the API and the three agents, until SIGTERM or Ctrl-C."""
     from pydantic import ValidationError
@@ -93,17 +101,16 @@ def serve(
         if port is not None:
             settings.api.port = port
         configure_logs(settings.log.level, as_json=settings.log.as_json)
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, with_agents))
     except (IddsError, FileNotFoundError, ValidationError, OSError) as error:
         sys.stderr.write(f"idds serve: {error}\n")
         raise typer.Exit(1) from None
 
 
-async def _serve(settings: Settings) -> None:
-    from idds.runtime.looper import DRAIN_S
+async def _serve(settings: Settings, with_agents: bool) -> None:
     from idds.runtime.signals import until_told_to_stop
 
-    async with serving(settings) as running:
+    async with serving(settings, with_agents=with_agents) as running:
         lines = (
             f"API     {running.url}",
             f"token   in {running.token_file}",

@@ -78,7 +78,7 @@ class Looper:
             for duty in agent.duties
         ]
         try:
-            await asyncio.gather(*duties)
+            await asyncio.gather(*duties, self._told.wait())
         finally:
             for task in (*duties, *listeners):
                 task.cancel()

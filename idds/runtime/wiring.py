@@ -141,7 +141,7 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database
         stack.enter_context(hold(f"{database.url.database}.lock"))
         await upgrade(database)
     elif not await is_current(database):
-        raise Unavailable("the database has not the tables of this version: run `idds db-upgrade` once")
+        raise Unavailable("the database has not the tables of this version: run `idds upgrade` once")
     await wakeups.start()
     stack.push_async_callback(wakeups.stop)
     return database, wakeups
