@@ -36,6 +36,7 @@ from idds.services.publishing import Acknowledging, Publishing
 from idds.services.sampling import Sampling
 from idds.services.staging import Residencies
 from idds.services.submission import Offer, Submission
+from idds.store.claims import end_claims
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
@@ -140,6 +141,8 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database
     if database.is_sqlite:
         stack.enter_context(hold(f"{database.url.database}.lock"))
         await upgrade(database)
+        async with database.transaction("start") as tx:
+            await end_claims(tx)
     elif not await is_current(database):
         raise Unavailable("the database has not the tables of this version: run `idds upgrade` once")
     await wakeups.start()
