@@ -19,8 +19,8 @@ from idds.store.database import Transaction
 CANDIDATES = 1000
 
 
-class WindowFull(Exception):
-    """Somebody else took the room between looking and reserving."""
+class Outrun(Exception):
+    """Somebody else took the room, or a replica away, between looking and reserving."""
 
 
 async def admit_files(tx: Transaction, request: Request, collection: Collection) -> None:
@@ -45,7 +45,7 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
         try:
             async with tx.savepoint():
                 await _admit(tx, request, collection, chosen, windows)
-        except WindowFull:
+        except Outrun:
             tx.requests.mark_due([request.id])
         else:
             if len(waiting) > CANDIDATES // 2:
@@ -89,9 +89,10 @@ async def _admit(
     size = sum(replica.bytes for replica in admitted)
     for window in windows.values():
         if admitted and not await tx.windows.reserve(window.id, bytes=size, files=len(admitted)):
-            raise WindowFull(window.ref)
+            raise Outrun(window.ref)
+    if not await tx.contents.pin(collection, ids):
+        raise Outrun("a replica that was to be pinned is being deleted by now")
     tx.replicas.record_admission(rse, [replica.id for replica in admitted], request.id)
-    await tx.contents.pin(collection, ids)
     # What is on disk already has nothing to wait for.
     await follow(tx, await tx.contents.land_present(ids))
     if admitted:

@@ -12,7 +12,7 @@ from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
 from idds.domain.statuses import ContentStatus, Relation, ReplicaStatus
-from idds.engine.transitions import CONTENT, PINNING, ContentEvent
+from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.noun import Noun
 from idds.store.schema import collections, contents, processings, replicas
 from idds.store.sets import among, is_status
@@ -180,7 +180,9 @@ class Contents(Noun):
             .where(contents.c.collection_id == collection.id, _is(ContentStatus.NEW), contents.c.replica_id.is_(None))
             .order_by(contents.c.group_no, contents.c.id)
         )
-        if collection.batch and not collection.is_closed:
+        if not collection.is_closed:
+            if not collection.batch:
+                return []
             query = query.where((contents.c.group_no + 1) * collection.batch <= collection.next_no)
         if not collection.batch:
             return [Unadmitted(**row._asdict()) for row in await self._execute(query)]
@@ -188,16 +190,22 @@ class Contents(Noun):
         found = [Unadmitted(**row._asdict()) for row in await self._execute(query.limit(cut + 1))]
         return found if len(found) <= cut else [row for row in found if row.group_no != found[-1].group_no]
 
-    async def pin(self, collection: Collection, ids: Sequence[int]) -> None:
-        """Have these contents pin their replicas on the collection's RSE."""
+    async def pin(self, collection: Collection, ids: Sequence[int]) -> bool:
+        """Have these contents pin their replicas on the collection's RSE; False where one takes no pin by now.
+
+        The caller has locked the replicas; after False it takes all back.
+        """
         replica = select(replicas.c.id).where(
             replicas.c.rse == collection.rse,
             replicas.c.scope == contents.c.scope,
             replicas.c.name == contents.c.name,
+            is_status(replicas.c.status, *PINNABLE),
         )
-        pinned = update(contents).where(among(contents.c.id, ids)).values(replica_id=replica.scalar_subquery())
-        await self._execute(pinned)
+        pinned = update(contents).where(among(contents.c.id, ids), replica.exists())
+        if (await self._execute(pinned.values(replica_id=replica.scalar_subquery()))).rowcount != len(ids):
+            return False
         await self._tx.collections.count(collection.id, {}, unadmitted=-len(ids))
+        return True
 
     async def land_present(self, ids: Sequence[int]) -> list[Move]:
         """Make those of these contents available whose replica is on disk."""

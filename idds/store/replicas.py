@@ -13,7 +13,7 @@ from idds.domain.statuses import ReplicaStatus
 from idds.engine.transitions import PINNING, REPLICA, ReplicaEvent
 from idds.store.noun import Noun
 from idds.store.schema import contents, replicas
-from idds.store.sets import among, is_status
+from idds.store.sets import among, among_texts, is_status
 
 _COLUMNS = (
     replicas.c.id,
@@ -36,7 +36,7 @@ SELECT :rse, value ->> 'scope', value ->> 'name', CAST(value ->> 'bytes' AS bigi
   FROM {{each}} WHERE true
     ON CONFLICT (rse, scope, name) DO UPDATE
    SET status = excluded.status, ours = excluded.ours, path = excluded.path, window_id = excluded.window_id,
-       rule_id = NULL, changed_at = excluded.changed_at
+       bytes = excluded.bytes, adler32 = excluded.adler32, rule_id = NULL, changed_at = excluded.changed_at
  {where} RETURNING {{columns}}
 """
 # One that is not ours and that nobody pins was not watched: whether it is still there is asked again.
@@ -86,9 +86,11 @@ class Replicas(Noun):
     async def _upsert(
         self, rse: str, files: Sequence[tuple[File, str | None]], rule: str, values: Mapping[str, Any]
     ) -> Sequence[Row[Any]]:
+        # Each once, and in one order: else two that insert the same files could wait for each other in a circle.
+        named = {f.did: (f, path) for f, path in files}
         documents = [
-            {"scope": f.did.scope, "name": f.did.name, "bytes": f.bytes, "adler32": f.adler32, "path": path}
-            for f, path in files
+            {"scope": did.scope, "name": did.name, "bytes": f.bytes, "adler32": f.adler32, "path": path}
+            for did, (f, path) in sorted(named.items())
         ]
         each = "json_each(:files)" if self._is_sqlite else "jsonb_array_elements(CAST(:files AS jsonb)) AS each (value)"
         statement = text(rule.format(each=each, columns=", ".join(column.name for column in _COLUMNS))).bindparams(
@@ -160,11 +162,15 @@ class Replicas(Noun):
             await self._execute(noted, [{"replica": replica, "at": path} for replica, path in paths.items()])
 
     async def give_back(self, returned: Sequence[Replica]) -> None:
-        """Return the bytes of these replicas to the windows of their RSE and of the collection they were for."""
-        refs = {("rse", replica.rse) for replica in returned}
+        """Return the bytes of these replicas to the windows of their RSE and of the collection they were for.
+
+        Those that are not ours count in no window.
+        """
+        ours = [replica for replica in returned if replica.ours]
+        refs = {("rse", replica.rse) for replica in ours}
         rse_windows = await self._tx.windows.find(sorted(refs)) if refs else {}
         amounts: dict[WindowId, tuple[int, int]] = {}
-        for replica in returned:
+        for replica in ours:
             of_rse = rse_windows.get(("rse", replica.rse))
             for window in filter(None, (of_rse.id if of_rse else None, replica.window_id)):
                 size, files = amounts.get(window, (0, 0))
@@ -181,10 +187,15 @@ class Replicas(Noun):
 
     async def find(self, rse: str, dids: Sequence[Did]) -> list[Replica]:
         """The replicas of these files on an RSE."""
-        names = [did.name for did in dids]
-        query = select(*_COLUMNS).where(replicas.c.rse == rse, replicas.c.name.in_(names))
-        wanted = set(dids)
-        return [replica for row in await self._execute(query) if (replica := _replica(row)).did in wanted]
+        by_scope: dict[str, list[str]] = {}
+        for did in dids:
+            by_scope.setdefault(did.scope, []).append(did.name)
+        found: list[Replica] = []
+        for scope, names in sorted(by_scope.items()):
+            query = select(*_COLUMNS).where(replicas.c.rse == rse, replicas.c.scope == scope)
+            rows = await self._execute(query.where(among_texts(replicas.c.name, names)))
+            found += [_replica(row) for row in rows]
+        return found
 
     async def in_motion(self) -> list[Replica]:
         """All that are staging or deleting: what data management has to be asked about."""
