@@ -42,7 +42,7 @@ def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
         application.router.add_route(route.method, _pattern(route.path), handler, name=route.name)
 
     async def close(_application: web.Application) -> None:
-        counters.close()
+        await counters.close()
 
     application.on_shutdown.append(close)
     application.on_response_prepare.append(_mark)

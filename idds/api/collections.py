@@ -79,11 +79,9 @@ def _lines(page: Sequence[Listed]) -> bytes:
 
 async def lease(call: Call[None, LeaseBody]) -> Reply:
     body = call.body
-    order = Order(body.count, _ttl(call, body.ttl_s), body.lessee)
+    order = Order(body.count, _ttl(call, body.ttl_s), body.lessee, lambda: call.is_abandoned)
     wait_s = min(body.wait_s, call.settings.max_wait_s)
-    leased, ended = await call.counters.lease(
-        call.principal, CollectionId(call.number), order, wait_s, lambda: call.is_abandoned
-    )
+    leased, ended = await call.counters.lease(call.principal, CollectionId(call.number), order, wait_s)
     return Reply(LeaseReply([of_delivered(delivered) for delivered in leased], ended))
 
 
@@ -91,9 +89,9 @@ async def heartbeat(call: Call[None, HeartbeatBody]) -> Reply:
     held = {each.id: each.attempt for each in call.body.held}
     if len(held) < len(call.body.held):
         raise InvalidInput([Problem("/held", "the same content stands in it twice")])
-    holding = await call.doors.delivery.heartbeat(
-        call.principal, CollectionId(call.number), held=held, ttl=_ttl(call, call.body.ttl_s)
-    )
+    collection, ttl = CollectionId(call.number), _ttl(call, call.body.ttl_s)
+    async with call.counters.turn(collection):
+        holding = await call.doors.delivery.heartbeat(call.principal, collection, held=held, ttl=ttl)
     return Reply(HeartbeatReply(sorted(holding)))
 
 
@@ -116,7 +114,9 @@ async def report(call: Call[None, ReportBody]) -> Reply:
         )
         for each in call.body.reports
     ]
-    receipts = await call.doors.delivery.report(call.principal, CollectionId(call.number), outcomes)
+    collection = CollectionId(call.number)
+    async with call.counters.turn(collection):
+        receipts = await call.doors.delivery.report(call.principal, collection, outcomes)
     if len(receipts) == 1 and receipts[0].verdict is Verdict.STALE:
         sent = call.body.reports[0]
         raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")

@@ -1,11 +1,15 @@
-"""Waiting for contents: many consumers at one collection, served in turn, at the cost of one look for all of them."""
+"""Waiting for contents: many consumers at one collection stand in line, at the cost of one look for all of them."""
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
 from weakref import WeakValueDictionary
 
+from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus
@@ -19,26 +23,16 @@ LOOK_AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Up to `count` contents for `ttl` microseconds."""
+    """Up to `count` contents for `ttl` microseconds. `is_abandoned` tells whether who ordered has hung up."""
 
     count: int
     ttl: int
     lessee: str
-
-
-@dataclass(slots=True, weakref_slot=True)
-class _Counter:
-    """Where consumers of one collection stand in line, and what the last look at it showed."""
-
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    seen: int = -1
-    looked_at: float = 0.0
-    available: int = 0
-    ended: bool = False
+    is_abandoned: Callable[[], bool]
 
 
 class Counters:
-    """One line a collection, as long as somebody stands in it."""
+    """A counter for each collection, open as long as somebody stands at it."""
 
     def __init__(self, delivery: Delivery, catalogue: Catalogue, wakeups: Wakeups) -> None:
         self._delivery = delivery
@@ -47,57 +41,127 @@ class Counters:
         self._counters: WeakValueDictionary[int, _Counter] = WeakValueDictionary()
         self._closed = False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Send home who waits: the service stops."""
         self._closed = True
-        self._wakeups.wake(Channel.CONTENTS)
+        for counter in list(self._counters.values()):
+            await counter.close()
+
+    @asynccontextmanager
+    async def turn(self, collection: CollectionId) -> AsyncIterator[None]:
+        """One at a time: they would wait for each other in the database as well, and hold connections there."""
+        async with self._counter(collection).turn:
+            yield
 
     async def lease(
-        self,
-        principal: Principal,
-        collection: CollectionId,
-        order: Order,
-        wait_s: float,
-        is_abandoned: Callable[[], bool],
+        self, principal: Principal, collection: CollectionId, order: Order, wait_s: float
     ) -> tuple[list[Delivered], bool]:
         """Lease as `Delivery.lease` does, waiting up to `wait_s` for something; and whether nothing will ever come.
 
         Who hung up while waiting gets nothing, so that nothing lies leased to nobody.
         """
+        counter = self._counter(collection)
         deadline = time.monotonic() + wait_s
-        seen = self._wakeups.count(Channel.CONTENTS)
-        leased = await self._lease(principal, collection, order)
-        if leased:
-            return leased, False
-        counter = self._counters.get(collection)
-        if counter is None:
-            counter = self._counters[collection] = _Counter()
+
+        async def look() -> Collection:
+            return await self._catalogue.collection(principal, collection)
+
         while True:
             async with counter.turn:
-                if is_abandoned():
-                    return [], False
-                await self._look(counter, principal, collection)
-                if counter.ended:
-                    return [], True
-                if counter.available and time.monotonic() < deadline:
-                    leased = await self._lease(principal, collection, order)
-                    # What is available and cannot be had, cannot be had until something changes.
-                    counter.available = max(0, counter.available - len(leased)) if leased else 0
-                    if leased:
-                        return leased, False
+                leased = await self._delivery.lease(
+                    principal, collection, count=order.count, ttl=order.ttl, lessee=order.lessee
+                )
+            if leased:
+                return leased, False
             left = deadline - time.monotonic()
             if left <= 0 or self._closed:
-                return [], False
-            seen = await self._wakeups.wait(Channel.CONTENTS, seen, min(left, LOOK_AGAIN_S))
+                return [], _has_ended(await look())
+            called = await counter.stand(left, order.is_abandoned, look)
+            if called is not _Called.TO_LEASE:
+                return [], called is _Called.AT_THE_END
 
-    async def _lease(self, principal: Principal, collection: CollectionId, order: Order) -> list[Delivered]:
-        return await self._delivery.lease(principal, collection, count=order.count, ttl=order.ttl, lessee=order.lessee)
+    def _counter(self, collection: CollectionId) -> "_Counter":
+        counter = self._counters.get(collection)
+        if counter is None:
+            counter = self._counters[collection] = _Counter(self._wakeups)
+        return counter
 
-    async def _look(self, counter: _Counter, principal: Principal, collection: CollectionId) -> None:
-        seen, now = self._wakeups.count(Channel.CONTENTS), time.monotonic()
-        if seen == counter.seen and now < counter.looked_at + LOOK_AGAIN_S:
-            return
-        found = await self._catalogue.collection(principal, collection)
-        counter.seen, counter.looked_at = seen, now
-        counter.available = found.counts[ContentStatus.AVAILABLE]
-        counter.ended = found.is_closed and found.open == 0
+
+class _Called(Enum):
+    """Why somebody in the line was called."""
+
+    TO_LEASE = auto()
+    AT_THE_END = auto()
+    AWAY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    called: asyncio.Future[_Called]
+    is_abandoned: Callable[[], bool]
+
+
+class _Counter:
+    """Who waits at one collection, in order, and the one task that looks for all of them."""
+
+    def __init__(self, wakeups: Wakeups) -> None:
+        self.turn = asyncio.Lock()
+        self._wakeups = wakeups
+        self._line: deque[_Place] = deque()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def stand(
+        self, wait_s: float, is_abandoned: Callable[[], bool], look: Callable[[], Awaitable[Collection]]
+    ) -> _Called:
+        """Stand in line until called, `wait_s` at most. Raises what looking raises."""
+        place = _Place(asyncio.get_running_loop().create_future(), is_abandoned)
+        self._line.append(place)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_over(look), name="contents waited for")
+        try:
+            async with asyncio.timeout(wait_s):
+                return await place.called
+        except TimeoutError:
+            return _Called.AWAY
+        finally:
+            if place in self._line:
+                self._line.remove(place)
+
+    async def close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        self._call(_Called.AWAY, len(self._line))
+
+    async def _watch_over(self, look: Callable[[], Awaitable[Collection]]) -> None:
+        try:
+            while self._line:
+                seen = self._wakeups.count(Channel.CONTENTS)
+                found = await look()
+                if _has_ended(found):
+                    self._call(_Called.AT_THE_END, len(self._line))
+                else:
+                    self._call(_Called.TO_LEASE, found.counts[ContentStatus.AVAILABLE])
+                # Also with nobody left: who was called and got nothing comes back, and is not called again at once.
+                await self._wakeups.wait(Channel.CONTENTS, seen, LOOK_AGAIN_S)
+        except Exception as error:  # noqa: BLE001 -- each who waits is told of it
+            while self._line:
+                self._line.popleft().called.set_exception(error)
+        finally:
+            self._watch = None
+
+    def _call(self, why: _Called, number: int) -> None:
+        """Call the first `number` of those that are still there."""
+        while self._line and number > 0:
+            place = self._line.popleft()
+            if place.called.done():
+                continue
+            if place.is_abandoned():
+                place.called.set_result(_Called.AWAY)
+                continue
+            place.called.set_result(why)
+            number -= 1
+
+
+def _has_ended(collection: Collection) -> bool:
+    return collection.is_closed and collection.open == 0
