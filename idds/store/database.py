@@ -36,6 +36,7 @@ from idds.store.windows import Windows
 
 COMMAND_TIMEOUT_S = 60.0
 SQLITE_THREADS = 4
+SQLITE_CONNECTIONS = 12
 
 T = TypeVar("T")
 
@@ -184,12 +185,14 @@ class _Sqlite:
         event.listen(self.sync_engine, "connect", _connected)
         event.listen(self.sync_engine, "begin", _begun)
         self._threads = Threads(SQLITE_THREADS)
+        # Less than the pool holds: a thread that waits for a connection could keep another from giving one back.
+        self._seats = asyncio.Semaphore(SQLITE_CONNECTIONS)
         # There is one writer: who waits for it waits here, in turn, and not in a retry loop inside the database.
         self._writer = asyncio.Lock()
 
     @asynccontextmanager
     async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
-        async with self._writer if writes else nullcontext():
+        async with self._writer if writes else nullcontext(), self._seats:
             connection = await self._threads.run(lambda: self._open("BEGIN IMMEDIATE" if writes else "BEGIN"))
             try:
                 yield SqliteConnection(connection, self._threads)
@@ -212,7 +215,7 @@ class _Sqlite:
             with self.sync_engine.begin() as connection:
                 return work(connection)
 
-        async with self._writer:
+        async with self._writer, self._seats:
             return await self._threads.run(whole)
 
     async def close(self) -> None:
