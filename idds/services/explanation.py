@@ -128,8 +128,6 @@ async def _next_group(tx: Transaction, collection: Collection) -> Sequence[Unadm
 
 
 async def _reasons(tx: Transaction, transform: Transform, collection: Collection | None) -> Sequence[tuple[str, int]]:
-    if transform.status is Status.FINISHED:
+    if collection is None or transform.status is Status.FINISHED:
         return ()
-    if collection is None:
-        return await Waits(tx).failed_processings(transform.id, MAX_REASONS)
     return await Waits(tx).failed_contents(collection.id, MAX_REASONS)

@@ -29,7 +29,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known of one transform. `reasons` say why things of it failed, and how many; `works` by name."""
+    """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name."""
 
     now: int
     intent: Intent
@@ -96,9 +96,8 @@ def of_transform(s: Situation) -> tuple[Sentence, ...]:
 def _ended(s: Situation) -> Iterator[Sentence]:
     reason = f": {s.transform.reason}" if s.transform.reason else ""
     yield Sentence(f"work {s.work.name!r} ended {s.transform.status}{reason}", s.transform.changed_at)
-    thing = "content" if s.collection is not None else "processing"
     for reason, number in s.reasons:
-        yield Sentence(f"{_n(number, thing)} failed: {reason}")
+        yield Sentence(f"{_n(number, 'content')} failed: {reason}")
 
 
 def _unreleased(s: Situation) -> Iterator[Sentence]:

@@ -146,19 +146,6 @@ class Waits(Noun):
         )
         return [Unsubmitted(f"processing:{row.id}", row.attempt, row.reason) for row in await self._execute(query)]
 
-    async def failed_processings(self, transform: TransformId, limit: int) -> list[tuple[str, int]]:
-        """Why processings of a transform failed: the most frequent reasons, each with how often."""
-        failed = processings.c.status.in_([Status.FAILED, Status.SUBFINISHED])
-        reasons = (
-            select(processings.c.reason)
-            .where(processings.c.transform_id == transform, failed, processings.c.reason.is_not(None))
-            .limit(LOOKED_AT)
-            .subquery()
-        )
-        n = func.count().label("n")
-        query = select(reasons.c.reason, n).group_by(reasons.c.reason).order_by(n.desc(), reasons.c.reason)
-        return [(row.reason, int(row.n)) for row in await self._execute(query.limit(limit))]
-
     async def failed_contents(self, collection: CollectionId, limit: int) -> list[tuple[str, int]]:
         """Why contents of a collection came to a bad end, from its last moves: the most frequent reasons."""
         last = (

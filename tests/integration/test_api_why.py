@@ -221,9 +221,7 @@ async def test_a_work_without_an_input_tells_why_its_processing_failed(outside: 
     outside.machine.state = JobState(JobStatus.FAILED, 0, "F", 1, Blame.USER, "exit code 1")
     await outside.execution.poll("local", [])
     await outside.api.advance()
-    said = await outside.of(request, "one")
-    says(said, "work 'one' ended failed: its processing failed")
-    says(said, "1 processing failed: exit code 1")
+    says(await outside.of(request, "one"), "work 'one' ended failed: exit code 1")
 
 
 async def test_works_that_ended_well_are_not_talked_about(outside: Outside) -> None:
