@@ -96,10 +96,11 @@ class Processings(Noun):
             .order_by(processings.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")  # evaluated once, see Effects.claim
         )
         claimed = (
             update(processings)
-            .where(processings.c.id.in_(due.scalar_subquery()))
+            .where(processings.c.id.in_(select(due.c.id)))
             .values(owner=owner, epoch=processings.c.epoch + 1, due_at=self._tx.now + lease)
         )
         rows = (await self._execute(claimed.returning(*_COLUMNS, processings.c.epoch))).all()
@@ -120,11 +121,13 @@ class Processings(Noun):
         return found
 
     async def save(self, before: Processing, after: Processing, event: str, *, poll_at: int | None = None) -> bool:
-        """Write what changed, with its history; False when the row has moved on since `before` was read."""
+        """Write what changed, with its history; False when the row has moved on since `before` was read.
+
+        The intent stays: it is changed by `order` alone, which may have come meanwhile.
+        """
         values: dict[str, Any] = {
             "attempt": after.attempt,
             "status": after.status,
-            "intent": after.intent,
             "handle": after.handle,
             "exit_code": after.exit_code,
             "usage": after.usage,

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
@@ -121,7 +121,8 @@ class Requests(Noun):
 
     async def waiting_for(self, rse: str) -> Sequence[RequestId]:
         """The requests that have files to be admitted to an RSE."""
-        query = select(collections.c.request_id).where(collections.c.rse == rse, collections.c.unadmitted > 0)
+        waits = text("collections.unadmitted > 0")  # as the index has it
+        query = select(collections.c.request_id).where(collections.c.rse == rse, waits)
         return [RequestId(row.request_id) for row in await self._execute(query.distinct())]
 
     async def take_due(self, limit: int) -> Sequence[Request]:
@@ -133,8 +134,10 @@ class Requests(Noun):
             .order_by(requests.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
+            .cte("due")  # evaluated once, see Effects.claim
         )
-        taken = update(requests).where(requests.c.id.in_(due.scalar_subquery())).values(due_at=None)
+        # Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
+        taken = update(requests).where(requests.c.id.in_(select(due.c.id))).values(due_at=None, tries=0)
         return [_request(row) for row in await self._execute(taken.returning(*_COLUMNS))]
 
     def mark_due(self, ids: Iterable[int]) -> None:
