@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 import aiomqtt
+import structlog
 
 from idds.domain.errors import Unavailable
 
@@ -24,6 +25,8 @@ KEEPALIVE_S = 30
 """A broker that says nothing for one and a half of this is gone."""
 
 REFUSED = 0x80
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +114,13 @@ class Connection(aiomqtt.Client):
             return
         raise Unavailable(f"the broker at {self._hostname}:{self._port} did not take all: {failure}")
 
-    async def subscribe_all(self, filters: Sequence[str]) -> str | None:
-        """Subscribe with QoS 1. Refused, it ends the connection and says what was refused."""
+    async def subscribe_all(self, filters: Sequence[str]) -> None:
+        """Subscribe with QoS 1. Where the broker refuses, the connection ends."""
         codes = await self.subscribe([(one, 1) for one in filters], timeout=float("inf"))
         refused = [one for one, code in zip(filters, codes, strict=True) if code == REFUSED]
-        if not refused:
-            return None
-        self._client.disconnect()
-        return ", ".join(refused)
+        if refused:
+            log.error("bus.refused", filters=refused, client_id=self.identifier)
+            self._client.disconnect()
 
     def acknowledge(self, message: aiomqtt.Message) -> None:
         """Of a message that came on this very connection; on a lost one nothing happens, and the broker sends again."""

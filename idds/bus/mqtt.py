@@ -144,8 +144,7 @@ class MqttBus:
                             # Of a subscription that this client id once had.
                             await delivery.ack()
                 except aiomqtt.MqttError as error:
-                    refused = subscribing.result() if subscribing.done() else None
-                    log.warning("bus.lost", reason=str(error), refused=refused, retry_s=round(delay, 1))
+                    log.warning("bus.lost", reason=str(error), retry_s=round(delay, 1))
                 finally:
                     subscribing.cancel()
                     await asyncio.gather(subscribing, return_exceptions=True)
@@ -165,7 +164,12 @@ class MqttBus:
             return self._publisher
 
     async def _connect(self, identifier: str | None) -> Connection:
-        connection = Connection(await asyncio.to_thread(self._address), identifier)
+        try:
+            address = await asyncio.to_thread(self._address)
+        except InvalidInput as error:
+            # It could be read at the start: somebody is about to change it.
+            raise Unavailable(str(error)) from error
+        connection = Connection(address, identifier)
         await connection.open()
         return connection
 

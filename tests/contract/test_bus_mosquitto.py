@@ -89,42 +89,6 @@ async def _nothing_printed(stdout: asyncio.StreamReader) -> bool:
         return True
 
 
-async def test_a_broker_that_accepts_and_says_nothing_is_unavailable() -> None:
-    connected = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        bus = MqttBus(MqttOptions(url=f"mqtt://127.0.0.1:{port}", timeout_s=0.2))
-        with pytest.raises(Unavailable, match="does not answer"):
-            await bus.publish([("idds", b"")])
-        assert connected.is_set()
-        await bus.stop()
-
-
-async def test_cancelled_while_connecting_it_leaves_nothing() -> None:
-    connected = asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        bus = MqttBus(MqttOptions(url=f"mqtt://127.0.0.1:{port}", timeout_s=0.5))
-        publishing = asyncio.create_task(bus.publish([("idds", b"")]))
-        await connected.wait()
-        publishing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await publishing
-        await bus.stop()
-
-
 async def test_what_a_former_subscription_brings_is_not_ours(broker: MosquittoUnderTest) -> None:
     publisher, consumer = await broker.bus("publisher"), await broker.bus("consumer")
     former = Listener(consumer, ["former"])
