@@ -11,8 +11,11 @@ def configure_logs(level: str = "info", *, as_json: bool = False, stream: TextIO
     """Send the logs of the service, and warnings of its libraries, to `stream` (None: standard error)."""
     stream = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
+    # Tracebacks come plain: the pretty ones show what local variables hold, secrets too.
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     )
     structlog.configure(
         processors=[
