@@ -52,11 +52,8 @@ async def list_requests(call: Call[RequestsQuery, None]) -> Reply:
 
 
 async def show(call: Call[None, None]) -> Reply:
-    number, catalogue = RequestId(call.number), call.doors.catalogue
-    request = await catalogue.request(call.principal, number)
-    transforms = await catalogue.transforms(call.principal, number)
-    collections = await catalogue.collections(call.principal, number)
-    return Reply(of_whole_request(request, transforms, collections))
+    found = await call.doors.catalogue.overview(call.principal, RequestId(call.number))
+    return Reply(of_whole_request(found.request, found.transforms, found.collections))
 
 
 def _order(intent: Intent) -> Endpoint:

@@ -28,6 +28,13 @@ class Listed:
     objective_values: tuple[float, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    request: Request
+    transforms: Sequence[Transform]
+    collections: Sequence[Collection]
+
+
 class Catalogue:
     """What the API does for who reads. All raise NotFound for what is not there or not the caller's to see."""
 
@@ -46,15 +53,14 @@ class Catalogue:
         async with self._database.snapshot() as tx:
             return await _request(tx, principal, request)
 
-    async def transforms(self, principal: Principal, request: RequestId) -> Sequence[Transform]:
+    async def overview(self, principal: Principal, request: RequestId) -> Overview:
+        """A request with all that belongs to it, as of one moment."""
         async with self._database.snapshot() as tx:
-            await _request(tx, principal, request)
-            return await tx.transforms.of_request(request)
-
-    async def collections(self, principal: Principal, request: RequestId) -> Sequence[Collection]:
-        async with self._database.snapshot() as tx:
-            await _request(tx, principal, request)
-            return await tx.collections.of_request(request)
+            return Overview(
+                await _request(tx, principal, request),
+                await tx.transforms.of_request(request),
+                await tx.collections.of_request(request),
+            )
 
     async def collection(self, principal: Principal, collection: CollectionId) -> Collection:
         async with self._database.snapshot() as tx:

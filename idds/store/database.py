@@ -158,10 +158,10 @@ class Database:
             async with self._backend.connect(writes=False) as connection:
                 yield Transaction(connection, await self._now(connection), "reader", is_sqlite=self.is_sqlite)
 
-    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlalchemy.Connection], T], *, writes: bool = True) -> T:
         """Do something with a plain connection, in a transaction: for alembic and the like. Raises Unavailable."""
         with _translated():
-            return await self._backend.run(work)
+            return await self._backend.run(work, writes=writes)
 
     async def _now(self, connection: Connection) -> int:
         if self._clock is not None:
@@ -193,7 +193,7 @@ class _Sqlite:
     @asynccontextmanager
     async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
         async with self._writer if writes else nullcontext(), self._seats:
-            connection = await self._threads.run(lambda: self._open("BEGIN IMMEDIATE" if writes else "BEGIN"))
+            connection = await self._threads.run(lambda: self._open(_begin(writes)))
             try:
                 yield SqliteConnection(connection, self._threads)
                 await self._threads.run(connection.commit)
@@ -210,12 +210,14 @@ class _Sqlite:
             raise
         return connection
 
-    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlalchemy.Connection], T], *, writes: bool) -> T:
         def whole() -> T:
-            with self.sync_engine.begin() as connection:
-                return work(connection)
+            with self.sync_engine.connect() as connection:
+                connection.execution_options(idds_begin=_begin(writes))
+                with connection.begin():
+                    return work(connection)
 
-        async with self._writer, self._seats:
+        async with self._writer if writes else nullcontext(), self._seats:
             return await self._threads.run(whole)
 
     async def close(self) -> None:
@@ -229,6 +231,10 @@ def _connected(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _begin(writes: bool) -> str:
+    return "BEGIN IMMEDIATE" if writes else "BEGIN"
 
 
 def _begun(connection: sqlalchemy.Connection) -> None:
@@ -248,10 +254,14 @@ class _Postgresql:
 
     @asynccontextmanager
     async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
-        async with self._engine.connect() as connection, connection.begin():
-            yield AsyncpgConnection(connection)
+        async with self._engine.connect() as connection:
+            if not writes:
+                # All that a reader sees is of one moment.
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                yield AsyncpgConnection(connection)
 
-    async def run(self, work: Callable[[sqlalchemy.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlalchemy.Connection], T], *, writes: bool) -> T:
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
