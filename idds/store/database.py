@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
+from idds.store.claims import Claims
 from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
 from idds.store.contents import Contents
@@ -107,6 +108,10 @@ class Transaction:
     @cached_property
     def effects(self) -> Effects:
         return Effects(self)
+
+    @cached_property
+    def claims(self) -> Claims:
+        return Claims(self)
 
     @cached_property
     def moves(self) -> Moves:

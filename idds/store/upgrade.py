@@ -40,7 +40,7 @@ async def is_current(database: Database) -> bool:
         return MigrationContext.configure(connection).get_current_revision()
 
     head = await asyncio.to_thread(_head)
-    return bool(await database.run(run) == head)
+    return bool(await database.run(run, writes=False) == head)
 
 
 @cache
