@@ -1,5 +1,6 @@
 """The one composition root: from settings to parts that know each other."""
 
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,7 +37,6 @@ from idds.services.publishing import Acknowledging, Publishing
 from idds.services.sampling import Sampling
 from idds.services.staging import Residencies
 from idds.services.submission import Offer, Submission
-from idds.store.claims import end_claims
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
@@ -120,12 +120,14 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
                 stack.push_async_callback(providers[name].stop)
         talk, url = await _bus(settings, stack) if bus else (None, None)
         await _declare_windows(database, settings)
+        owner = owner_name()
+        stack.push_async_callback(_give_back, database, owner)
         yield Wired(
             settings=settings,
             database=database,
             wakeups=wakeups,
             clock=SystemClock(),
-            owner=owner_name(),
+            owner=owner,
             ddm=ddm,
             providers=providers,
             bus=talk,
@@ -141,13 +143,20 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database
     if database.is_sqlite:
         stack.enter_context(hold(f"{database.url.database}.lock"))
         await upgrade(database)
-        async with database.transaction("start") as tx:
-            await end_claims(tx)
+        # Nobody else is here: whoever holds a claim died with it.
+        await _give_back(database, None)
     elif not await is_current(database):
         raise Unavailable("the database has not the tables of this version: run `idds upgrade` once")
     await wakeups.start()
     stack.push_async_callback(wakeups.stop)
     return database, wakeups
+
+
+async def _give_back(database: Database, owner: str | None) -> None:
+    """So that others need not wait for claims of a process that is gone."""
+    with contextlib.suppress(Unavailable):
+        async with database.transaction("claims") as tx:
+            await tx.claims.give_back(owner)
 
 
 def _wakeups(settings: Settings) -> LocalWakeups:

@@ -23,7 +23,7 @@ from idds.services.settlement import add_outputs, cancellation, carry_out
 from idds.store.database import Database, Transaction
 
 AGENT = "carrier"
-LEASE = 60_000_000
+LEASE = 30_000_000
 AT_ONCE = 100
 SUSPENDED_PAUSE = 2_000_000
 

@@ -16,7 +16,7 @@ from idds.store.database import Database, Transaction
 
 AGENT = "carrier"
 PAGE = 1000
-LEASE = 60_000_000
+LEASE = 30_000_000
 GROWTH = 30_000_000
 """How often a dataset that may still grow is looked at again, in microseconds."""
 

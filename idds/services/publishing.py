@@ -12,7 +12,7 @@ from idds.services.delivery import Delivery as ContentDelivery
 from idds.store.database import Database
 
 AGENT = "conductor"
-LEASE = 60_000_000
+LEASE = 30_000_000
 REQUESTS_AT_ONCE = 20
 MESSAGES_AT_ONCE = 200
 ACKNOWLEDGEMENTS = "idds/+/acknowledgements"

@@ -13,7 +13,7 @@ from idds.services.announcing import follow
 from idds.store.database import Database
 
 AGENT = "transformer"
-LEASE = 60_000_000
+LEASE = 30_000_000
 
 
 class Sampling:

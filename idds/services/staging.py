@@ -20,7 +20,7 @@ from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
 
 AGENT = "carrier"
-LEASE = 60_000_000
+LEASE = 30_000_000
 EFFECTS_AT_ONCE = 20
 SURVEYED_AT_ONCE = 2000
 

@@ -1,17 +1,19 @@
-"""Claims that nobody holds any more."""
+"""Claims of a process that is gone, or goes now."""
 
 from sqlalchemy import update
 
-from idds.store.database import Transaction
+from idds.store.noun import Noun
 from idds.store.schema import effects, processings, requests
 
 
-async def end_claims(tx: Transaction) -> None:
-    """End every claim there is: only for who knows that all that made them are dead, as the one process on SQLite does.
-
-    What they held is due at once, instead of when their claims would have ended.
-    """
-    await tx.connection.execute(update(requests).where(requests.c.publisher.is_not(None)).values(publisher=None))
-    for table in (effects, processings):
-        held = update(table).where(table.c.owner.is_not(None))
-        await tx.connection.execute(held.values(owner=None, due_at=tx.now))
+class Claims(Noun):
+    async def give_back(self, owner: str | None) -> None:
+        """Make what this owner holds free at once; what anybody holds, where `owner` is None."""
+        now = self._tx.now
+        for table, column, free in (
+            (effects, effects.c.owner, {"owner": None, "due_at": now}),
+            (processings, processings.c.owner, {"owner": None, "due_at": now}),
+            (requests, requests.c.publisher, {"publisher": None}),
+        ):
+            held = column.is_not(None) if owner is None else column == owner
+            await self._execute(update(table).where(held).values(free))

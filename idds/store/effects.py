@@ -128,7 +128,3 @@ class Effects(Noun):
         await self.flush()
         rows = await self._execute(select(effects).where(effects.c.request_id == request).order_by(effects.c.id))
         return [row._asdict() for row in rows]
-
-    async def give_back(self, owner: str) -> None:
-        """Make all claims of an owner that stops cleanly due at once."""
-        await self._execute(update(effects).where(effects.c.owner == owner).values(owner=None, due_at=self._tx.now))

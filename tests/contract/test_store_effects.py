@@ -146,7 +146,7 @@ async def test_who_stops_cleanly_leaves_nothing_claimed(world: World) -> None:
     await claim(world, "a", limit=1)
     await claim(world, "b", limit=1)
     async with world.transaction() as tx:
-        await tx.effects.give_back("a")
+        await tx.claims.give_back("a")
     assert [effect.entity for effect in await claim(world)] == ["collection:1"]
 
 
