@@ -23,11 +23,11 @@ NOTHING = Payload(argv=("/bin/true",))
 
 
 @asynccontextmanager
-async def running(database_url: str | None) -> AsyncIterator[Wired]:
-    """The service on this database (None: SQLite), with an embedded broker and two slots."""
+async def running(database_url: str) -> AsyncIterator[Wired]:
+    """The service on this database, with an embedded broker and a slot a core."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with tempfile.TemporaryDirectory() as folder:
-        settings = read_settings(None, state=Path(folder), store=StoreSettings(url=database_url or ""))
+        settings = read_settings(None, state=Path(folder), store=StoreSettings(url=database_url))
         async with wired(settings, outside=True, bus=True) as parts:
             looper = Looper(parts.wakeups, parts.clock)
             team = [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]

@@ -3,23 +3,25 @@
 import asyncio
 import statistics
 import time
+from itertools import pairwise
 
 from sqlalchemy import select
 
 from idds.domain.statuses import Status
+from idds.domain.workflow import Workflow
 from idds.runtime.wiring import Wired
 from idds.store.schema import processings
 from tests.bench.service import OWNER, chain, fan, finish, running
 
-# docs: the baseline's figures, by HSF/iDDS 2.6.21 with every poll period set to 1 s (design/baseline.md)
+# The baseline: HSF/iDDS 2.6.21 with every poll period set to 1 s (design/baseline.md)
 BASELINE_CHAIN_S = 110.0
 BASELINE_FAN_S = 129.0
 IDLE_S = 20.0
 
 
-async def _timed(parts: Wired, workflow: object) -> tuple[float, int]:
+async def _timed(parts: Wired, workflow: Workflow) -> tuple[float, int]:
     begun = time.perf_counter()
-    request, _ = await parts.doors.submission.submit(OWNER, workflow)  # type: ignore[arg-type]
+    request, _ = await parts.doors.submission.submit(OWNER, workflow)
     ended = await finish(parts, request.id)
     assert ended.status is Status.FINISHED, ended
     return time.perf_counter() - begun, request.id
@@ -30,10 +32,10 @@ async def _step_latencies(parts: Wired, request: int) -> list[float]:
     query = select(processings.c.ended_at, processings.c.submitted_at).where(processings.c.request_id == request)
     async with parts.database.snapshot() as tx:
         rows = (await tx.connection.execute(query.order_by(processings.c.id))).all()
-    return [(after.submitted_at - before.ended_at) / 1000 for before, after in zip(rows, rows[1:], strict=False)]
+    return [(after.submitted_at - before.ended_at) / 1000 for before, after in pairwise(rows)]
 
 
-async def measure(database_url: str | None) -> list[tuple[str, str, str]]:
+async def measure(database_url: str) -> list[tuple[str, str, str]]:
     """Rows of (what, figure, against)."""
     async with running(database_url) as parts:
         await _timed(parts, chain(3))  # warm

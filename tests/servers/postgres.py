@@ -18,23 +18,20 @@ import asyncpg
 from tests.servers.loopback import free_port, wait_until
 
 USER = "postgres"
-SETTINGS = (
-    "fsync=off",
-    "full_page_writes=off",
-    "max_connections=100",
-    "shared_buffers=32MB",
-    "unix_socket_directories=",
-)
+SETTINGS = ("max_connections=100", "shared_buffers=32MB", "unix_socket_directories=")
+HASTE = ("fsync=off", "full_page_writes=off")
 
 
 class PostgresServer:
     """One cluster in a folder of its own, on a loopback port, with a random password.
 
     PostgreSQL refuses root, so root runs it as nobody, from a copy that nobody can read. `kill` and `start` again
-    keep port and data: for tests of what a restart does. `fsync` is off, so the kill is of the process, not the power.
+    keep port and data: for tests of what a restart does. Unless it is `durable`, as benches want it, `fsync` is off,
+    so the kill is of the process, not the power.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = SETTINGS if durable else SETTINGS + HASTE
         self._owner = "nobody" if os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="idds-postgres-"))
         self._password = secrets.token_urlsafe(12)
@@ -48,7 +45,7 @@ class PostgresServer:
     def start(self) -> None:
         if not self._data.exists():
             self._initialise()
-        options = [word for setting in SETTINGS for word in ("-c", setting)]
+        options = [word for setting in self._settings for word in ("-c", setting)]
         command = [
             str(self._bin / "postgres"),
             "-D",
