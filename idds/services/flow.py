@@ -6,19 +6,17 @@ from idds.domain.collection import Collection
 from idds.domain.effect import NewEffect
 from idds.domain.identifiers import CollectionId, Did, TransformId
 from idds.domain.request import Request
-from idds.domain.statuses import ContentStatus, EffectKind, Intent, Relation, SourceKind, Status
+from idds.domain.statuses import EffectKind, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Work
 from idds.engine import processing as processing_engine
 from idds.engine import request as request_engine
 from idds.engine import transform as engine
-from idds.engine.transitions import ContentEvent
 from idds.engine.window import room
 from idds.services.admission import admit_files
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
 from idds.services.placement import Placement
 from idds.services.settlement import as_new, cancellation, carry_out, feed, submission
-from idds.store.contents import untaken
 from idds.store.database import Transaction
 
 GROUPED_AT_ONCE = 2000
@@ -215,8 +213,7 @@ class Flow:
             return
         # Listing and asking stop: what they would bring is not wanted any more.
         await self._tx.effects.drop(f"collection:{collection.id}", [EffectKind.LIST, EffectKind.ASK])
-        waiting, sources = untaken(collection.id, CANCELLED_AT_ONCE), (ContentStatus.NEW, ContentStatus.AVAILABLE)
-        while moves := await self._tx.contents.move(ContentEvent.CANCELLED, waiting, sources=sources):
+        while moves := await self._tx.contents.cancel_untaken(collection.id, CANCELLED_AT_ONCE):
             await follow(self._tx, moves)
 
     async def _cancel_processings(self, transform: Transform, work: Work) -> None:

@@ -11,7 +11,6 @@ from idds.engine import transform as engine
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
 from idds.services.announcing import follow, tell_collection_closed, tell_transform
-from idds.store.contents import untaken
 from idds.store.database import Database, Transaction
 
 AGENT = "carrier"
@@ -99,7 +98,7 @@ class Listing:
             await tell_transform(tx, request, decision.entity)
             for each in await tx.collections.of_request(request.id):
                 if each.transform_id == transform.id:
-                    await follow(tx, await tx.contents.move(ContentEvent.CANCELLED, untaken(each.id, each.total + 1)))
+                    await follow(tx, await tx.contents.cancel_untaken(each.id, each.total + 1))
                     await tx.collections.close(each, reason)
             tx.requests.mark_due([request.id])
 

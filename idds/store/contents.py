@@ -15,7 +15,7 @@ from idds.domain.statuses import ContentStatus, Relation, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.noun import Noun
 from idds.store.schema import collections, contents, processings, replicas
-from idds.store.sets import among, is_status
+from idds.store.sets import among, among_selected, among_texts, has_status, is_status
 
 _NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
 
@@ -111,13 +111,16 @@ class Contents(Noun):
         sources: Sequence[ContentStatus] | None = None,
         reason: str | None = None,
     ) -> list[Move]:
-        """Move all contents that match and may move; one Move a collection and status left, counters folded."""
+        """Move all contents that match and may move; one Move a collection and status left, counters folded.
+
+        `where` finds them by ids or by replicas, never by their status alone.
+        """
         edge = CONTENT[event]
         moved: list[Move] = []
         for source in edge.sources if sources is None else sources:
             changed = (
                 update(contents)
-                .where(_is(source), where)
+                .where(has_status(contents.c.status, source), where)
                 .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
             )
             if reason is not None:
@@ -149,6 +152,18 @@ class Contents(Noun):
             moves.append(
                 self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
             )
+        return moves
+
+    async def cancel_untaken(self, collection: CollectionId, limit: int) -> list[Move]:
+        """Cancel contents that nobody has leased yet: up to `limit` of the new and of the available ones."""
+        moves: list[Move] = []
+        for source, order in (
+            (ContentStatus.NEW, (contents.c.group_no, contents.c.id)),
+            (ContentStatus.AVAILABLE, (contents.c.id,)),
+        ):
+            some = select(contents.c.id).where(contents.c.collection_id == collection, _is(source))
+            some = some.order_by(contents.c.collection_id, *order).limit(limit)
+            moves += await self.move(ContentEvent.CANCELLED, among_selected(contents.c.id, some), sources=(source,))
         return moves
 
     async def unadmitted(self, collection: Collection, limit: int) -> list[Unadmitted]:
@@ -223,8 +238,10 @@ class Contents(Noun):
             coming.c.group_no == contents.c.group_no,
             is_status(coming.c.status, ContentStatus.NEW),
         )
+        # Looked up for each that is available: as NOT EXISTS it may be joined with all that are still to come.
+        none_comes = waits.limit(1).scalar_subquery().is_(None)
         query = select(contents.c.id, contents.c.group_no).where(
-            contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE), ~waits.exists()
+            contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE), none_comes
         )
         if not collection.is_closed:
             if not collection.batch:
@@ -250,7 +267,7 @@ class Contents(Noun):
         )
         return await self.move(
             ContentEvent.LEASED,
-            and_(contents.c.collection_id == collection.id, among(contents.c.id, ids)),
+            among(contents.c.id, ids),
             values={
                 "lessee": processing.scalar_subquery(),
                 "lease_until": None,
@@ -267,7 +284,7 @@ class Contents(Noun):
             .limit(count)
         )
         values = {"lessee": lessee, "lease_until": until, "attempt": contents.c.attempt + 1}
-        taken = await self.move(ContentEvent.LEASED, contents.c.id.in_(free.scalar_subquery()), values=values)
+        taken = await self.move(ContentEvent.LEASED, among_selected(contents.c.id, free), values=values)
         return await self.get([content for move in taken for content in move.ids])
 
     async def extend(self, collection: CollectionId, held: Mapping[int, int], until: int) -> set[ContentId]:
@@ -292,7 +309,7 @@ class Contents(Noun):
     async def held_by(self, lessees: Sequence[str]) -> dict[str, list[Content]]:
         """What each of these holds, by lessee; contents in id order."""
         held: dict[str, list[Content]] = {lessee: [] for lessee in lessees}
-        query = select(contents).where(contents.c.lessee.in_(lessees), _is(ContentStatus.LEASED))
+        query = select(contents).where(among_texts(contents.c.lessee, lessees), _is(ContentStatus.LEASED))
         for row in await self._execute(query.order_by(contents.c.id)):
             held[row.lessee].append(_content(row))
         return held
@@ -353,14 +370,8 @@ class Contents(Noun):
 
 
 def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
-    """Contents that are, or were, admitted with one of these replicas."""
-    return among(contents.c.replica_id, replica_ids)
-
-
-def untaken(collection: CollectionId, limit: int) -> ColumnElement[bool]:
-    """Up to `limit` contents of a collection that nobody has leased yet."""
-    waiting = _is(ContentStatus.NEW, ContentStatus.AVAILABLE)
-    return contents.c.id.in_(select(contents.c.id).where(contents.c.collection_id == collection, waiting).limit(limit))
+    """Contents that pin one of these replicas."""
+    return and_(among(contents.c.replica_id, replica_ids), _is(*PINNING))
 
 
 def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from idds.engine.retry import backoff
 from idds.ports.wakeups import of_effects
 from idds.store.noun import Noun
 from idds.store.schema import effects
+from idds.store.sets import among_selected
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -63,11 +64,10 @@ class Effects(Noun):
             .order_by(effects.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
-            .cte("due")  # evaluated once: as a subquery it may be again, and skip what it has locked itself
         )
         claimed = (
             update(effects)
-            .where(effects.c.id.in_(select(due.c.id)))
+            .where(among_selected(effects.c.id, due))
             .values(owner=owner, epoch=effects.c.epoch + 1, tries=effects.c.tries + 1, due_at=self._tx.now + lease)
             .returning(
                 effects.c.id,

@@ -11,7 +11,7 @@ from idds.domain.statuses import Intent, Status
 from idds.engine.transform import End
 from idds.store.noun import Noun
 from idds.store.schema import processings
-from idds.store.sets import among, among_texts, is_status
+from idds.store.sets import among, among_selected, among_texts, is_status
 
 _COLUMNS = (
     processings.c.id,
@@ -74,7 +74,8 @@ class Processings(Noun):
     async def open_of(self, transform: TransformId) -> list[Processing]:
         """Those of a transform that have not ended."""
         query = select(*_COLUMNS).where(processings.c.transform_id == transform, _OPEN)
-        return [_processing(row) for row in await self._execute(query.order_by(processings.c.id))]
+        rows = await self._execute(query.order_by(processings.c.transform_id, processings.c.id))
+        return [_processing(row) for row in rows]
 
     async def end_of_alone(self, transforms: Sequence[TransformId]) -> Mapping[TransformId, End]:
         """How the one processing of each of these transforms, which have no input, ended."""
@@ -96,11 +97,10 @@ class Processings(Noun):
             .order_by(processings.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
-            .cte("due")  # evaluated once, see Effects.claim
         )
         claimed = (
             update(processings)
-            .where(processings.c.id.in_(select(due.c.id)))
+            .where(among_selected(processings.c.id, due))
             .values(owner=owner, epoch=processings.c.epoch + 1, due_at=self._tx.now + lease)
         )
         rows = (await self._execute(claimed.returning(*_COLUMNS, processings.c.epoch))).all()

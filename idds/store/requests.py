@@ -21,7 +21,7 @@ from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, processings, requests, transforms
-from idds.store.sets import among
+from idds.store.sets import among, among_selected
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -134,10 +134,9 @@ class Requests(Noun):
             .order_by(requests.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
-            .cte("due")  # evaluated once, see Effects.claim
         )
         # Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
-        taken = update(requests).where(requests.c.id.in_(select(due.c.id))).values(due_at=None, tries=0)
+        taken = update(requests).where(among_selected(requests.c.id, due)).values(due_at=None, tries=0)
         return [_request(row) for row in await self._execute(taken.returning(*_COLUMNS))]
 
     def mark_due(self, ids: Iterable[int]) -> None:

@@ -263,6 +263,13 @@ processings = Table(
         postgresql_where=text("status IN ('ready', 'running')"),
         sqlite_where=text("status IN ('ready', 'running')"),
     ),
+    Index(
+        "ix_processings_open",
+        "transform_id",
+        "id",
+        postgresql_where=text("status IN ('new', 'ready', 'running')"),
+        sqlite_where=text("status IN ('new', 'ready', 'running')"),
+    ),
     Index(None, "request_id", "id"),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, TypeDecorator, bindparam, literal_column
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Select, Text, TypeDecorator, bindparam, literal_column
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -64,6 +64,25 @@ def _on_postgresql(element: _Among, compiler: SQLCompiler, **options: Any) -> st
     return f"{column} = ANY ({values})"
 
 
+class _Selected(_Among):
+    """A function of a column and a subquery: PostgreSQL runs it once and then looks up what it found by the key."""
+
+    name = "selected"
+    inherit_cache = True
+
+
+@compiles(_Selected)
+def _selected_on_sqlite(element: _Selected, compiler: SQLCompiler, **options: Any) -> str:
+    column, query = _parts(element, compiler, options)
+    return f"{column} IN {query}"
+
+
+@compiles(_Selected, "postgresql")
+def _selected_on_postgresql(element: _Selected, compiler: SQLCompiler, **options: Any) -> str:
+    column, query = _parts(element, compiler, options)
+    return f"{column} = ANY (ARRAY{query})"
+
+
 def among(column: ColumnElement[Any], ids: Iterable[int]) -> ColumnElement[bool]:
     """`column` is one of these ids, however many they are."""
     return _Among(column, bindparam(None, list(ids), type_=_IdSet(), unique=True))
@@ -74,7 +93,17 @@ def among_texts(column: ColumnElement[Any], texts: Iterable[str]) -> ColumnEleme
     return _Among(column, bindparam(None, list(texts), type_=_TextSet(), unique=True))
 
 
+def among_selected(column: ColumnElement[Any], query: Select[Any]) -> ColumnElement[bool]:
+    """`column` is one of those that `query` selects, which is run once, also where it locks and skips rows."""
+    return _Selected(column, query.correlate(None).scalar_subquery())
+
+
 def is_status(column: ColumnElement[str], *statuses: StrEnum) -> ColumnElement[bool]:
     """`column` is one of these statuses, written into the statement as literals."""
     written = [literal_column(f"'{status}'", Text) for status in statuses]
     return column == written[0] if len(written) == 1 else column.in_(written)
+
+
+def has_status(column: ColumnElement[str], status: StrEnum) -> ColumnElement[bool]:
+    """`column` is this status, where other conditions find the rows: no partial index is read as a whole for it."""
+    return (column + literal_column("''", Text)) == literal_column(f"'{status}'", Text)

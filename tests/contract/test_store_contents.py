@@ -9,7 +9,7 @@ from idds.domain.content import NewContent
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.transitions import CONTENT, ContentEvent
-from idds.store.contents import of_ids, untaken
+from idds.store.contents import of_ids
 from tests.contract.store_world import RSE, World, a_file, the_file
 
 C, E = ContentStatus, ContentEvent
@@ -151,7 +151,7 @@ async def test_folded_counters_equal_a_recount(world: World, seed: int) -> None:
                 assert fresh is not None
                 await tx.contents.lease(fresh, chance.randint(1, 5), lessee="me", until=world.now + 5)
             if chance.random() < 0.1:
-                await tx.contents.move(E.CANCELLED, untaken(collections[0].id, 3))
+                await tx.contents.cancel_untaken(collections[0].id, 2)
     for collection in collections:
         folded, recounted = await world.counts(collection)
         assert folded == recounted
@@ -335,3 +335,19 @@ async def test_pages_come_in_order_and_by_status(world: World) -> None:
         assert [c.id for c in await tx.contents.page(collection.id, status=C.AVAILABLE, after=0, limit=9)] == ids[1:3]
         pages = [[c.id for c in page] async for page in tx.contents.stream(collection.id, after=0, limit=2)]
     assert pages == [ids[:2], ids[2:4], ids[4:]]
+
+
+async def test_what_nobody_took_is_cancelled_part_by_part(world: World) -> None:
+    collection = await world.collection()
+    ids = await world.fill(collection, 7)
+    await world.move(E.LANDED, ids[2:])
+    await world.move(E.LEASED, ids[6:])
+    taken: list[tuple[str | None, tuple[int, ...]]] = []
+    while True:
+        async with world.transaction() as tx:
+            moves = await tx.contents.cancel_untaken(collection.id, 3)
+        if not moves:
+            break
+        taken += [(move.from_status, move.ids) for move in moves]
+    assert taken == [("new", tuple(ids[:2])), ("available", tuple(ids[2:5])), ("available", (ids[5],))]
+    assert await statuses(world, collection) == [C.CANCELLED] * 6 + [C.LEASED]

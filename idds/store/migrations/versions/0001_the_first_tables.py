@@ -288,6 +288,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("status IN ('ready', 'running')"),
         )
         batch_op.create_index(
+            "ix_processings_open",
+            ["transform_id", "id"],
+            unique=False,
+            postgresql_where=sa.text("status IN ('new', 'ready', 'running')"),
+            sqlite_where=sa.text("status IN ('new', 'ready', 'running')"),
+        )
+        batch_op.create_index(
             "ix_processings_poll",
             ["provider", "due_at"],
             unique=False,
@@ -452,6 +459,11 @@ def downgrade() -> None:
             "ix_processings_poll",
             postgresql_where=sa.text("status IN ('ready', 'running')"),
             sqlite_where=sa.text("status IN ('ready', 'running')"),
+        )
+        batch_op.drop_index(
+            "ix_processings_open",
+            postgresql_where=sa.text("status IN ('new', 'ready', 'running')"),
+            sqlite_where=sa.text("status IN ('new', 'ready', 'running')"),
         )
         batch_op.drop_index(
             "ix_processings_handle",
