@@ -2,7 +2,6 @@
 
 from idds.domain.effect import NewEffect
 from idds.domain.statuses import EffectKind
-from idds.store.claims import end_claims
 from tests.contract.store_world import World
 
 LEASE = 60_000_000
@@ -19,7 +18,7 @@ async def test_what_the_dead_had_claimed_is_due_at_once(world: World) -> None:
     async with world.transaction() as tx:
         assert not await tx.effects.claim(EffectKind.LIST, owner="me", lease=LEASE, limit=1)
         assert not await tx.messages.claim(owner="me", lease=LEASE, limit=1)
-        await end_claims(tx)
+        await tx.claims.give_back(None)
     async with world.transaction() as tx:
         (effect,) = await tx.effects.claim(EffectKind.LIST, owner="me", lease=LEASE, limit=1)
         assert effect.epoch == 2
