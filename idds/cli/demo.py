@@ -5,16 +5,17 @@ import json
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from idds.cli.exits import Exit, leave
+
 if TYPE_CHECKING:
     from idds.cli.demonstration.run import Wish
     from idds.cli.demonstration.summary import Summary
-
-INTERRUPTED = 130
 
 
 def demo(
@@ -33,19 +34,24 @@ def demo(
     from idds.cli.demonstration.run import Wish
     from idds.domain.errors import IddsError
 
+    if missing := [name for name in ("matplotlib", "sklearn") if find_spec(name) is None]:
+        sys.stderr.write(f"idds demo: it needs {missing[0]}: install it with pip install 'idds-next[server,demo]'\n")
+        raise typer.Exit(Exit.REFUSED)
     # The demo is one of a kind: settings made for another service must not lead it into that one's database.
     for name in [name for name in os.environ if name.startswith("IDDS_")]:
         del os.environ[name]
     wish = Wish(directory=directory, files=files, recall_s=recall_s, port=port, keep_serving=keep_serving)
     try:
         broken = asyncio.run(_demo(wish, as_json))
-    except (IddsError, OSError) as error:
+    except IddsError as error:
+        raise leave(error) from None
+    except OSError as error:
         sys.stderr.write(f"idds demo: {error}\n")
-        raise typer.Exit(1) from None
+        raise typer.Exit(Exit.UNAVAILABLE) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.stderr.write("idds demo: stopped; run it again, and it goes on where it was\n")
-        raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(1 if broken else 0)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    raise typer.Exit(Exit.NOT_FINISHED if broken else Exit.DONE)
 
 
 async def _demo(wish: "Wish", as_json: bool) -> bool:
@@ -58,13 +64,16 @@ async def _demo(wish: "Wish", as_json: bool) -> bool:
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    screen = Screen(Console(stderr=True))
     found: list[Summary] = []
 
     def tell(summary: "Summary") -> None:
         found.append(summary)
         _print(summary, as_json)
+        if not wish.keep_serving:
+            screen.say(f"The API ran at {summary.url}. It runs on with --keep-serving.")
 
-    await demonstrate(wish, Screen(Console(stderr=True)), tell)
+    await demonstrate(wish, screen, tell)
     return bool(found[-1].broken)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from idds.cli.exits import Exit
 from tests.acceptance.demo_process import DemoFolder, check
 
 SMALL = ("--files", "40", "--recall-s", "2")
@@ -43,7 +44,7 @@ def test_a_run_that_was_stopped_is_gone_on_with_and_counts_as_no_kill(folder: De
         assert demo.until(lambda: folder.entries() > 30)
         demo.process.terminate()
         demo.process.communicate()
-        assert demo.process.returncode == 130
+        assert demo.process.returncode == Exit.INTERRUPTED
     with folder.running() as demo:
         summary = demo.finish()
     check(summary, 40)
@@ -56,7 +57,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(folder: DemoFolder) ->
     (folder.path / "thesis.tex").write_text("years of work")
     with folder.running(*SMALL) as demo:
         demo.process.communicate()
-        assert demo.process.returncode == 1
+        assert demo.process.returncode == Exit.REFUSED
         assert str(folder.path) in demo.logs.read_text()
     assert [entry.name for entry in folder.path.iterdir()] == ["thesis.tex"]
 
@@ -67,6 +68,6 @@ def test_a_second_demo_in_the_same_folder_is_refused(folder: DemoFolder) -> None
         other = DemoFolder(folder.path)
         with other.running() as second:
             second.process.communicate()
-            assert second.process.returncode == 1
+            assert second.process.returncode == Exit.CONFLICT
             assert "a demo runs in" in second.logs.read_text()
         check(first.finish(), 40)

@@ -39,6 +39,7 @@ class Findings:
         return Scene(
             timeline=Timeline.of(self.folder.runs, self.sights, now),
             since=self.request.created_at or 0,
+            until=self.request.changed_at or now,
             sights=self.sights,
             landed=[move for move in self.moved_to(ContentStatus.AVAILABLE) if move.event == "landed"],
             processed=self.moved_to(ContentStatus.DONE),
@@ -110,7 +111,7 @@ def summarize(findings: Findings, url: str, now: int) -> Summary:
         first_file_s=_at(scene, scene.landed[:1]),
         first_result_s=_at(scene, scene.processed[:1]),
         dataset_on_disk_s=_at(scene, scene.landed[-1:]),
-        total_s=round(scene.seconds(findings.request.changed_at or 0), 2),
+        total_s=round(scene.seconds(scene.until), 2),
         announced_files=len({each.content for each in told}),
         announcements=len({each.message for each in told}),
         processings=len(findings.processings),

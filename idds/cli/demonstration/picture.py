@@ -15,10 +15,14 @@ BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`landed` and `processed` are moves of the first work's inputs; `images` and `means` have an entry per digit."""
+    """Of a request from `since` `until` its end (microseconds UTC).
+
+    `landed` and `processed` are moves of the first work's inputs; `images` and `means` have an entry per digit.
+    """
 
     timeline: Timeline
     since: int
+    until: int
     sights: Sequence[Sight]
     landed: Sequence[MoveView]
     processed: Sequence[MoveView]
@@ -87,7 +91,7 @@ def _finish(axes: Any, scene: Scene, legend: str) -> None:
     for number, kill in enumerate(scene.timeline.kills_s):
         label = "kill -9, and run again" if number == 0 else None
         axes.axvline(kill - scene.timeline.seconds(scene.since), color="black", linestyle="--", label=label)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.03 * scene.seconds(scene.until))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc=legend, frameon=False, ncols=3)
 
