@@ -73,7 +73,12 @@ async def _demo(wish: "Wish", as_json: bool) -> bool:
         if not wish.keep_serving:
             screen.say(f"The API ran at {summary.url}. It runs on with --keep-serving.")
 
-    await demonstrate(wish, screen, tell)
+    try:
+        await demonstrate(wish, screen, tell)
+    except asyncio.CancelledError:
+        # Told to stop while it served on: the run itself had come to its end.
+        if not found:
+            raise
     return bool(found[-1].broken)
 
 

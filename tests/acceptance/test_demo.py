@@ -1,6 +1,7 @@
 """The demo, run as a newcomer does."""
 
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_run_that_was_stopped_is_gone_on_with_and_counts_as_no_kill(folder: De
     check(summary, 40)
     assert summary["kills"] == 0
     assert folder.runs() == 2
+
+
+def test_told_to_it_serves_on_until_it_is_stopped(folder: DemoFolder) -> None:
+    with folder.running(*SMALL, "--keep-serving") as demo:
+        assert demo.until(lambda: "goes on at" in demo.logs.read_text())
+        summary = folder.summary()
+        assert summary is not None
+        with urllib.request.urlopen(f"{summary['url']}/readyz") as answer:
+            assert answer.status == 200
+        demo.process.terminate()
+        check(demo.finish(), 40)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(folder: DemoFolder) -> None:
