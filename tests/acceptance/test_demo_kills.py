@@ -1,6 +1,8 @@
 """kill -9 of the whole service, at many moments: nothing is lost, nothing is doubled.
 
-Which moments is told by a seed. More of them: KILLS=100 SEED=7 pytest -s --timeout 0 tests/acceptance/test_demo_kills.py
+Which moments is told by a seed. More of them, and another seed:
+
+    KILLS=100 SEED=7 pytest -s --timeout 0 tests/acceptance/test_demo_kills.py
 """
 
 import os
