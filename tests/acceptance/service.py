@@ -21,6 +21,7 @@ class Running:
     process: asyncio.subprocess.Process
     url: str
     token: str
+    mqtt: str
 
     def client(self) -> Client:
         return Client(self.url, self.token)
@@ -47,7 +48,7 @@ async def start(state: Path, *arguments: str, environment: Mapping[str, str] | N
             assert line, "the service did not start"
             name, _, value = line.strip().partition(" ")
             said[name] = value.strip()
-    return Running(process, said["API"], (state / "token").read_text().strip())
+    return Running(process, said["API"], (state / "token").read_text().strip(), said["MQTT"])
 
 
 @asynccontextmanager
