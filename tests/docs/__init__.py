@@ -1,0 +1,15 @@
+"""Pages of docs/ that are made from the code. `python -m tests.docs` writes them; a test tells when they drift."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from idds.api.openapi import as_page
+from idds.api.registry import openapi
+from tests.docs import settings, states
+
+FOLDER = Path(__file__).parents[2] / "docs"
+PAGES: Mapping[str, Callable[[], str]] = {
+    "openapi.json": lambda: as_page(openapi()),
+    "settings.md": settings.page,
+    "states.md": states.page,
+}
