@@ -1,0 +1,85 @@
+"""PostgreSQL is killed and comes back: agents go on by themselves, and nothing that was answered is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import agents.carrier
+import agents.transformer
+from idds.domain.errors import Unavailable
+from idds.domain.identifiers import RequestId
+from idds.domain.request import Principal
+from idds.domain.statuses import Status
+from idds.domain.transform import Transform
+from idds.domain.workflow import Payload, Work, Workflow
+from idds.runtime.looper import Looper
+from idds.runtime.settings import BusSettings, StoreSettings, read_settings
+from idds.runtime.wiring import Wired, wired
+from idds.store.database import Database
+from idds.store.upgrade import upgrade
+from tests.servers.postgres import PostgresServer
+
+OWNER = Principal("alice", "atlas")
+PATIENCE_S = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """One of our own, to be killed."""
+    made = PostgresServer()
+    made.start()
+    yield made
+    made.stop()
+    made.remove()
+
+
+@asynccontextmanager
+async def _service(state: Path, url: str) -> AsyncIterator[Wired]:
+    database = Database(url)
+    await upgrade(database)
+    await database.close()
+    settings = read_settings(None, state=state, store=StoreSettings(url=url), bus=BusSettings(kind="none"))
+    async with wired(settings, outside=True, bus=False) as parts:
+        looper = Looper(parts.wakeups, parts.clock)
+        task = asyncio.create_task(looper.run([agents.transformer.agent(parts), agents.carrier.agent(parts)]))
+        try:
+            yield parts
+        finally:
+            looper.stop()
+            async with asyncio.timeout(PATIENCE_S):
+                await task
+
+
+async def _status(parts: Wired, request: RequestId) -> Status | None:
+    try:
+        return (await parts.doors.catalogue.request(OWNER, request)).status
+    except Unavailable:
+        return None
+
+
+async def test_a_chain_goes_on_after_the_database_was_killed(tmp_path: Path, server: PostgresServer) -> None:
+    works = [
+        Work(name=f"w{n}", after=(f"w{n - 1}",) if n else (), payload=Payload(argv=("/bin/sleep", "0.1")))
+        for n in range(20)
+    ]
+    async with _service(tmp_path, server.url()) as parts:
+        request, _ = await parts.doors.submission.submit(OWNER, Workflow(name="chain", works=tuple(works)))
+        while sum(t.status is Status.FINISHED for t in await _transforms(parts, request.id)) < 5:
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(server.kill)
+        assert await _status(parts, request.id) is None, "it says so, and does not hang"
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(PATIENCE_S):
+            while (status := await _status(parts, request.id)) is None or not status.is_terminal:
+                await asyncio.sleep(0.1)
+        assert status is Status.FINISHED
+        found = await parts.doors.catalogue.processings(OWNER, request.id)
+    assert len(found) == len(works)
+    assert {processing.attempt for processing in found} == {1}, "no job was run again"
+
+
+async def _transforms(parts: Wired, request: RequestId) -> list[Transform]:
+    return list((await parts.doors.catalogue.overview(OWNER, request)).transforms)
