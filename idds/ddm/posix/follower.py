@@ -20,8 +20,11 @@ from idds.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.1
-"""How soon a change made by another process is seen; those of this process wake at once."""
+POLL_S, IDLE_POLL_S = 0.1, 1.0
+"""How soon a change made by another process is seen, while there are changes and after a quiet time.
+
+Those of this process wake at once.
+"""
 
 
 class Follower:
@@ -63,29 +66,32 @@ class Follower:
         self._unlock()
 
     async def _follow(self) -> None:
+        pause = POLL_S
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(pause):
                     await self._woken.wait()
             self._woken.clear()
             try:
                 await self._take_over()
-                await self._step()
+                pause = POLL_S if await self._step() else min(pause * 1.2, IDLE_POLL_S)
             except Unavailable as error:
                 log.warning("waiting for the catalogue: %s", error)
             except Exception:
                 log.exception("following the catalogue")
 
-    async def _step(self) -> None:
+    async def _step(self) -> bool:
+        """Whether anything had changed."""
         last, changes = await self._catalogue.read(rules.changes_after, self._seq)
         if last == self._seq:
-            return
+            return False
         if self._mover is not None:
             await self._mover.obey(await self._catalogue.read(rules.orders, changes))
             if last // rules.KEPT_CHANGES > self._seq // rules.KEPT_CHANGES:
                 await self._catalogue.write(rules.forget_changes, last)
         self._hints.tell(changes)
         self._seq = last
+        return True
 
     async def _take_over(self) -> None:
         if self._mover is not None or not self._try_lock():
