@@ -10,7 +10,8 @@ from idds.domain.statuses import Intent, Status
 class Processing:
     """Of the contents of one group. A retry is the same processing with the next `attempt`, from 1.
 
-    `exit_code` and `usage` are of its last ended attempt.
+    `exit_code` and `usage` are of its last ended attempt; `done` and `failed` count the contents that all of them
+    brought to that end.
     """
 
     id: ProcessingId
@@ -28,6 +29,8 @@ class Processing:
     submitted_at: int | None
     ended_at: int | None
     changed_at: int
+    done: int = 0
+    failed: int = 0
 
     @property
     def key(self) -> str:

@@ -26,7 +26,6 @@ class Declined:
 
     reason: str
     contents: tuple[ContentId, ...]
-    done_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +37,11 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Its job has ended. `contents` are those it still holds, `outcomes` what the payload said of them.
-
-    `done_before` counts contents that earlier attempts brought to their end.
-    """
+    """Its job has ended. `contents` are those it still holds, `outcomes` what the payload said of them."""
 
     state: JobState
     contents: tuple[ContentId, ...]
     outcomes: Mapping[ContentId, Outcome] = field(default_factory=dict)
-    done_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +96,11 @@ def decide(
         case Dropped(contents):
             ended = replace(_to(processing, Status.CANCELLED, now, "cancelled before it was submitted"), ended_at=now)
             return Decision(ended, (SettleCancelled(contents),) if contents else ())
-        case Declined(reason, contents, done_before):
-            ended = replace(_to(processing, _end(False, done_before), now, reason), ended_at=now)
+        case Declined(reason, contents):
+            status = Status.SUBFINISHED if processing.done else Status.FAILED
+            ended = replace(
+                _to(processing, status, now, reason), ended_at=now, failed=processing.failed + len(contents)
+            )
             return Decision(ended, (SettleFailed(contents, reason),) if contents else ())
         case Ended():
             return _ended(processing, attempts, event, now)
@@ -113,15 +111,8 @@ def _to(processing: Processing, status: Status, now: int, reason: str | None = N
     return replace(processing, status=status, changed_at=now, reason=reason)
 
 
-def _end(all_done: bool, done: int) -> Status:
-    if all_done:
-        return Status.FINISHED
-    return Status.SUBFINISHED if done else Status.FAILED
-
-
 def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Decision[Processing, Instruction]:
     state = event.state
-    processing = replace(processing, exit_code=state.exit_code, usage=dict(state.usage), ended_at=now)
     cancelled = processing.intent is Intent.CANCEL
     last = cancelled or processing.attempt >= attempts
     verdicts = [_verdict(content, event) for content in event.contents]
@@ -129,6 +120,14 @@ def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Dec
     bad = [v for v in verdicts if not v.done]
     again = [v for v in bad if v.retry and not last]
     final = [v for v in bad if not v.retry or last]
+    processing = replace(
+        processing,
+        exit_code=state.exit_code,
+        usage=dict(state.usage),
+        ended_at=now,
+        done=processing.done + len(done),
+        failed=processing.failed + (0 if cancelled else len(final)),
+    )
     instructions: list[Instruction] = [SettleDone(done)] if done else []
     if cancelled and final:
         instructions.append(SettleCancelled(tuple(v.content_id for v in final)))
@@ -142,9 +141,10 @@ def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Dec
         return Decision(_to(following, Status.NEW, now, reason), tuple(instructions))
     if cancelled and (final or alone_failed):
         return Decision(_to(processing, Status.CANCELLED, now, "cancelled by order"), tuple(instructions))
-    failed_reason = final[0].reason if final else state.reason
-    status = _end(not final and not alone_failed, len(done) + event.done_before)
-    reason = None if status is Status.FINISHED else failed_reason
+    if not processing.failed and not alone_failed:
+        return Decision(_to(processing, Status.FINISHED, now), tuple(instructions))
+    status = Status.SUBFINISHED if processing.done else Status.FAILED
+    reason = final[0].reason if final else state.reason or f"{processing.failed} of its contents failed"
     return Decision(_to(processing, status, now, reason), tuple(instructions))
 
 

@@ -9,18 +9,20 @@ from idds.domain.content import Content
 from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import Handle
-from idds.domain.job import JobSpec, Rejected, Submission, Submitted, Unknown
+from idds.domain.job import JobSpec, JobState, Rejected, Submission, Submitted, Unknown
 from idds.domain.processing import Processing, lessee_of
 from idds.domain.request import Request
 from idds.domain.statuses import EffectKind, Intent, Status
 from idds.domain.workflow import Work
 from idds.engine import processing as engine
 from idds.engine.decision import Decision
+from idds.engine.retry import TRIES
 from idds.ports.provider import Provider
 from idds.services.announcing import describe
-from idds.services.collecting import Collected, Collecting
+from idds.services.collecting import Collected, Collecting, failed
 from idds.services.settlement import add_outputs, cancellation, carry_out
 from idds.store.database import Database, Transaction
+from idds.store.effects import Fenced
 
 AGENT = "carrier"
 LEASE = 30_000_000
@@ -62,7 +64,7 @@ class Execution:
         for order in orders:
             by_provider.setdefault(order.processing.provider, []).append(order)
         for name, batch in sorted(by_provider.items()):
-            await self._submit(name, batch)
+            await self._submit_apart(name, batch)
         return len(claimed)
 
     async def _orders(self, tx: Transaction, claimed: Sequence[Effect]) -> list[_Order]:
@@ -88,18 +90,37 @@ class Execution:
                 orders.append(_Order(effect, processing, request, work, contents, spec))
         return orders
 
-    async def _submit(self, name: str, orders: Sequence[_Order]) -> None:
+    async def _submit_apart(self, name: str, orders: Sequence[_Order]) -> None:
+        """Submit them together; one by one where that breaks, so that one that breaks it harms no other."""
         provider = self._providers.get(name)
+        error: str
         try:
             if provider is None:
                 reason = f"there is no provider {name!r}; there are: {', '.join(sorted(self._providers))}"
-                outcomes: list[Submission] = [Rejected(reason)] * len(orders)
+                await self._record(orders, [Rejected(reason)] * len(orders), None)
             else:
-                outcomes = await provider.submit([order.spec for order in orders])
-        except Unavailable as error:
-            async with self._database.transaction(AGENT) as tx:
-                await tx.effects.postpone([order.effect for order in orders], str(error))
+                await self._record(orders, await provider.submit([order.spec for order in orders]), provider)
             return
+        except Unavailable as unavailable:
+            error = str(unavailable)
+        except Fenced:
+            raise
+        except Exception as defect:
+            log.exception("a submission breaks", provider=name, processings=[o.processing.id for o in orders])
+            if len(orders) > 1:
+                for order in orders:
+                    await self._submit_apart(name, [order])
+                return
+            error = f"the provider breaks on it ({type(defect).__name__})"
+            if orders[0].effect.tries >= TRIES:
+                await self._record(orders, [Rejected(error)], provider)
+                return
+        async with self._database.transaction(AGENT) as tx:
+            await tx.effects.postpone([order.effect for order in orders], error)
+
+    async def _record(
+        self, orders: Sequence[_Order], outcomes: Sequence[Submission], provider: Provider | None
+    ) -> None:
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([order.request.id for order in orders])
             fresh = {p.id: p for p in await tx.processings.get([order.processing.id for order in orders])}
@@ -154,29 +175,54 @@ class Execution:
             claimed = await tx.processings.claim_to_poll(name, hinted, owner=self._owner, lease=LEASE, limit=limit)
         if not claimed:
             return 0
-        handles = {processing.id: processing.handle for processing, _ in claimed if processing.handle is not None}
+        await self._look(provider, claimed)
+        return len(claimed)
+
+    async def _look(self, provider: Provider, claimed: Sequence[tuple[Processing, int]]) -> None:
+        """Ask about them and take in what ended; by halves where that breaks, so that one harms no other."""
         pause = provider.capabilities.min_poll_interval
+        states: Mapping[Handle, JobState] = {}
         try:
-            states = await provider.poll(list(handles.values()))
-            ended = [p for p, _ in claimed if states[handles[p.id]].status.is_terminal]
-            collected = await self._collecting.collect(provider, [(p, states[handles[p.id]]) for p in ended])
+            states = await provider.poll([p.handle for p, _ in claimed if p.handle is not None])
+            ended = [(p, state) for p, state in _with_states(claimed, states) if state.status.is_terminal]
+            await self._take_in(claimed, states, await self._collecting.collect(provider, ended), pause)
         except Unavailable:
             async with self._database.transaction(AGENT) as tx:
                 await tx.processings.poll_again(claimed, pause)
             raise
+        except Exception as error:
+            log.exception("taking in jobs breaks", processings=[processing.id for processing, _ in claimed])
+            if len(claimed) > 1:
+                middle = len(claimed) // 2
+                await self._look(provider, claimed[:middle])
+                await self._look(provider, claimed[middle:])
+                return
+            reason = f"what it left cannot be taken in ({type(error).__name__})"
+            broken = {
+                p.id: Collected(p.attempt, failed(state, reason))
+                for p, state in _with_states(claimed, states)
+                if state.status.is_terminal
+            }
+            await self._take_in(claimed, states if broken else {}, broken, pause)
+
+    async def _take_in(
+        self,
+        claimed: Sequence[tuple[Processing, int]],
+        states: Mapping[Handle, JobState],
+        collected: Mapping[int, Collected],
+        pause: int,
+    ) -> None:
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([processing.request_id for processing, _ in claimed])
-            await tx.processings.poll_again([pair for pair in claimed if pair[0].id not in collected], pause)
-            for processing, _ in claimed:
-                if processing.id not in collected:
-                    event = engine.Observed(states[handles[processing.id]])
-                    decision = engine.decide(processing, 1, event, tx.now)
-                    if decision.entity.status is not processing.status:
-                        await tx.processings.save(processing, decision.entity, "running", poll_at=tx.now + pause)
-            await self._take_in(tx, collected)
-        return len(claimed)
+            going_on = [pair for pair in claimed if pair[0].id not in collected]
+            await tx.processings.poll_again(going_on, pause)
+            for processing, state in _with_states(going_on, states):
+                decision = engine.decide(processing, 1, engine.Observed(state), tx.now)
+                if decision.entity.status is not processing.status:
+                    await tx.processings.save(processing, decision.entity, "running", poll_at=tx.now + pause)
+            await self._settle(tx, collected)
 
-    async def _take_in(self, tx: Transaction, collected: Mapping[int, Collected]) -> None:
+    async def _settle(self, tx: Transaction, collected: Mapping[int, Collected]) -> None:
         fresh = await tx.processings.get(list(collected))
         works = await _works(tx, fresh)
         held = await tx.contents.held_by([lessee_of(processing.id) for processing in fresh])
@@ -186,8 +232,7 @@ class Execution:
                 continue
             ids = tuple(content.id for content in held[lessee_of(processing.id)])
             _request, work = works[processing.id]
-            done = await tx.contents.done_of_group(processing.transform_id, processing.group_no) if ids else 0
-            event = engine.Ended(result.state, ids, result.outcomes, done)
+            event = engine.Ended(result.state, ids, result.outcomes)
             decision = engine.decide(processing, work.attempts, event, tx.now)
             if not await self._save(tx, processing, decision, "ended"):
                 continue
@@ -203,22 +248,42 @@ class Execution:
         async with self._database.transaction(AGENT) as tx:
             claimed = await tx.effects.claim(EffectKind.CANCEL, owner=self._owner, lease=LEASE, limit=AT_ONCE)
             processings = await tx.processings.get([effect.payload["processing"] for effect in claimed])
-        by_provider: dict[str, list[Handle]] = {}
+        handles: dict[str, dict[int, Handle]] = {}
         for processing in processings:
             if processing.handle is not None and not processing.status.is_terminal:
-                by_provider.setdefault(processing.provider, []).append(processing.handle)
-        error: str | None = None
-        for name, handles in sorted(by_provider.items()):
-            try:
-                await self._providers[name].cancel(handles)
-            except Unavailable as reason:
-                error = f"{name}: {reason}"
+                handles.setdefault(processing.provider, {})[processing.id] = processing.handle
+        errors: dict[int, str] = {}
+        for name, of_one in sorted(handles.items()):
+            if (error := await self._cancel(name, list(of_one.values()))) is not None:
+                errors.update(dict.fromkeys(of_one, f"{name}: {error}"))
         async with self._database.transaction(AGENT) as tx:
-            if error is not None:
-                await tx.effects.postpone(claimed, error)
-            else:
-                await tx.effects.finish(claimed)
+            for effect in claimed:
+                if (reason := errors.get(effect.payload["processing"])) is not None:
+                    await tx.effects.postpone([effect], reason)
+                else:
+                    await tx.effects.finish([effect])
         return len(claimed)
+
+    async def _cancel(self, name: str, handles: Sequence[Handle]) -> str | None:
+        """Why it could not be ordered, if so."""
+        provider = self._providers.get(name)
+        if provider is None:
+            return "there is no such provider any more"
+        try:
+            await provider.cancel(handles)
+        except Unavailable as error:
+            return str(error)
+        except Exception as error:
+            # The orders to other providers must not wait behind this one.
+            log.exception("a cancellation breaks", provider=name)
+            return f"it breaks ({type(error).__name__})"
+        return None
+
+
+def _with_states(
+    claimed: Sequence[tuple[Processing, int]], states: Mapping[Handle, JobState]
+) -> list[tuple[Processing, JobState]]:
+    return [(p, states[p.handle]) for p, _ in claimed if p.handle is not None and p.handle in states]
 
 
 async def _works(tx: Transaction, processings: Sequence[Processing]) -> dict[int, tuple[Request, Work]]:

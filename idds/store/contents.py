@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, sele
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
-from idds.domain.statuses import ContentStatus, Relation, ReplicaStatus
+from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.noun import Noun
-from idds.store.schema import collections, contents, processings, replicas
+from idds.store.schema import contents, processings, replicas
 from idds.store.sets import among, among_selected, among_texts, has_status, is_status
 
 _NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
@@ -351,16 +351,6 @@ class Contents(Noun):
             .where(among(contents.c.id, ids))
         )
         return {ContentId(row.id): row.path for row in await self._execute(query)}
-
-    async def done_of_group(self, transform: TransformId, group_no: int) -> int:
-        """How many contents of a group of a transform's input are done."""
-        mine = and_(collections.c.transform_id == transform, collections.c.relation == Relation.INPUT)
-        query = (
-            select(func.count())
-            .select_from(contents.join(collections, collections.c.id == contents.c.collection_id))
-            .where(mine, contents.c.group_no == group_no, _is(ContentStatus.DONE))
-        )
-        return int((await self._execute(query)).scalar_one())
 
     async def stream(self, collection: CollectionId, *, after: int, limit: int) -> AsyncIterator[list[Content]]:
         """All contents above `after`, page by page, in flat memory."""

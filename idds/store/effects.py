@@ -99,13 +99,17 @@ class Effects(Noun):
             raise Fenced(f"{claimed.kind} of {claimed.entity}")
 
     async def postpone(self, claimed: Sequence[Effect], error: str | None, delay: int | None = None) -> None:
-        """Give claims back, to be tried again after `delay` or a growing pause. A claim taken over is left alone."""
+        """Give claims back, to be tried again after `delay` or a growing pause. A claim taken over is left alone.
+
+        Without an error nothing went wrong: tries count from the start again.
+        """
+        counted = {"tries": 0} if error is None else {}
         for effect in claimed:
             pause = backoff(effect.tries) if delay is None else delay
             await self._execute(
                 update(effects)
                 .where(effects.c.id == effect.id, effects.c.epoch == effect.epoch)
-                .values(owner=None, due_at=self._tx.now + pause, error=error)
+                .values(owner=None, due_at=self._tx.now + pause, error=error, **counted)
             )
 
     async def drop(self, entity: str, kinds: Sequence[EffectKind]) -> list[EffectId]:

@@ -29,6 +29,8 @@ _COLUMNS = (
     processings.c.submitted_at,
     processings.c.ended_at,
     processings.c.changed_at,
+    processings.c.done,
+    processings.c.failed,
 )
 _UNDER_WAY = is_status(processings.c.status, Status.READY, Status.RUNNING)
 _OPEN = is_status(processings.c.status, Status.NEW, Status.READY, Status.RUNNING)
@@ -135,6 +137,8 @@ class Processings(Noun):
             "submitted_at": after.submitted_at,
             "ended_at": after.ended_at,
             "changed_at": self._tx.now,
+            "done": after.done,
+            "failed": after.failed,
             "due_at": poll_at,
         }
         same = (

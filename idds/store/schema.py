@@ -242,6 +242,8 @@ processings = Table(
     Column("exit_code", Integer),
     Column("usage", Json),
     Column("reason", Text),
+    Column("done", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
     Column("submitted_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),

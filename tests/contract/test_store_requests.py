@@ -248,7 +248,14 @@ async def submitted(world: World, processings: list[Processing], poll_at: int | 
 async def test_a_processing_is_saved_unless_it_has_moved_on(world: World) -> None:
     (before,) = await a_processing(world)
     after = replace(
-        before, status=Status.FAILED, exit_code=3, usage={"cpu_s": 1.5}, reason="because", ended_at=world.now
+        before,
+        status=Status.FAILED,
+        exit_code=3,
+        usage={"cpu_s": 1.5},
+        reason="because",
+        ended_at=world.now,
+        done=4,
+        failed=2,
     )
     async with world.transaction() as tx:
         assert await tx.processings.save(before, after, "ended")

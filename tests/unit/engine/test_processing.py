@@ -95,7 +95,7 @@ def test_what_the_payload_said_of_a_content_goes_before_the_end_of_the_job() -> 
         SubmitAgain(FIRST_DELAY),
     )
     assert decision.entity.attempt == 2
-    last = decide(replace(decision.entity, status=RUNNING), 2, Ended(a_state(SUCCEEDED), (THREE,), {}, 1), NOW)
+    last = decide(replace(decision.entity, status=RUNNING), 2, Ended(a_state(SUCCEEDED), (THREE,)), NOW)
     assert last.instructions == (SettleDone((THREE,)),)
 
 
@@ -111,14 +111,23 @@ def test_a_failure_without_a_reason_says_so() -> None:
     assert decision.instructions == (SettleFailed((ONE,), "failed without a reason"),)
 
 
-@pytest.mark.parametrize(("done_before", "status"), [(0, Status.FAILED), (1, Status.SUBFINISHED)])
-def test_what_earlier_attempts_brought_counts_at_the_end(done_before: int, status: Status) -> None:
-    ended = Ended(a_state(FAILED, "broke"), (ONE,), {}, done_before)
-    assert decide(a_processing(), 1, ended, NOW).entity.status is status
-    declined = Declined("no such queue", (ONE,), done_before)
-    decision = decide(a_processing(NEW), 1, declined, NOW)
-    assert decision.entity.status is status
+@pytest.mark.parametrize(("done", "status"), [(0, Status.FAILED), (1, Status.SUBFINISHED)])
+def test_what_earlier_attempts_brought_counts_at_the_end(done: int, status: Status) -> None:
+    ended = decide(replace(a_processing(), done=done), 1, Ended(a_state(FAILED, "broke"), (ONE,)), NOW).entity
+    assert (ended.status, ended.reason, ended.done, ended.failed) == (status, "broke", done, 1)
+    declined = Declined("no such queue", (ONE,))
+    decision = decide(replace(a_processing(NEW), done=done), 1, declined, NOW)
+    assert (decision.entity.status, decision.entity.failed) == (status, 1)
     assert decision.instructions == (SettleFailed((ONE,), "no such queue"),)
+
+
+def test_what_an_earlier_attempt_failed_is_not_forgotten_by_one_that_ends_well() -> None:
+    outcomes = told(says(ONE, False, retry=False, reason="unreadable"), says(TWO, False))
+    first = decide(a_processing(), 3, Ended(a_state(FAILED), (ONE, TWO), outcomes), NOW).entity
+    assert (first.status, first.failed) == (NEW, 1)
+    second = decide(replace(first, status=RUNNING), 3, Ended(a_state(SUCCEEDED), (TWO,)), NOW).entity
+    assert (second.status, second.done, second.failed) == (Status.SUBFINISHED, 1, 1)
+    assert second.reason == "1 of its contents failed"
 
 
 def test_one_without_contents_shares_the_fate_of_its_job() -> None:
@@ -239,15 +248,15 @@ class Life:
 
 
 def _next(data: st.DataObject, life: Life) -> ProcessingEvent:
-    held, done = life.held, life.done
+    held = life.held
     if life.processing.status is NEW:
         kind = data.draw(st.sampled_from(["accepted"] * 6 + ["declined", "dropped"]))
         if kind == "accepted":
             return Accepted(Handle("job"))
-        return Dropped(tuple(held)) if kind == "dropped" else Declined("no", tuple(held), done)
+        return Dropped(tuple(held)) if kind == "dropped" else Declined("no", tuple(held))
     if data.draw(st.booleans()):
         return Observed(a_state(data.draw(st.sampled_from([JobStatus.PENDING, JobStatus.RUNNING, JobStatus.HELD]))))
     said = {content: data.draw(outcome) for content in held}
     outcomes = told(*(says(content, o[0], retry=o[1], reason="said") for content, o in said.items() if o))
     state = a_state(data.draw(st.sampled_from([SUCCEEDED, *BAD_ENDS])), "ended")
-    return Ended(state, tuple(held), outcomes, done)
+    return Ended(state, tuple(held), outcomes)
