@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import structlog
+
 from idds.domain.collection import Collection
 from idds.domain.content import Outcome
-from idds.domain.errors import InvalidInput, NotFound
+from idds.domain.errors import InvalidInput, NotFound, Unavailable
 from idds.domain.files import File, Upload
 from idds.domain.identifiers import ContentId, Did, TransformId
 from idds.domain.job import JobState
@@ -13,8 +15,10 @@ from idds.domain.processing import Processing, lessee_of
 from idds.domain.statuses import Blame, JobStatus
 from idds.ports.ddm import DDM, Refused
 from idds.ports.provider import Provider
-from idds.services.results import BadResult, OutputResult, Result, read_result
+from idds.services.results import BadResult, OutputResult, Result, read_result, storable
 from idds.store.database import Database
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,10 @@ class Collecting:
         self._ddm = ddm
 
     async def collect(self, provider: Provider, ended: Sequence[tuple[Processing, JobState]]) -> dict[int, Collected]:
-        """What each of these left, by processing. Raises Unavailable."""
+        """What each of these left, by processing; one whose outputs nobody takes for now is left out.
+
+        Raises Unavailable where the provider is away.
+        """
         left = {processing.id: await _left(provider, processing, state) for processing, state in ended}
         telling = [processing for processing, _ in ended if left[processing.id][0] != Result()]
         context = await self._context(telling)
@@ -52,7 +59,11 @@ class Collecting:
         }
         for processing in telling:
             result, state = left[processing.id]
-            collected[processing.id] = await self._collect(provider, processing, state, result, context)
+            try:
+                collected[processing.id] = await self._collect(provider, processing, state, result, context)
+            except Unavailable as error:
+                log.warning("outputs are not taken for now", processing=processing.id, error=str(error))
+                del collected[processing.id]
         return collected
 
     async def _context(self, processings: Sequence[Processing]) -> _Context:
@@ -79,7 +90,7 @@ class Collecting:
                 provider, processing, result, collected, context.outputs.get(processing.transform_id)
             )
         except (BadResult, NotFound) as error:
-            return Collected(processing.attempt, _failed(state, str(error)))
+            return Collected(processing.attempt, failed(state, str(error)))
 
     async def _upload(
         self,
@@ -120,7 +131,7 @@ async def _left(provider: Provider, processing: Processing, state: JobState) -> 
     try:
         return read_result(await provider.result(processing.handle)), state
     except (BadResult, InvalidInput, NotFound) as error:
-        return Result(), _failed(state, str(error))
+        return Result(), failed(state, str(error))
 
 
 def _output_did(dataset: Did, processing: Processing, output: OutputResult) -> Did:
@@ -129,5 +140,6 @@ def _output_did(dataset: Did, processing: Processing, output: OutputResult) -> D
     return Did(dataset.scope, f"{dataset.name}.{serial}.{output.name}")
 
 
-def _failed(state: JobState, reason: str) -> JobState:
-    return replace(state, status=JobStatus.FAILED, blame=Blame.USER, reason=reason)
+def failed(state: JobState, reason: str) -> JobState:
+    """The job ended well or not; what it left is no use, and why."""
+    return replace(state, status=JobStatus.FAILED, blame=Blame.USER, reason=storable(reason))

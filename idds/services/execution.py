@@ -100,7 +100,6 @@ class Execution:
                 await self._record(orders, [Rejected(reason)] * len(orders), None)
             else:
                 await self._record(orders, await provider.submit([order.spec for order in orders]), provider)
-            return
         except Unavailable as unavailable:
             error = str(unavailable)
         except Fenced:
@@ -115,6 +114,8 @@ class Execution:
             if orders[0].effect.tries >= TRIES:
                 await self._record(orders, [Rejected(error)], provider)
                 return
+        else:
+            return
         async with self._database.transaction(AGENT) as tx:
             await tx.effects.postpone([order.effect for order in orders], error)
 
@@ -198,7 +199,7 @@ class Execution:
                 await self._look(provider, claimed[middle:])
                 return
             reason = f"what it left cannot be taken in ({type(error).__name__})"
-            broken = {
+            broken: dict[int, Collected] = {
                 p.id: Collected(p.attempt, failed(state, reason))
                 for p, state in _with_states(claimed, states)
                 if state.status.is_terminal

@@ -1,5 +1,7 @@
 """Listing datasets into contents: page by page, going on where it stood."""
 
+import structlog
+
 from idds.domain.collection import Collection
 from idds.domain.content import NewContent
 from idds.domain.effect import Effect
@@ -7,17 +9,21 @@ from idds.domain.errors import Unavailable, UnknownDid
 from idds.domain.files import FilePage
 from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
-from idds.engine import transform as engine
+from idds.engine.retry import TRIES
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
-from idds.services.announcing import follow, tell_collection_closed, tell_transform
+from idds.services.announcing import follow, tell_collection_closed
+from idds.services.sources import give_up
 from idds.store.database import Database, Transaction
+from idds.store.effects import Fenced
 
 AGENT = "carrier"
 PAGE = 1000
 LEASE = 30_000_000
 GROWTH = 30_000_000
 """How often a dataset that may still grow is looked at again, in microseconds."""
+
+log = structlog.get_logger()
 
 
 class Listing:
@@ -39,6 +45,17 @@ class Listing:
             except Unavailable as error:
                 async with self._database.transaction(AGENT) as tx:
                     await tx.effects.postpone([effect], str(error))
+            except Fenced:
+                raise
+            except Exception as error:
+                # A defect of the adapter, or met by this dataset: it ends alone.
+                log.exception("a listing breaks", collection=effect.entity, tries=effect.tries)
+                reason = f"the data management breaks on it ({type(error).__name__})"
+                async with self._database.transaction(AGENT) as tx:
+                    if effect.tries < TRIES:
+                        await tx.effects.postpone([effect], reason)
+                    else:
+                        await give_up(tx, effect, "input/dataset", reason)
         return len(claimed)
 
     async def _page(self, effect: Effect) -> bool:
@@ -51,7 +68,8 @@ class Listing:
         try:
             page = await self._ddm.list_files(collection.did, after=collection.listed_to, limit=PAGE)
         except UnknownDid as error:
-            await self._give_up(effect, collection, str(error))
+            async with self._database.transaction(AGENT) as tx:
+                await give_up(tx, effect, "input/dataset", str(error))
             return False
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([collection.request_id])
@@ -78,29 +96,6 @@ class Listing:
         await tell_collection_closed(tx, collection.id)
         tx.requests.mark_due([collection.request_id])
         return False
-
-    async def _give_up(self, effect: Effect, collection: Collection, reason: str) -> None:
-        async with self._database.transaction(AGENT) as tx:
-            await tx.requests.lock([collection.request_id])
-            await tx.effects.finish([effect])
-            transform = await tx.transforms.get(collection.transform_id)
-            request = await tx.requests.get(collection.request_id)
-            assert transform is not None
-            assert request is not None
-            names = [work.name for work in request.workflow.works]
-            place = f"/works/{names.index(transform.work)}/input/dataset"
-            work = request.workflow.work(transform.work)
-            broke = engine.Broke(f"{place}: {reason}")
-            decision = engine.decide(transform, work, broke, tx.now)
-            if decision.entity.status is transform.status:
-                return
-            tx.transforms.save(transform, decision.entity, "broke")
-            await tell_transform(tx, request, decision.entity)
-            for each in await tx.collections.of_request(request.id):
-                if each.transform_id == transform.id:
-                    await follow(tx, await tx.contents.cancel_untaken(each.id, each.total + 1))
-                    await tx.collections.close(each, reason)
-            tx.requests.mark_due([request.id])
 
 
 def _new_contents(collection: Collection, page: FilePage) -> list[NewContent]:

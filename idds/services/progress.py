@@ -5,6 +5,7 @@ import structlog
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import RequestId
 from idds.engine import request as engine
+from idds.engine.retry import TRIES
 from idds.services.announcing import tell_request
 from idds.services.flow import Flow
 from idds.services.placement import Placement
@@ -12,7 +13,6 @@ from idds.store.database import Database, Transaction
 
 AGENT = "transformer"
 BATCH = 20
-TRIES = 5
 
 log = structlog.get_logger()
 

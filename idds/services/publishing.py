@@ -49,11 +49,16 @@ class Publishing:
         return sum(map(len, waiting.values()))
 
 
+# What no database takes would come again for ever.
+LARGEST = 2**63 - 1
+STORABLE = r"^[^\x00]*$"
+
+
 class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
-    id: Annotated[int, msgspec.Meta(gt=0)]
+    id: Annotated[int, msgspec.Meta(gt=0, le=LARGEST)]
     status: Annotated[str, msgspec.Meta(pattern="^(done|failed)$")]
-    attempt: Annotated[int, msgspec.Meta(ge=0)] = 0
-    reason: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
+    reason: Annotated[str, msgspec.Meta(max_length=1000, pattern=STORABLE)] | None = None
     retry: bool = True
     objective_values: list[float] = []
 
@@ -61,7 +66,7 @@ class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
 class Acknowledgement(msgspec.Struct):
     """What a trusted service says of contents; fields that are not known here are passed over."""
 
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=STORABLE)]
     type: Annotated[str, msgspec.Meta(pattern=r"^contents\.processed$")]
     contents: Annotated[list[ContentOutcome], msgspec.Meta(max_length=10_000)]
 

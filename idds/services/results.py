@@ -63,4 +63,9 @@ def read_result(document: bytes | None) -> Result:
 
 
 def _short(reason: str | None) -> str:
-    return (reason or "the payload gave no reason")[:1000]
+    return storable(reason or "the payload gave no reason")[:1000]
+
+
+def storable(text: str) -> str:
+    """Text as every database takes it: PostgreSQL refuses the character NUL."""
+    return text.replace("\x00", "\ufffd")

@@ -2,18 +2,26 @@
 
 from collections.abc import Mapping
 
+import structlog
+
 from idds.domain.content import NewContent
 from idds.domain.effect import Effect
+from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import EffectKind
 from idds.domain.workflow import Samples
+from idds.engine.retry import TRIES
 from idds.engine.transitions import ContentEvent
 from idds.ports.sampler import Sampler
 from idds.services.announcing import follow
+from idds.services.sources import give_up
 from idds.store.database import Database
+from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
+
+log = structlog.get_logger()
 
 
 class Sampling:
@@ -29,7 +37,19 @@ class Sampling:
         async with self._database.transaction(AGENT) as tx:
             claimed = await tx.effects.claim(EffectKind.ASK, owner=self._owner, lease=LEASE, limit=1)
         for effect in claimed:
-            await self._draw(effect)
+            try:
+                await self._draw(effect)
+            except (Unavailable, Fenced):
+                raise
+            except Exception as error:
+                # A defect of the sampler, or met by this study: it ends alone.
+                log.exception("a sampler breaks", collection=effect.entity, tries=effect.tries)
+                reason = f"the sampler breaks on it ({type(error).__name__})"
+                async with self._database.transaction(AGENT) as tx:
+                    if effect.tries < TRIES:
+                        await tx.effects.postpone([effect], reason)
+                    else:
+                        await give_up(tx, effect, "input/samples", reason)
         return len(claimed)
 
     async def _draw(self, effect: Effect) -> None:

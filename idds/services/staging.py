@@ -6,24 +6,29 @@ then for everything that is in motion.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import structlog
+
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.files import File
 from idds.domain.identifiers import Did
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind, ReplicaStatus
+from idds.engine.retry import TRIES, backoff
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.ports.ddm import DDM, Refused, Residency, Staging, Where
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.announcing import follow, release
 from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
+from idds.store.effects import Fenced
 
 AGENT = "carrier"
 LEASE = 30_000_000
 EFFECTS_AT_ONCE = 20
 SURVEYED_AT_ONCE = 2000
 
+log = structlog.get_logger()
 
 Act = Callable[[Effect, str, Sequence[Replica]], Awaitable[None]]
 
@@ -67,7 +72,38 @@ class Residencies:
             except Unavailable as error:
                 async with self._database.transaction(AGENT) as tx:
                     await tx.effects.postpone([effect], str(error))
+            except Fenced as fenced:
+                log.info("another one took this over", effect=str(fenced))
+            except Exception as error:
+                # A defect of the adapter, or met by one file: the other effects must not wait behind it.
+                log.exception("an effect breaks", kind=kind, entity=effect.entity, tries=effect.tries)
+                await self._broke(effect, replicas, f"the data management breaks on it ({type(error).__name__})")
         return len(claimed)
+
+    async def _broke(self, effect: Effect, replicas: Sequence[Replica], reason: str) -> None:
+        rse = effect.payload["rse"]
+        async with self._database.transaction(AGENT) as tx:
+            if len(replicas) > 1 and effect.tries > 1:
+                # Which of them it is shows when they go one by one.
+                await tx.effects.finish([effect])
+                alone = [
+                    NewEffect(effect.kind, f"replica:{r.id}", tx.now, {"rse": rse, "replicas": [r.id]})
+                    for r in replicas
+                ]
+                tx.effects.add(alone, None)
+            elif effect.kind is EffectKind.STAGE and effect.tries >= TRIES:
+                await self._give_up(tx, effect, rse, [replica.id for replica in replicas], reason)
+            else:
+                # A deletion is never given up: the bytes are there.
+                await tx.effects.postpone([effect], reason, backoff(effect.tries))
+
+    async def _give_up(self, tx: Transaction, effect: Effect, rse: str, ids: Sequence[int], reason: str) -> None:
+        await _lock(tx, rse, ids)
+        await tx.effects.finish([effect])
+        # Something of it may be there: it is deleted, and what it had reserved comes back after that.
+        await tx.replicas.move(ReplicaEvent.RECALLED, rse, ids)
+        await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to(ids), reason=reason))
+        await release(tx, ids)
 
     async def _stage(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
         # A replica that has moved on since, with an order made twice, needs none.

@@ -5,7 +5,7 @@ from random import Random
 from idds.domain.errors import Unavailable
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The process ends here: what it called may have happened, and nothing is recorded."""
 
 

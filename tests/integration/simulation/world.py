@@ -50,7 +50,7 @@ class World:
         self.delivery = Delivery(database)
         self.leased: list[tuple[CollectionId, Delivered]] = []
         self.ended: dict[tuple[str, int], str] = {}
-        self._duties = [duty for owner in ("one", "two") for duty in self._of(owner)]
+        self.duties = [duty for owner in ("one", "two") for duty in self._of(owner)]
 
     def _of(self, owner: str) -> list[Callable[[], Awaitable[object]]]:
         progress = Progress(self.database, Placement("local", DISK, "OUT", 20))
@@ -86,7 +86,7 @@ class World:
     async def step(self) -> None:
         """One thing happens, somewhere."""
         with suppress(Unavailable, Crash, Fenced):
-            await self.random.choice(self._duties)()
+            await self.random.choice(self.duties)()
         if self.random.random() < 0.3:
             self.ddm.tick()
             self.provider.tick()
@@ -118,7 +118,7 @@ class World:
         self.faults.quiet()
         self.provider.failing = self.provider.losing = self.provider.spoiled = 0.0
         for _ in range(3000):
-            for duty in self._duties:
+            for duty in self.duties:
                 with suppress(Fenced):
                     await duty()
             self.ddm.tick()
