@@ -16,7 +16,6 @@ from idds.domain.request import Request
 from idds.domain.statuses import Intent, ReplicaStatus
 from idds.domain.workflow import Input, Output, Payload, WindowLimits, Work, Workflow
 from idds.store.database import Database
-from idds.store.effects import Fenced
 from idds.store.schema import collections, replicas, windows
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
@@ -28,28 +27,25 @@ POOL = 40
 """Datasets overlap: their files are drawn from so many."""
 
 
-class Crowd:
+class Crowd(World):
     """A world that several tasks work on at once."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._random = world.random
-        self._requests: list[Request] = []
+    _requests: list[Request]
 
     async def submit(self, number: int) -> None:
-        world, random = self._world, self._random
+        random, self._requests = self.random, []
         pool = [File(Did("data", f"f{n}"), 10 + 7 * (n % 20)) for n in range(POOL)]
         for file in random.sample(pool, 4):
-            world.ddm.put(DISK, file.did)
+            self.ddm.put(DISK, file.did)
         for index in range(number):
             names = [f"set{index}.{part}" for part in range(3)]
             for name in names:
-                world.ddm.add_dataset(Did("data", name), random.sample(pool, random.randint(5, 25)))
-            request, _ = await world.submission.submit(OWNER, self._workflow(names))
+                self.ddm.add_dataset(Did("data", name), random.sample(pool, random.randint(5, 25)))
+            request, _ = await self.submission.submit(OWNER, self._workflow(names))
             self._requests.append(request)
 
     def _workflow(self, names: Sequence[str]) -> Workflow:
-        batch, window = self._random.randint(1, 3), WindowLimits(bytes=700)
+        batch, window = self.random.randint(1, 3), WindowLimits(bytes=700)
         one, two, three = (f"data:{name}" for name in names)
         works = (
             Work(name="batches", input=Input(dataset=one, batch=batch), payload=PAYLOAD, output=Output(dataset="o:o")),
@@ -68,32 +64,30 @@ class Crowd:
 
     async def _work(self) -> None:
         for _ in range(STEPS):
-            await self._world.step()
-            if self._random.random() < 0.4:
-                await self.consume()
-            if self._random.random() < 0.04:
+            await self.step()
+            if self.random.random() < 0.04:
                 await self._order()
 
     async def _watch(self) -> None:
         """Never above a limit, whenever one looks."""
         for _ in range(STEPS):
-            async with self._world.database.snapshot() as tx:
+            async with self.database.snapshot() as tx:
                 for window in await tx.windows.all():
                     assert window.reserved_bytes >= 0
                     assert window.limit_bytes is None or window.reserved_bytes <= window.limit_bytes
             await asyncio.sleep(0)
 
     async def _order(self) -> None:
-        intent = self._random.choice([Intent.SUSPEND, Intent.RUN, Intent.RUN, Intent.FINISH, Intent.CANCEL])
+        intent = self.random.choice([Intent.SUSPEND, Intent.RUN, Intent.RUN, Intent.FINISH, Intent.CANCEL])
         with suppress(Conflict):
-            await self._world.submission.order(OWNER, self._random.choice(self._requests).id, intent)
+            await self.submission.order(OWNER, self.random.choice(self._requests).id, intent)
 
-    async def consume(self) -> None:
-        """Lease what is announced, and report on it, rightly or not; or acknowledge it without a lease."""
-        async with self._world.database.snapshot() as tx:
+    async def _consume(self) -> None:
+        """Lease what is announced, and report on it, rightly or not."""
+        async with self.database.snapshot() as tx:
             query = select(collections.c.id).where(collections.c.n_available > 0, collections.c.source == "dataset")
             ids = [CollectionId(row.id) for row in await tx.connection.execute(query)]
-        delivery, random = self._world.delivery, self._random
+        delivery, random = self.delivery, self.random
         for collection in random.sample(ids, min(len(ids), 2)):
             with suppress(Conflict):
                 leased = await delivery.lease(OWNER, collection, count=3, ttl=10_000_000, lessee="me")
@@ -107,24 +101,12 @@ class Crowd:
     async def settle(self) -> None:
         for request in self._requests:
             with suppress(Conflict):
-                await self._world.submission.order(OWNER, request.id, Intent.RUN)
-        self._world.provider.failing = self._world.provider.losing = self._world.provider.spoiled = 0.0
-        for _ in range(400):
-            for _ in range(4):
-                await self.consume()
-            for duty in self._world._duties:
-                with suppress(Fenced):
-                    await duty()
-            self._world.ddm.tick()
-            self._world.provider.tick()
-            self._world.clock.advance(30_000_000)
-            if await self._world._is_over():
-                return
-        raise AssertionError(f"it does not end: {await self._world._waiting()}")
+                await self.submission.order(OWNER, request.id, Intent.RUN)
+        await super().settle()
 
     async def check(self) -> None:
-        await self._world.check()
-        async with self._world.database.snapshot() as tx:
+        await super().check()
+        async with self.database.snapshot() as tx:
             live = select(func.coalesce(func.sum(replicas.c.bytes), 0)).where(
                 replicas.c.ours, replicas.c.status != ReplicaStatus.GONE, replicas.c.window_id == windows.c.id
             )
@@ -138,9 +120,8 @@ async def test_all_at_once(postgres_url: str, seed: int) -> None:
     database = Database(postgres_url, clock=clock)
     try:
         await upgrade(database)
-        world = World(database, clock, Random(seed), rate=0.0)
-        await world.start()
-        crowd = Crowd(world)
+        crowd = Crowd(database, clock, Random(seed), rate=0.0)
+        await crowd.start()
         await crowd.submit(4)
         await crowd.live()
         await crowd.check()
@@ -148,7 +129,7 @@ async def test_all_at_once(postgres_url: str, seed: int) -> None:
         await crowd.check()
         async with database.snapshot() as tx:
             assert all(window.reserved_bytes == 0 for window in await tx.windows.all() if window.limit_bytes)
-        assert world.ddm.highest[DISK] <= WINDOW
-        assert await world.doubled() == []
+        assert crowd.ddm.highest[DISK] <= WINDOW
+        assert await crowd.doubled() == []
     finally:
         await database.close()
