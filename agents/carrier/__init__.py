@@ -21,10 +21,10 @@ def agent(wired: Wired) -> Agent:
             Duty("listing", Channel.LIST, listing.step, 1, due(EffectKind.LIST)),
             Duty("staging", Channel.STAGE, residencies.stage, EFFECTS_AT_ONCE, due(EffectKind.STAGE)),
             Duty("releasing", Channel.RELEASE, residencies.release, EFFECTS_AT_ONCE, due(EffectKind.RELEASE)),
-            Duty("surveying", Channel.REPLICAS, surveying.step, 1, surveying.next_due),
+            Duty("surveying", Channel.REPLICAS, surveying.step, 1, surveying.due_in),
             Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),
             Duty("cancelling", Channel.CANCEL, execution.cancel, AT_ONCE, due(EffectKind.CANCEL)),
-            *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.next_due) for each in pollings),
+            *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.due_in) for each in pollings),
         ],
         [
             Listener("changes of replicas", residencies.listen),

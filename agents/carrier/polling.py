@@ -29,6 +29,6 @@ class Polling:
             self._hinted |= hinted
             raise
 
-    async def next_due(self) -> int | None:
+    async def due_in(self) -> int | None:
         async with self._wired.database.snapshot() as tx:
-            return await tx.processings.next_poll(self.name)
+            return tx.distance(await tx.processings.next_poll(self.name))

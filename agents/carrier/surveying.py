@@ -19,5 +19,5 @@ class Surveying:
             self._whole_at = self._clock.now() + INTERVAL
         return moved
 
-    async def next_due(self) -> int | None:
-        return self._whole_at
+    async def due_in(self) -> int | None:
+        return self._whole_at - self._clock.now()

@@ -14,8 +14,8 @@ def agent(wired: Wired) -> Agent:
     return Agent(
         "transformer",
         [
-            Duty("requests", Channel.REQUESTS, progress.step, BATCH, progress.next_due),
+            Duty("requests", Channel.REQUESTS, progress.step, BATCH, progress.due_in),
             Duty("sampling", Channel.ASK, sampling.step, 1, ask),
-            Duty("leases", Channel.LEASES, delivery.end_leases, LEASES_ENDED_AT_ONCE, delivery.next_lease_end),
+            Duty("leases", Channel.LEASES, delivery.end_leases, LEASES_ENDED_AT_ONCE, delivery.lease_ends_in),
         ],
     )

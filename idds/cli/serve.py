@@ -40,7 +40,7 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
     from idds.runtime.wiring import wired
 
     async with wired(settings, outside=with_agents, bus=with_agents) as parts:
-        looper = Looper(parts.wakeups, parts.clock)
+        looper = Looper(parts.wakeups)
         application = make_application(parts.doors, ApiSettings(max_body_bytes=settings.api.max_body_bytes))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
         await runner.setup()

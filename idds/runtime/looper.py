@@ -9,7 +9,6 @@ import structlog
 
 from idds.domain.errors import Unavailable
 from idds.engine.retry import backoff
-from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
 from idds.store.effects import Fenced
 
@@ -25,15 +24,16 @@ log = structlog.get_logger()
 class Duty:
     """`step` does what is due, at most `batch` things at once, and says how many; it is called when its channel wakes.
 
-    `next_due` (microseconds UTC) only reads, and tells when there is something to do without being woken; a duty that
-    has none is stepped every `fallback_s` seconds.
+    `due_in` only reads, and tells in how many microseconds there is something to do without being woken, if ever.
+    The distance is by the clock that the time was written by: this machine's may be wrong. A duty that has none is
+    stepped every `fallback_s` seconds.
     """
 
     name: str
     channel: Channel
     step: Callable[[], Awaitable[int]]
     batch: int
-    next_due: Callable[[], Awaitable[int | None]] | None = None
+    due_in: Callable[[], Awaitable[int | None]] | None = None
     fallback_s: float = 5.0
 
 
@@ -55,9 +55,8 @@ class Agent:
 class Looper:
     """Runs agents in this process."""
 
-    def __init__(self, wakeups: Wakeups, clock: Clock) -> None:
+    def __init__(self, wakeups: Wakeups) -> None:
         self._wakeups = wakeups
-        self._clock = clock
         self._told = asyncio.Event()
 
     @property
@@ -108,7 +107,7 @@ class Looper:
                 failures, due = failures + 1, True
                 await self._rest(duty, failures, error)
                 continue
-            due = pause == 0 or await self._wakeups.wait(duty.channel, seen, pause) != seen or duty.next_due is None
+            due = pause == 0 or await self._wakeups.wait(duty.channel, seen, pause) != seen or duty.due_in is None
 
     async def _rest(self, duty: Duty, failures: int, error: Exception) -> None:
         """Wait longer with each failure. Whoever wakes meanwhile does not make it work again."""
@@ -123,10 +122,10 @@ class Looper:
 
     async def _pause(self, duty: Duty) -> float:
         """Seconds until it is due by itself: 0 when it is."""
-        if duty.next_due is None:
+        if duty.due_in is None:
             return duty.fallback_s
-        due = await duty.next_due()
-        return duty.fallback_s if due is None else min(duty.fallback_s, max(0.0, (due - self._clock.now()) / 1e6))
+        distance = await duty.due_in()
+        return duty.fallback_s if distance is None else min(duty.fallback_s, max(0.0, distance / 1e6))
 
     async def _keep(self, listener: Listener) -> None:
         failures = 0

@@ -59,13 +59,13 @@ class Wired:
     doors: Doors
 
     def next_effect(self, kind: EffectKind) -> Callable[[], Awaitable[int | None]]:
-        """Tells when the next effect of this kind is due."""
+        """Tells in how many microseconds the next effect of this kind is due."""
 
-        async def next_due() -> int | None:
+        async def due_in() -> int | None:
             async with self.database.snapshot() as tx:
-                return await tx.effects.next_due([kind])
+                return tx.distance(await tx.effects.next_due([kind]))
 
-        return next_due
+        return due_in
 
     def progress(self) -> Progress:
         placement = self.settings.placement

@@ -126,10 +126,10 @@ class Delivery:
                 await follow(tx, await tx.contents.move(ContentEvent.FAILED, of_ids(spent), values=FREE, reason=LOST))
         return len(ended)
 
-    async def next_lease_end(self) -> int | None:
-        """When the next lease ends."""
+    async def lease_ends_in(self) -> int | None:
+        """In how many microseconds the next lease ends."""
         async with self._database.snapshot() as tx:
-            return await tx.contents.next_lease_end()
+            return tx.distance(await tx.contents.next_lease_end())
 
 
 async def _place(tx: Transaction, principal: Principal, identifier: CollectionId) -> _Place:

@@ -62,7 +62,7 @@ class Progress:
         await tx.requests.save(before, after, "broke")
         await tell_request(tx, after)
 
-    async def next_due(self) -> int | None:
-        """When the next request is due."""
+    async def due_in(self) -> int | None:
+        """In how many microseconds the next request is due."""
         async with self._database.snapshot() as tx:
-            return await tx.requests.next_due()
+            return tx.distance(await tx.requests.next_due())

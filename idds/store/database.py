@@ -52,6 +52,10 @@ class Transaction:
         self.agent = agent
         self.woken: set[Channel] = set()
 
+    def distance(self, time: int | None) -> int | None:
+        """How far away a time of this database is; below zero where it has passed, None where there is none."""
+        return None if time is None else time - self.now
+
     def wake(self, *channels: Channel) -> None:
         """Wake these after the commit."""
         self.woken.update(channels)

@@ -29,7 +29,7 @@ async def running(database_url: str) -> AsyncIterator[Wired]:
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings(None, state=Path(folder), store=StoreSettings(url=database_url))
         async with wired(settings, outside=True, bus=True) as parts:
-            looper = Looper(parts.wakeups, parts.clock)
+            looper = Looper(parts.wakeups)
             team = [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
             task = asyncio.create_task(looper.run(team))
             try:

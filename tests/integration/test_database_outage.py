@@ -43,7 +43,7 @@ async def _service(state: Path, url: str) -> AsyncIterator[Wired]:
     await database.close()
     settings = read_settings(None, state=state, store=StoreSettings(url=url), bus=BusSettings(kind="none"))
     async with wired(settings, outside=True, bus=False) as parts:
-        looper = Looper(parts.wakeups, parts.clock)
+        looper = Looper(parts.wakeups)
         task = asyncio.create_task(looper.run([agents.transformer.agent(parts), agents.carrier.agent(parts)]))
         try:
             yield parts

@@ -1,5 +1,8 @@
 """One thing that is broken for good: it comes to its end, or waits alone, and everything else goes on."""
 
+import asyncio
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from random import Random
@@ -9,15 +12,18 @@ from sqlalchemy import select
 
 from idds.domain.errors import Unavailable
 from idds.domain.files import File, Upload
-from idds.domain.identifiers import Did, Handle, RequestId
+from idds.domain.identifiers import CollectionId, Did, Handle, RequestId
 from idds.domain.job import JobSpec
 from idds.domain.request import Request
 from idds.domain.statuses import Intent, Status
-from idds.domain.workflow import Input, Output, Payload, WindowLimits, Work, Workflow
+from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.ports.ddm import Refused
+from idds.ports.wakeups import Channel
+from idds.runtime.looper import Agent, Duty, Looper
+from idds.runtime.wakeups import LocalWakeups
 from idds.store.database import Database
 from idds.store.effects import Fenced
-from idds.store.schema import effects, windows
+from idds.store.schema import contents, effects, windows
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.simulation.world import DISK, OWNER, World
@@ -196,3 +202,41 @@ async def test_a_cancel_reaches_its_provider_though_another_one_is_away(
     await live(world)
     assert await ends(world, request) == [Status.CANCELLED]
     assert await left(world) == []
+
+
+@pytest.mark.parametrize("wrong", [-7_200_000_000, 7_200_000_000])
+async def test_time_is_the_databases_where_a_machine_has_another(world: World, wrong: int) -> None:
+    """The machine's clock is two hours off: leases end when they end, and nobody looks all the time before."""
+    world.clock.advance(time.time_ns() // 1000 + wrong - world.clock.now())
+    space = {"x": Parameter(type="float", low=0.0, high=1.0)}
+    await submit(world, Work(name="scan", input=Input(samples=Samples(space=space, count=1))))
+    await live(world, 2, pause=0)
+    (leased,) = await world.delivery.lease(OWNER, CollectionId(1), count=1, ttl=1_000_000, lessee="it")
+    steps = Counter[str]()
+
+    async def step() -> int:
+        steps["taken"] += 1
+        return await world.delivery.end_leases()
+
+    async def due_in() -> int | None:
+        steps["asked"] += 1
+        return await world.delivery.lease_ends_in()
+
+    looper = Looper(LocalWakeups())
+    duty = Duty("leases", Channel.LEASES, step, 1000, due_in, fallback_s=0.01)
+    running = asyncio.create_task(looper.run([Agent("transformer", [duty])]))
+    async with asyncio.timeout(20):
+        while steps["asked"] < 5:
+            await asyncio.sleep(0)
+        assert steps["taken"] == 1
+        world.clock.advance(1_000_000)
+        while await status_of(world, leased.content.id) != "available":
+            await asyncio.sleep(0.01)
+    looper.stop()
+    await running
+
+
+async def status_of(world: World, content: int) -> str:
+    async with world.database.snapshot() as tx:
+        query = select(contents.c.status).where(contents.c.id == content)
+        return str((await tx.connection.execute(query)).scalar_one())
