@@ -81,7 +81,7 @@ class Execution:
             contents = tuple(held[lessee_of(processing.id)])
             if processing.attempt != effect.attempt or processing.status is not Status.NEW:
                 await tx.effects.finish([effect])
-            elif request.intent is Intent.SUSPEND:
+            elif request.intent is Intent.SUSPEND and processing.intent is Intent.RUN:
                 await tx.effects.postpone([effect], None, SUSPENDED_PAUSE)
             else:
                 paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
@@ -99,7 +99,7 @@ class Execution:
                 reason = f"there is no provider {name!r}; there are: {', '.join(sorted(self._providers))}"
                 await self._record(orders, [Rejected(reason)] * len(orders), None)
             else:
-                await self._record(orders, await provider.submit([order.spec for order in orders]), provider)
+                await self._record(orders, await _outcomes(provider, orders), provider)
         except Unavailable as unavailable:
             error = str(unavailable)
         except Fenced:
@@ -120,7 +120,7 @@ class Execution:
             await tx.effects.postpone([order.effect for order in orders], error)
 
     async def _record(
-        self, orders: Sequence[_Order], outcomes: Sequence[Submission], provider: Provider | None
+        self, orders: Sequence[_Order], outcomes: Sequence[Submission | None], provider: Provider | None
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([order.request.id for order in orders])
@@ -130,9 +130,14 @@ class Execution:
                 await self._record_submission(tx, current, outcome, provider)
 
     async def _record_submission(
-        self, tx: Transaction, order: _Order, outcome: Submission, provider: Provider | None
+        self, tx: Transaction, order: _Order, outcome: Submission | None, provider: Provider | None
     ) -> None:
+        ids = tuple(content.id for content in order.contents)
         match outcome:
+            case None:
+                await tx.effects.finish([order.effect])
+                decision = engine.decide(order.processing, order.work.attempts, engine.Dropped(ids), tx.now)
+                await self._save(tx, order.processing, decision, "dropped")
             case Submitted(handle):
                 await tx.effects.finish([order.effect])
                 decision = engine.decide(order.processing, order.work.attempts, engine.Accepted(handle), tx.now)
@@ -144,7 +149,6 @@ class Execution:
                     tx.effects.add([cancel], order.request.id)
             case Rejected(reason, transient=False):
                 await tx.effects.finish([order.effect])
-                ids = tuple(content.id for content in order.contents)
                 declined = engine.Declined(f"{order.processing.provider}: {reason}", ids)
                 decision = engine.decide(order.processing, order.work.attempts, declined, tx.now)
                 await self._save(tx, order.processing, decision, "declined")
@@ -285,6 +289,17 @@ def _with_states(
     claimed: Sequence[tuple[Processing, int]], states: Mapping[Handle, JobState]
 ) -> list[tuple[Processing, JobState]]:
     return [(p, states[p.handle]) for p, _ in claimed if p.handle is not None and p.handle in states]
+
+
+async def _outcomes(provider: Provider, orders: Sequence[_Order]) -> list[Submission | None]:
+    """What came of each: submitted; or, where it was cancelled meanwhile, only looked for. None: there is no job."""
+    wanted = [order for order in orders if order.processing.intent is not Intent.CANCEL]
+    unwanted = [order.spec.key for order in orders if order.processing.intent is Intent.CANCEL]
+    known = await provider.find(unwanted) if unwanted else {}
+    submitted = await provider.submit([order.spec for order in wanted]) if wanted else []
+    outcomes: dict[str, Submission | None] = {key: Submitted(known[key]) if key in known else None for key in unwanted}
+    outcomes.update({order.spec.key: outcome for order, outcome in zip(wanted, submitted, strict=True)})
+    return [outcomes[order.spec.key] for order in orders]
 
 
 async def _works(tx: Transaction, processings: Sequence[Processing]) -> dict[int, tuple[Request, Work]]:

@@ -224,7 +224,7 @@ class Flow:
             entity = f"processing:{processing.id}"
             if processing.status is not Status.NEW:
                 self._tx.effects.add([cancellation(processing.id, processing.attempt)], self._request.id)
-            elif await self._tx.effects.drop(entity, [EffectKind.SUBMIT]):
+            elif await self._tx.effects.drop(entity, [EffectKind.SUBMIT], untried=True):
                 held = (await self._tx.contents.held_by([entity]))[entity]
                 event = processing_engine.Dropped(tuple(content.id for content in held))
                 decision = processing_engine.decide(processing, work.attempts, event, self._tx.now)
@@ -232,3 +232,6 @@ class Flow:
                 await carry_out(self._tx, decision)
                 self._tx.transforms.count_processings(transform.id, -1)
                 self._tx.requests.mark_due([self._request.id])
+            else:
+                # It may have been submitted with the reply lost: who submits it finds out.
+                await self._tx.effects.hasten(entity, [EffectKind.SUBMIT])

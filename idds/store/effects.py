@@ -112,13 +112,24 @@ class Effects(Noun):
                 .values(owner=None, due_at=self._tx.now + pause, error=error, **counted)
             )
 
-    async def drop(self, entity: str, kinds: Sequence[EffectKind]) -> list[EffectId]:
-        """Take back effects of this entity that nobody has claimed; the ids of those taken back."""
+    async def drop(self, entity: str, kinds: Sequence[EffectKind], *, untried: bool = False) -> list[EffectId]:
+        """Take back effects of this entity that nobody has claimed, nor ever had if `untried`; the ids of those."""
         await self.flush()
         dropped = delete(effects).where(
             effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
         )
+        if untried:
+            dropped = dropped.where(effects.c.tries == 0)
         return [row.id for row in await self._execute(dropped.returning(effects.c.id))]
+
+    async def hasten(self, entity: str, kinds: Sequence[EffectKind]) -> None:
+        """Make effects of this entity that were postponed due at once."""
+        await self.flush()
+        waiting = update(effects).where(
+            effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
+        )
+        if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
+            self._tx.wake(*map(of_effects, kinds))
 
     async def next_due(self, kinds: Sequence[EffectKind]) -> int | None:
         """When the next effect of these kinds is due."""
