@@ -8,7 +8,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # What was given is not shown with an error: it may hold a password.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class StoreSettings(_Section):
@@ -68,7 +69,9 @@ class LogSettings(_Section):
 class Settings(BaseSettings):
     """All settings. The defaults make a whole service on one machine, in the state folder."""
 
-    model_config = SettingsConfigDict(env_prefix="IDDS_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="IDDS_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
 
     state: Path = Field(Path("idds-state"), description="Folder of what the service keeps on this machine.")
     store: StoreSettings = StoreSettings(url="")

@@ -120,8 +120,8 @@ class Delivery:
                 await tx.requests.lock([contents[0].request_id])
                 still = await tx.contents.get([content.id for content in contents])
                 expired = [c for c in still if c.lease_until is not None and c.lease_until <= tx.now]
-                work = await _work(tx, collection)
-                await _return(tx, [c.id for c in expired if c.attempt < work.attempts])
+                work, is_running = await _work(tx, collection)
+                await _return(tx, [c.id for c in expired if c.attempt < work.attempts], is_running)
                 spent = [c.id for c in expired if c.attempt >= work.attempts]
                 await follow(tx, await tx.contents.move(ContentEvent.FAILED, of_ids(spent), values=FREE, reason=LOST))
         return len(ended)
@@ -151,14 +151,15 @@ async def _place(tx: Transaction, principal: Principal, identifier: CollectionId
     return _Place(collection, work, request.intent, transform.status is Status.RUNNING)
 
 
-async def _work(tx: Transaction, identifier: CollectionId) -> Work:
+async def _work(tx: Transaction, identifier: CollectionId) -> tuple[Work, bool]:
+    """The work that a collection belongs to, and whether its transform still runs."""
     collection = await tx.collections.get(identifier)
     assert collection is not None
     request = await tx.requests.get(collection.request_id)
     transform = await tx.transforms.get(collection.transform_id)
     assert request is not None
     assert transform is not None
-    return request.workflow.work(transform.work)
+    return request.workflow.work(transform.work), transform.status is Status.RUNNING
 
 
 async def _take(tx: Transaction, place: _Place, outcomes: Sequence[Outcome]) -> list[Receipt]:
@@ -196,10 +197,12 @@ async def _take(tx: Transaction, place: _Place, outcomes: Sequence[Outcome]) -> 
     for reason, of_reason in sorted(failed.items()):
         moves = await tx.contents.move(ContentEvent.FAILED, of_ids(of_reason), values=FREE, reason=reason)
         await follow(tx, moves)
-    await _return(tx, again)
+    await _return(tx, again, place.is_running)
     return receipts
 
 
-async def _return(tx: Transaction, ids: Sequence[int]) -> None:
+async def _return(tx: Transaction, ids: Sequence[int], is_running: bool) -> None:
+    """Deliver them again; or cancel them, where the transform has ended and nobody would take them any more."""
     if ids:
-        await follow(tx, await tx.contents.move(ContentEvent.RETURNED, of_ids(ids), values=FREE))
+        event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
+        await follow(tx, await tx.contents.move(event, of_ids(ids), values=FREE))

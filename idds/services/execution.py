@@ -27,7 +27,8 @@ from idds.store.effects import Fenced
 AGENT = "carrier"
 LEASE = 30_000_000
 AT_ONCE = 100
-SUSPENDED_PAUSE = 2_000_000
+SUSPENDED_PAUSE = 600_000_000
+"""Who orders it to go on has it submitted at once."""
 
 log = structlog.get_logger()
 

@@ -97,4 +97,6 @@ class Submission:
             after = engine.decide(before, engine.Ordered(intent), tx.now).entity
             await tx.requests.save(before, after, f"ordered by {principal.owner}")
             tx.requests.mark_due([request_id])
+            if before.intent is Intent.SUSPEND:
+                await tx.effects.hasten_all(request_id)
             return after

@@ -278,12 +278,20 @@ class _Postgresql:
         await self._engine.dispose()
 
 
+# Classes of SQLSTATE: connections, deadlocks and the like, disk or memory full, locks, shut down, system errors.
+_FOR_NOW = ("08", "40", "53", "55", "57", "58")
+
+
 class _translated:  # noqa: N801 -- used as a function
     """Errors of a database that is away, full or locked become Unavailable; all others are defects and pass."""
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # Of asyncpg's own errors, too: it raises them while a connection is made.
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if str(getattr(original, "sqlstate", None) or "").startswith(_FOR_NOW):
+            raise Unavailable("the database does not take this for now") from error
         if isinstance(error, DBAPIError) and (
             error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
         ):

@@ -101,9 +101,9 @@ class Effects(Noun):
     async def postpone(self, claimed: Sequence[Effect], error: str | None, delay: int | None = None) -> None:
         """Give claims back, to be tried again after `delay` or a growing pause. A claim taken over is left alone.
 
-        Without an error nothing went wrong: tries count from the start again.
+        Without an error nothing went wrong: what goes wrong later is counted from there. It has been tried, though.
         """
-        counted = {"tries": 0} if error is None else {}
+        counted = {"tries": 1} if error is None else {}
         for effect in claimed:
             pause = backoff(effect.tries) if delay is None else delay
             await self._execute(
@@ -130,6 +130,13 @@ class Effects(Noun):
         )
         if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
             self._tx.wake(*map(of_effects, kinds))
+
+    async def hasten_all(self, request: RequestId) -> None:
+        """Make all of a request's effects that were postponed due at once."""
+        await self.flush()
+        waiting = update(effects).where(effects.c.request_id == request, effects.c.owner.is_(None))
+        rows = await self._execute(waiting.values(due_at=self._tx.now).returning(effects.c.kind))
+        self._tx.wake(*{of_effects(EffectKind(row.kind)) for row in rows})
 
     async def next_due(self, kinds: Sequence[EffectKind]) -> int | None:
         """When the next effect of these kinds is due."""

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, and_, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import WindowId
 from idds.domain.replica import Window
+from idds.domain.statuses import ReplicaStatus
 from idds.store.noun import Noun
-from idds.store.schema import windows
+from idds.store.schema import replicas, windows
 
 
 class Windows(Noun):
@@ -19,8 +20,16 @@ class Windows(Noun):
         return WindowId((await self._execute(insert(windows).values(values).returning(windows.c.id))).scalar_one())
 
     async def declare(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> None:
-        """Have a window with these limits; what is reserved in it stays. Shrinking one only stops admission."""
-        values = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
+        """Have a window with these limits; what is reserved in it stays. Shrinking one only stops admission.
+
+        A new one of an RSE starts with what was admitted there without one.
+        """
+        values: dict[str, Any] = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
+        if kind == "rse" and not await self.find([(kind, ref)]):
+            size, number = func.coalesce(func.sum(replicas.c.bytes), 0).label("size"), func.count().label("number")
+            live = and_(replicas.c.rse == ref, replicas.c.ours, replicas.c.status != ReplicaStatus.GONE)
+            held = (await self._execute(select(size, number).where(live))).one()
+            values |= {"reserved_bytes": int(held.size), "reserved_files": int(held.number)}
         limits = {"limit_bytes": limit_bytes, "limit_files": limit_files}
         key = [windows.c.kind, windows.c.ref]
         if self._is_sqlite:
