@@ -22,6 +22,7 @@ class Replica:
     rule_id: str | None
     ours: bool
     window_id: WindowId | None
+    changed_at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class ReplicaEvent(StrEnum):
     """It cannot be had, and nothing of it is on disk: its bytes come back."""
     RELEASED = "released"
     """Nobody pins it any more: it is to be deleted."""
+    FORGOTTEN = "forgotten"
+    """Somebody else was to bring it, and that came to nothing: whoever wants it has it admitted anew."""
     DELETED = "deleted"
     """The data management says that it is gone: its bytes come back."""
 
@@ -109,6 +111,7 @@ REPLICA: Mapping[ReplicaEvent, Edge[ReplicaStatus]] = {
     ReplicaEvent.RECALLED: Edge((_R.ADMITTED,), _R.STAGING),
     ReplicaEvent.LANDED: Edge((_R.STAGING,), _R.PRESENT),
     ReplicaEvent.REFUSED: Edge((_R.ADMITTED,), _R.GONE),
+    ReplicaEvent.FORGOTTEN: Edge((_R.STAGING,), _R.GONE),
     ReplicaEvent.RELEASED: Edge((_R.STAGING, _R.PRESENT), _R.DELETING),
     ReplicaEvent.DELETED: Edge((_R.DELETING,), _R.GONE),
 }

@@ -1,12 +1,14 @@
 """Listing datasets into contents: page by page, going on where it stood."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from idds.domain.collection import Collection
 from idds.domain.content import NewContent
 from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable, UnknownDid
-from idds.domain.files import FilePage
+from idds.domain.files import File, FilePage
 from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import TRIES
@@ -82,8 +84,10 @@ class Listing:
         if collection.is_closed:  # cancelled, or ended early, while the page was fetched
             await tx.effects.finish([effect])
             return False
-        if page.files:
-            new = _new_contents(collection, page)
+        # What was looked at before comes again with what a growing dataset has more, and has its numbers.
+        files = await _unknown(tx, collection, page) if effect.tries > 1 else page.files
+        if files or page.next is not None:
+            new = _new_contents(collection, files)
             move = await tx.contents.register(collection, new, ContentEvent.LISTED, listed_to=page.next)
             await follow(tx, [move])
         if page.next is not None and page.files:
@@ -98,7 +102,15 @@ class Listing:
         return False
 
 
-def _new_contents(collection: Collection, page: FilePage) -> list[NewContent]:
+async def _unknown(tx: Transaction, collection: Collection, page: FilePage) -> list[File]:
+    by_scope: dict[str, list[str]] = {}
+    for file in page.files:
+        by_scope.setdefault(file.did.scope, []).append(file.did.name)
+    known = {scope: await tx.contents.known(collection.id, scope, names) for scope, names in by_scope.items()}
+    return [file for file in page.files if file.did.name not in known[file.did.scope]]
+
+
+def _new_contents(collection: Collection, files: Sequence[File]) -> list[NewContent]:
     return [
         NewContent(
             name=file.did.name,
@@ -107,5 +119,5 @@ def _new_contents(collection: Collection, page: FilePage) -> list[NewContent]:
             bytes=file.bytes,
             adler32=file.adler32,
         )
-        for number, file in enumerate(page.files, collection.next_no)
+        for number, file in enumerate(files, collection.next_no)
     ]

@@ -107,7 +107,7 @@ class Residencies:
 
     async def _stage(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
         # A replica that has moved on since, with an order made twice, needs none.
-        waiting = [r for r in replicas if r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
+        waiting = [r for r in replicas if r.ours and r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
         files = [File(replica.did, replica.bytes, replica.adler32) for replica in waiting]
         outcomes = await self._ddm.stage(rse, files) if files else []
         async with self._database.transaction(AGENT) as tx:
@@ -121,10 +121,11 @@ class Residencies:
         self, tx: Transaction, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
     ) -> None:
         taken = [(replica, outcome) for replica, outcome in outcomes if isinstance(outcome, Staging)]
+        foreign = {replica.id for replica, outcome in taken if not outcome.ours}
+        # As they are now: one that was ordered twice may have been given back already.
+        await tx.replicas.give_back(await tx.replicas.get(foreign))
         moved = await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id for replica, _ in taken])
         await tx.replicas.note_rules([(replica.id, outcome.rule_id, outcome.ours) for replica, outcome in taken])
-        foreign = {replica.id for replica, outcome in taken if not outcome.ours}
-        await tx.replicas.give_back([replica for replica in moved if replica.id in foreign])
         await tx.replicas.disown(sorted(foreign))
         for replica, outcome in outcomes:
             if isinstance(outcome, Refused):
@@ -191,6 +192,8 @@ class Residencies:
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
             await _lock(tx, rse, [replica.id for replica in (*landed, *failed, *lost)])
+            # What was seen may be of a former time: a replica that came or went since is looked at again.
+            landed, failed, lost = [await tx.replicas.lock_unchanged(seen) for seen in (landed, failed, lost)]
             there = [r.id for r in await tx.replicas.move(ReplicaEvent.LANDED, rse, [r.id for r in landed])]
             await tx.replicas.note_paths({r.id: found[r.did].path for r in landed if r.id in there})
             await follow(tx, await tx.contents.move(ContentEvent.LANDED, pinned_to(there)))
@@ -199,20 +202,21 @@ class Residencies:
                 await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=reason))
             # One that nobody pins while it fails still has to go.
             await release(tx, [replica.id for replica in failed])
-            if lost:
+            foreign = [replica.id for replica in (*failed, *lost) if not replica.ours]
+            await tx.replicas.move(ReplicaEvent.FORGOTTEN, rse, foreign)
+            tx.requests.mark_due(await tx.contents.unpin(foreign))
+            again = [replica.id for replica in lost if replica.ours]
+            if again:
                 # The data management has forgotten the order: it is given again.
-                payload = {"rse": rse, "replicas": [replica.id for replica in lost]}
-                effect = NewEffect(EffectKind.STAGE, f"replica:{lost[0].id}", tx.now, payload)
+                effect = NewEffect(EffectKind.STAGE, f"replica:{again[0]}", tx.now, {"rse": rse, "replicas": again})
                 tx.effects.add([effect], None)
 
     async def _record_gone(self, rse: str, gone: Sequence[Replica]) -> None:
         async with self._database.transaction(AGENT) as tx:
             waiting = await tx.requests.waiting_for(rse)
             await tx.requests.lock(waiting)
-            await tx.replicas.lock([replica.id for replica in gone])
-            await tx.replicas.give_back(
-                await tx.replicas.move(ReplicaEvent.DELETED, rse, [replica.id for replica in gone])
-            )
+            unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged))
             tx.requests.mark_due(waiting)
 
 

@@ -222,6 +222,15 @@ class Contents(Noun):
         await self._tx.collections.count(collection.id, {}, unadmitted=-len(ids))
         return True
 
+    async def unpin(self, replica_ids: Sequence[int]) -> set[RequestId]:
+        """Have contents that wait for these replicas be admitted anew; the requests concerned."""
+        waiting = and_(pinned_to(replica_ids), has_status(contents.c.status, ContentStatus.NEW))
+        unpinned = update(contents).where(waiting).values(replica_id=None)
+        rows = await self._execute(unpinned.returning(contents.c.collection_id, contents.c.request_id))
+        for collection, number in sorted(Counter(row.collection_id for row in rows).items()):
+            await self._tx.collections.count(collection, {}, unadmitted=number)
+        return {row.request_id for row in rows}
+
     async def land_present(self, ids: Sequence[int]) -> list[Move]:
         """Make those of these contents available whose replica is on disk."""
         present = select(replicas.c.id).where(
@@ -330,6 +339,11 @@ class Contents(Noun):
         """The contents that pin these replicas."""
         query = select(contents).where(among(contents.c.replica_id, replica_ids), _is(*PINNING))
         return [_content(row) for row in await self._execute(query.order_by(contents.c.id))]
+
+    async def known(self, collection: CollectionId, scope: str, names: Sequence[str]) -> set[str]:
+        """Those of these names that are registered already."""
+        query = select(contents.c.name).where(contents.c.collection_id == collection, contents.c.scope == scope)
+        return {row.name for row in await self._execute(query.where(among_texts(contents.c.name, names)))}
 
     async def page(
         self, collection: CollectionId, *, status: ContentStatus | None, after: int, limit: int

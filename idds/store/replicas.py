@@ -26,6 +26,7 @@ _COLUMNS = (
     replicas.c.rule_id,
     replicas.c.ours,
     replicas.c.window_id,
+    replicas.c.changed_at,
 )
 
 
@@ -184,6 +185,12 @@ class Replicas(Noun):
     async def get(self, ids: Iterable[int]) -> list[Replica]:
         query = select(*_COLUMNS).where(among(replicas.c.id, ids)).order_by(replicas.c.id)
         return [_replica(row) for row in await self._execute(query)]
+
+    async def lock_unchanged(self, seen: Sequence[Replica]) -> list[Replica]:
+        """Lock these replicas; those that nothing has happened to since they were read."""
+        await self.lock([replica.id for replica in seen])
+        fresh = {replica.id: replica for replica in await self.get([replica.id for replica in seen])}
+        return [replica for replica in seen if fresh.get(replica.id) == replica]
 
     async def find(self, rse: str, dids: Sequence[Did]) -> list[Replica]:
         """The replicas of these files on an RSE."""

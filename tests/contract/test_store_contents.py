@@ -307,6 +307,30 @@ async def test_what_stands_in_the_way_of_admission_is_told(world: World) -> None
     assert (second.replica_status, second.replica_ours, second.replica_pins) == (None, None, 0)
 
 
+async def test_what_waits_for_a_replica_that_was_forgotten_is_admitted_anew(world: World) -> None:
+    collection = await world.collection()
+    ids = await world.fill(collection, 3)
+    await pin(world, collection, [0, 1])
+    await world.move(E.LANDED, ids[1:2])
+    async with world.transaction() as tx:
+        replicas = [content.replica_id for content in await tx.contents.get(ids[:2])]
+        assert None not in replicas
+        assert await tx.contents.unpin(replicas) == {collection.request_id}  # type: ignore[arg-type]
+        assert await tx.contents.unpin([]) == set()
+        assert [content.replica_id for content in await tx.contents.get(ids)] == [None, replicas[1], None]
+    assert (await world.fresh(collection)).unadmitted == 2
+
+
+async def test_names_that_are_registered_are_known(world: World) -> None:
+    collection, other = await world.collection(), await world.collection()
+    await world.fill(collection, 2)
+    names = ["f000001", "f000002"]
+    async with world.transaction() as tx:
+        assert await tx.contents.known(collection.id, "data", names) == {"f000001"}
+        assert await tx.contents.known(collection.id, "elsewhere", names) == set()
+        assert await tx.contents.known(other.id, "data", names) == set()
+
+
 async def test_contents_are_leased_by_the_processing_of_their_group(world: World) -> None:
     collection = await world.collection(batch=2)
     ids = await world.fill(collection, 4)

@@ -170,6 +170,20 @@ async def test_what_is_in_motion_is_told(world: World) -> None:
         ]
 
 
+async def test_what_was_seen_of_a_former_time_is_told(world: World) -> None:
+    replicas = await admit(world, 0, 1)
+    await move(world, E.RECALLED, replicas)
+    async with world.transaction() as tx:
+        seen = await tx.replicas.in_motion()
+    world.clock.advance(1)
+    for event in (E.RELEASED, E.DELETED):
+        await move(world, event, replicas[:1])
+    await admit(world, 0)
+    await move(world, E.RECALLED, replicas[:1])
+    async with world.transaction() as tx:
+        assert [replica.id for replica in await tx.replicas.lock_unchanged(seen)] == [replicas[1].id]
+
+
 async def test_as_many_files_as_a_large_hint_names_are_found(world: World) -> None:
     (replica,) = await admit(world, 0)
     async with world.transaction() as tx:

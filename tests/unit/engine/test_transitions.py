@@ -58,7 +58,7 @@ def test_only_a_replica_that_was_admitted_holds_room_and_it_gives_it_back_once(e
     edge = REPLICA[event]
     assert edge.target not in edge.sources
     if edge.target is ReplicaStatus.GONE:
-        assert event in (ReplicaEvent.REFUSED, ReplicaEvent.DELETED)
+        assert event in (ReplicaEvent.REFUSED, ReplicaEvent.FORGOTTEN, ReplicaEvent.DELETED)
 
 
 def test_a_replica_on_its_way_out_takes_no_pin() -> None:

@@ -1,0 +1,167 @@
+"""Listing and staging where the world moves on: datasets that grow, recalls of others that fail, agents that lag."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from idds.domain.files import File, FilePage
+from idds.domain.identifiers import Did, RequestId
+from idds.domain.statuses import ContentStatus, ReplicaStatus
+from idds.domain.workflow import Input, Work, Workflow
+from idds.ports.ddm import Residency, Where
+from idds.runtime.wakeups import LocalWakeups
+from idds.services.listing import GROWTH, Listing
+from idds.services.placement import Placement
+from idds.services.progress import Progress
+from idds.services.staging import Residencies
+from idds.services.submission import Offer, Submission
+from idds.store.database import Database
+from idds.store.upgrade import upgrade
+from idds.testing.clock import ManualClock
+from idds.testing.memory_ddm import MemoryDDM
+from tests.integration.simulation.world import OWNER
+
+DISK = "DISK"
+SET = Did("data", "set")
+
+
+class GrowingDDM(MemoryDDM):
+    """Its datasets may grow while `is_open`; it answers as of `then` while that is set."""
+
+    is_open = False
+    then: dict[Did, Residency] | None = None
+
+    async def list_files(self, dataset: Did, *, after: str | None, limit: int) -> FilePage:
+        page = await super().list_files(dataset, after=after, limit=limit)
+        return FilePage(page.files, page.next, is_open=self.is_open)
+
+    async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
+        return self.then if self.then is not None else await super().residency(rse, dids)
+
+    def lose(self, did: Did) -> None:
+        """Whoever was bringing it is not any more."""
+        del self._states[DISK, did]
+        self.foreign.discard((DISK, did))
+
+
+class Service:
+    def __init__(self, database: Database, clock: ManualClock) -> None:
+        self.database, self.clock = database, clock
+        self.ddm = GrowingDDM(Random(0))
+        self.progress = Progress(database, Placement("local", DISK, "OUT"))
+        self.listing = Listing(database, self.ddm, "me")
+        self.residencies = Residencies(database, self.ddm, LocalWakeups(), "me")
+        self.submission = Submission(database, Offer(frozenset(), frozenset({DISK}), frozenset()))
+
+    async def submit(self, batch: int = 1) -> RequestId:
+        work = Work(name="w", input=Input(dataset=str(SET), batch=batch))
+        request, _ = await self.submission.submit(OWNER, Workflow(name="w", works=(work,)))
+        await self.advance()
+        return request.id
+
+    async def advance(self) -> None:
+        while await self.progress.step():
+            pass
+        await self.listing.step()
+        while await self.progress.step():
+            pass
+        await self.residencies.stage()
+
+    async def survey(self) -> None:
+        await self.residencies.survey(everything=True)
+        await self.advance()
+
+    async def reserved(self) -> int:
+        async with self.database.snapshot() as tx:
+            return (await tx.windows.find([("rse", DISK)]))[("rse", DISK)].reserved_bytes
+
+    async def contents(self) -> list[tuple[str, int, ContentStatus]]:
+        async with self.database.snapshot() as tx:
+            page = await tx.contents.page(1, status=None, after=0, limit=100)  # type: ignore[arg-type]
+        return [(content.name, content.group_no, content.status) for content in page]
+
+    async def replica(self) -> tuple[ReplicaStatus, bool]:
+        async with self.database.snapshot() as tx:
+            (found,) = await tx.replicas.find(DISK, [Did("data", "f0")])
+        return found.status, found.ours
+
+
+def some(number: int) -> list[File]:
+    return [File(Did("data", f"f{no}"), 10) for no in range(number)]
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    clock = ManualClock()
+    database = Database(f"sqlite:///{tmp_path}/idds.sqlite", clock=clock)
+    await upgrade(database)
+    async with database.transaction("test") as tx:
+        await tx.windows.declare("rse", DISK, limit_bytes=100, limit_files=None)
+    yield Service(database, clock)
+    await database.close()
+
+
+async def test_files_that_a_dataset_gets_later_are_numbered_on(service: Service) -> None:
+    service.ddm.is_open = True
+    service.ddm.add_dataset(SET, some(3))
+    await service.submit(batch=2)
+    async with service.database.snapshot() as tx:
+        before = len(await tx.moves.of(["collection:1"]))
+    for number in (3, 3, 5):
+        service.ddm.add_dataset(SET, some(number))
+        service.clock.advance(GROWTH)
+        await service.advance()
+        if number == 3:
+            async with service.database.snapshot() as tx:
+                assert len(await tx.moves.of(["collection:1"])) == before  # nothing came, nothing happened
+    assert [(name, group) for name, group, _ in await service.contents()] == [
+        ("f0", 0),
+        ("f1", 0),
+        ("f2", 1),
+        ("f3", 1),
+        ("f4", 2),
+    ]
+
+
+async def test_a_file_that_somebody_else_failed_to_bring_is_admitted_anew(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    service.ddm.foreign.add((DISK, Did("data", "f0")))
+    await service.submit()
+    assert await service.replica() == (ReplicaStatus.STAGING, False)
+    assert await service.reserved() == 0
+    service.ddm.lose(Did("data", "f0"))
+    await service.survey()
+    assert await service.replica() == (ReplicaStatus.STAGING, True)
+    assert await service.reserved() == 10
+
+
+async def test_a_recall_that_was_lost_and_then_done_by_another_holds_no_room(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    assert await service.reserved() == 10
+    service.ddm.lose(Did("data", "f0"))
+    service.ddm.foreign.add((DISK, Did("data", "f0")))
+    await service.survey()
+    assert await service.replica() == (ReplicaStatus.STAGING, False)
+    assert await service.reserved() == 0
+
+
+async def test_what_an_agent_saw_before_it_was_stopped_counts_no_more(service: Service) -> None:
+    """It saw a file absent while that was deleted; when it goes on, the file is there again and goes once more."""
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    did = Did("data", "f0")
+    async with service.database.snapshot() as tx:
+        (seen,) = await tx.replicas.in_motion()
+    service.clock.advance(1)
+    async with service.database.transaction("test") as tx:
+        for event in ("released", "deleted"):
+            await tx.replicas.move(event, DISK, [seen.id])  # type: ignore[arg-type]
+        await tx.replicas.admit(DISK, some(1), None)
+        await tx.replicas.move("recalled", DISK, [seen.id])  # type: ignore[arg-type]
+    service.ddm.then = {did: Residency(Where.PRESENT, "/gone")}
+    await service.residencies._survey(DISK, [seen])
+    assert (await service.replica())[0] is ReplicaStatus.STAGING
+    assert [status for _, _, status in await service.contents()] == [ContentStatus.NEW]
