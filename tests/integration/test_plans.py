@@ -87,6 +87,13 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         hot("next lease end", lambda tx: tx.contents.next_lease_end(), "ix_contents_lease"),
         hot("pinning", lambda tx: tx.contents.pinning(replicas), "ix_contents_pins"),
         hot("pin", lambda tx: tx.contents.pin(collection, waiting), *key),
+        hot("unpin", lambda tx: tx.contents.unpin(replicas), "ix_contents_pins"),
+        hot(
+            "known names",
+            lambda tx: tx.contents.known(collection.id, "s0", [file.did.name for file in files]),
+            "uq_contents_collection_id_scope_name_min_id_max_id",
+            "sqlite_autoindex_contents_1",
+        ),
         hot("held by", lambda tx: tx.contents.held_by(held), "ix_contents_lessee"),
         hot("contents by ids", lambda tx: tx.contents.get(taken)),
         hot("paths", lambda tx: tx.contents.paths(taken)),
