@@ -9,7 +9,7 @@ from idds.domain.workflow import Workflow
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: the owner of what is submitted, in a VO. An operator sees and changes everything."""
+    """Who is calling: the owner of what is submitted, in a VO. An operator sees and changes everything of it."""
 
     owner: str
     vo: str
