@@ -1,5 +1,7 @@
 """The carrier acts on the world: it lists datasets, stages and releases replicas, submits, polls and cancels."""
 
+from functools import partial
+
 from agents.carrier.polling import Polling
 from agents.carrier.surveying import Surveying
 from idds.domain.statuses import EffectKind
@@ -7,11 +9,13 @@ from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Listener
 from idds.runtime.wiring import Wired
 from idds.services.execution import AT_ONCE
+from idds.services.forgetting import JOBS_AT_ONCE
 from idds.services.staging import EFFECTS_AT_ONCE
 
 
 def agent(wired: Wired) -> Agent:
     listing, residencies, execution = wired.listing(), wired.residencies(), wired.execution()
+    forgetting, keep = wired.forgetting(), wired.settings.keep.jobs_s * 1_000_000
     due = wired.next_effect
     surveying = Surveying(residencies, wired.clock)
     pollings = [Polling(name, provider, execution, wired) for name, provider in wired.providers.items()]
@@ -25,6 +29,10 @@ def agent(wired: Wired) -> Agent:
             Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),
             Duty("cancelling", Channel.CANCEL, execution.cancel, AT_ONCE, due(EffectKind.CANCEL)),
             *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.due_in) for each in pollings),
+            *(
+                Duty(f"forgetting of {n}", Channel.AGE, partial(forgetting.jobs, n, keep), JOBS_AT_ONCE, fallback_s=600)
+                for n in wired.providers
+            ),
         ],
         [
             Listener("changes of replicas", residencies.listen),

@@ -7,7 +7,10 @@ from idds.domain.statuses import EffectKind
 
 
 class Channel(StrEnum):
-    """What there is: each has one duty that waits for it, but for `contents`, which whoever leases waits for."""
+    """What there is: each has one duty that waits for it, but for two.
+
+    Whoever leases waits for `contents`; nobody wakes `age`, and what has grown old is looked for now and then.
+    """
 
     REQUESTS = "requests"
     MESSAGES = "messages"
@@ -21,6 +24,7 @@ class Channel(StrEnum):
     SUBMIT = "effects.submit"
     CANCEL = "effects.cancel"
     ASK = "effects.ask"
+    AGE = "age"
 
 
 def of_effects(kind: EffectKind) -> Channel:

@@ -59,6 +59,15 @@ class PlacementSettings(_Section):
     samples_in_flight: int = Field(100, gt=0, description="Window of a study that names none.")
 
 
+class KeepSettings(_Section):
+    """How long is kept what nobody needs any more."""
+
+    jobs_s: int = Field(7 * 86400, ge=0, description="Folders and logs of jobs, after their processing ended.")
+    messages_s: int = Field(
+        7 * 86400, ge=3600, description="Messages that were sent, and the identifiers of those that came in."
+    )
+
+
 class LogSettings(_Section):
     """Logs."""
 
@@ -83,6 +92,7 @@ class Settings(BaseSettings):
         {"local": PluginSettings(plugin="local", options={})}, description="Providers by name."
     )
     placement: PlacementSettings = PlacementSettings()
+    keep: KeepSettings = KeepSettings(jobs_s=7 * 86400, messages_s=7 * 86400)
     log: LogSettings = LogSettings()
 
     @classmethod

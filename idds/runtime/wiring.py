@@ -30,6 +30,7 @@ from idds.services.collecting import Collecting
 from idds.services.delivery import Delivery
 from idds.services.execution import Execution
 from idds.services.explanation import Explanation
+from idds.services.forgetting import Forgetting
 from idds.services.listing import Listing
 from idds.services.placement import Placement
 from idds.services.progress import Progress
@@ -88,6 +89,9 @@ class Wired:
     def execution(self) -> Execution:
         assert self.ddm is not None
         return Execution(self.database, self.providers, Collecting(self.database, self.ddm), self.owner)
+
+    def forgetting(self) -> Forgetting:
+        return Forgetting(self.database, self.providers)
 
     def publishing(self) -> Publishing:
         assert self.bus is not None

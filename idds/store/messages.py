@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import RequestId
@@ -119,7 +119,16 @@ class Messages(Noun):
             result = await self._execute(postgresql.insert(inbox).values(values).on_conflict_do_nothing())
         return result.rowcount == 1
 
-    async def forget_before(self, time: int) -> None:
-        """Drop what was sent and what came in before this time."""
-        await self._execute(delete(messages).where(messages.c.sent_at < time))
-        await self._execute(delete(inbox).where(inbox.c.received_at < time))
+    async def forget_before(self, time: int, *, limit: int = 10_000, unsent: bool = False) -> int:
+        """Drop up to `limit` messages sent before this time, and as many that came in; how many of both.
+
+        `unsent` drops what was recorded before it and not sent, too: where there is no broker.
+        """
+        old = messages.c.sent_at < time
+        if unsent:
+            old = or_(old, and_(messages.c.sent_at.is_(None), messages.c.created_at < time))
+        some = select(messages.c.request_id, messages.c.seq).where(old).limit(limit)
+        key = tuple_(messages.c.request_id, messages.c.seq)
+        out = await self._execute(delete(messages).where(key.in_(some)))
+        came = select(inbox.c.id).where(inbox.c.received_at < time).limit(limit)
+        return out.rowcount + (await self._execute(delete(inbox).where(inbox.c.id.in_(came)))).rowcount

@@ -122,6 +122,19 @@ class Processings(Noun):
         found: int | None = (await self._execute(query)).scalar()
         return found
 
+    async def kept(self, provider: str, before: int, limit: int) -> list[Processing]:
+        """Those that ended before this time and whose jobs the provider still knows."""
+        query = select(*_COLUMNS).where(
+            processings.c.provider == provider, processings.c.handle.is_not(None), processings.c.ended_at < before
+        )
+        rows = await self._execute(query.order_by(processings.c.ended_at).limit(limit))
+        return [_processing(row) for row in rows]
+
+    async def note_forgotten(self, ids: Sequence[int]) -> None:
+        """Their provider knows nothing of them any more."""
+        ended = update(processings).where(among(processings.c.id, ids), processings.c.ended_at.is_not(None))
+        await self._execute(ended.values(handle=None))
+
     async def save(self, before: Processing, after: Processing, event: str, *, poll_at: int | None = None) -> bool:
         """Write what changed, with its history; False when the row has moved on since `before` was read.
 

@@ -266,6 +266,13 @@ processings = Table(
         sqlite_where=text("status IN ('ready', 'running')"),
     ),
     Index(
+        "ix_processings_kept",
+        "provider",
+        "ended_at",
+        postgresql_where=text("handle IS NOT NULL AND ended_at IS NOT NULL"),
+        sqlite_where=text("handle IS NOT NULL AND ended_at IS NOT NULL"),
+    ),
+    Index(
         "ix_processings_open",
         "transform_id",
         "id",
@@ -330,6 +337,12 @@ messages = Table(
         "seq",
         postgresql_where=text("sent_at IS NULL"),
         sqlite_where=text("sent_at IS NULL"),
+    ),
+    Index(
+        "ix_messages_sent",
+        "sent_at",
+        postgresql_where=text("sent_at IS NOT NULL"),
+        sqlite_where=text("sent_at IS NOT NULL"),
     ),
 )
 

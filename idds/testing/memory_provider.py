@@ -130,6 +130,7 @@ class MemoryProvider:
     async def forget(self, handles: Sequence[Handle]) -> None:
         for handle in handles:
             self._states.pop(handle, None)
+            self._jobs.pop(handle, None)
 
     async def events(self) -> AsyncIterator[tuple[Handle, ...]]:
         """None: who uses this one polls what is due."""

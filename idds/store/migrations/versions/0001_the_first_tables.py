@@ -119,6 +119,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("messages", schema=None) as batch_op:
         batch_op.create_index(
+            "ix_messages_sent",
+            ["sent_at"],
+            unique=False,
+            postgresql_where=sa.text("sent_at IS NOT NULL"),
+            sqlite_where=sa.text("sent_at IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_messages_unsent",
             ["request_id", "seq"],
             unique=False,
@@ -288,6 +295,13 @@ def upgrade() -> None:
             unique=False,
             postgresql_where=sa.text("status IN ('ready', 'running')"),
             sqlite_where=sa.text("status IN ('ready', 'running')"),
+        )
+        batch_op.create_index(
+            "ix_processings_kept",
+            ["provider", "ended_at"],
+            unique=False,
+            postgresql_where=sa.text("handle IS NOT NULL AND ended_at IS NOT NULL"),
+            sqlite_where=sa.text("handle IS NOT NULL AND ended_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_processings_open",
@@ -463,6 +477,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("status IN ('ready', 'running')"),
         )
         batch_op.drop_index(
+            "ix_processings_kept",
+            postgresql_where=sa.text("handle IS NOT NULL AND ended_at IS NOT NULL"),
+            sqlite_where=sa.text("handle IS NOT NULL AND ended_at IS NOT NULL"),
+        )
+        batch_op.drop_index(
             "ix_processings_open",
             postgresql_where=sa.text("status IN ('new', 'ready', 'running')"),
             sqlite_where=sa.text("status IN ('new', 'ready', 'running')"),
@@ -497,6 +516,11 @@ def downgrade() -> None:
 
     op.drop_table("moves")
     with op.batch_alter_table("messages", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_messages_sent",
+            postgresql_where=sa.text("sent_at IS NOT NULL"),
+            sqlite_where=sa.text("sent_at IS NOT NULL"),
+        )
         batch_op.drop_index(
             "ix_messages_unsent", postgresql_where=sa.text("sent_at IS NULL"), sqlite_where=sa.text("sent_at IS NULL")
         )
