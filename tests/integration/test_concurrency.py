@@ -6,7 +6,7 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from idds.domain.content import Outcome
 from idds.domain.errors import Conflict
@@ -118,6 +118,9 @@ class Crowd(World):
 async def test_all_at_once(postgres_url: str, seed: int) -> None:
     clock = ManualClock()
     database = Database(postgres_url, clock=clock)
+    # The service would go on after a deadlock: here there is none.
+    errors: list[str] = []
+    event.listen(database.sync_engine, "handle_error", lambda context: errors.append(str(context.original_exception)))
     try:
         await upgrade(database)
         crowd = Crowd(database, clock, Random(seed), rate=0.0)
@@ -131,5 +134,6 @@ async def test_all_at_once(postgres_url: str, seed: int) -> None:
             assert all(window.reserved_bytes == 0 for window in await tx.windows.all() if window.limit_bytes)
         assert crowd.ddm.highest.get(DISK, 0) <= WINDOW
         assert await crowd.doubled() == []
+        assert errors == []
     finally:
         await database.close()
