@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
@@ -13,7 +13,7 @@ from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Relation, SourceKind
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, transforms
-from idds.store.sets import among
+from idds.store.sets import among, among_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,16 @@ class Address:
     vo: str
     work: str
     source: SourceKind | None
+
+
+_OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("request")).order_by(collections.c.id)
+_ADDRESSES = (
+    select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
+    .add_columns(requests.c.vo, transforms.c.work)
+    .join(requests, requests.c.id == collections.c.request_id)
+    .join(transforms, transforms.c.id == collections.c.transform_id)
+    .where(among_bound(collections.c.id, "ids"))
+)
 
 
 class Collections(Noun):
@@ -68,8 +78,7 @@ class Collections(Noun):
         return [_collection(row) for row in await self._execute(query)]
 
     async def of_request(self, request: RequestId) -> Sequence[Collection]:
-        query = select(collections).where(collections.c.request_id == request).order_by(collections.c.id)
-        return [_collection(row) for row in await self._execute(query)]
+        return [_collection(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
 
     async def outputs_of(self, of: Iterable[int]) -> Sequence[Collection]:
         """The output collections of these transforms."""
@@ -78,13 +87,6 @@ class Collections(Noun):
 
     async def addresses(self, ids: Iterable[int]) -> dict[CollectionId, Address]:
         """Where each of these belongs."""
-        query = (
-            select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
-            .add_columns(requests.c.vo, transforms.c.work)
-            .join(requests, requests.c.id == collections.c.request_id)
-            .join(transforms, transforms.c.id == collections.c.transform_id)
-            .where(among(collections.c.id, ids))
-        )
         return {
             CollectionId(row.id): Address(
                 row.id,
@@ -94,7 +96,7 @@ class Collections(Noun):
                 row.work,
                 SourceKind(row.source) if row.source else None,
             )
-            for row in await self._execute(query)
+            for row in await self._execute(_ADDRESSES, {"ids": list(ids)})
         }
 
     async def fed_by(self, source: CollectionId) -> Sequence[Collection]:

@@ -15,7 +15,7 @@ from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.noun import Noun
 from idds.store.schema import contents, processings, replicas
-from idds.store.sets import among, among_selected, among_texts, has_status, is_status
+from idds.store.sets import among, among_bound_texts, among_selected, among_texts, has_status, is_status
 
 _NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
 
@@ -37,6 +37,13 @@ class Unadmitted:
     replica_status: str | None
     replica_ours: bool | None
     replica_pins: int
+
+
+_HELD_BY = (
+    select(contents)
+    .where(among_bound_texts(contents.c.lessee, "lessees"), _is(ContentStatus.LEASED))
+    .order_by(contents.c.id)
+)
 
 
 class Contents(Noun):
@@ -318,8 +325,7 @@ class Contents(Noun):
     async def held_by(self, lessees: Sequence[str]) -> dict[str, list[Content]]:
         """What each of these holds, by lessee; contents in id order."""
         held: dict[str, list[Content]] = {lessee: [] for lessee in lessees}
-        query = select(contents).where(among_texts(contents.c.lessee, lessees), _is(ContentStatus.LEASED))
-        for row in await self._execute(query.order_by(contents.c.id)):
+        for row in await self._execute(_HELD_BY, {"lessees": list(lessees)}):
             held[row.lessee].append(_content(row))
         return held
 

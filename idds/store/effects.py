@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Integer, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.effect import Effect, NewEffect
@@ -19,6 +19,31 @@ from idds.store.sets import among_selected
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
+
+
+_CLAIMABLE = (
+    select(effects.c.id)
+    .where(effects.c.kind == bindparam("of_kind"), effects.c.due_at <= bindparam("until"))
+    .order_by(effects.c.due_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    update(effects)
+    .where(among_selected(effects.c.id, _CLAIMABLE))
+    .values(owner=bindparam("by"), epoch=effects.c.epoch + 1, tries=effects.c.tries + 1, due_at=bindparam("again_at"))
+    .returning(
+        effects.c.id,
+        effects.c.kind,
+        effects.c.entity,
+        effects.c.attempt,
+        effects.c.request_id,
+        effects.c.payload,
+        effects.c.epoch,
+        effects.c.tries,
+    )
+)
+_FINISH = delete(effects).where(effects.c.id == bindparam("effect"), effects.c.epoch == bindparam("claimed"))
 
 
 class Fenced(Exception):
@@ -58,37 +83,16 @@ class Effects(Noun):
     async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
         """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""
         await self.flush()
-        due = (
-            select(effects.c.id)
-            .where(effects.c.kind == kind, effects.c.due_at <= self._tx.now)
-            .order_by(effects.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        claimed = (
-            update(effects)
-            .where(among_selected(effects.c.id, due))
-            .values(owner=owner, epoch=effects.c.epoch + 1, tries=effects.c.tries + 1, due_at=self._tx.now + lease)
-            .returning(
-                effects.c.id,
-                effects.c.kind,
-                effects.c.entity,
-                effects.c.attempt,
-                effects.c.request_id,
-                effects.c.payload,
-                effects.c.epoch,
-                effects.c.tries,
-            )
-        )
-        found = [Effect(**{**row._asdict(), "kind": EffectKind(row.kind)}) for row in await self._execute(claimed)]
+        now = self._tx.now
+        bound = {"of_kind": kind, "until": now, "most": limit, "by": owner, "again_at": now + lease}
+        rows = await self._execute(_CLAIM, bound)
+        found = [Effect(**{**row._asdict(), "kind": EffectKind(row.kind)}) for row in rows]
         return sorted(found, key=lambda effect: effect.id)
 
     async def finish(self, claimed: Sequence[Effect]) -> None:
         """The effects are done: nothing of them stays. Raises Fenced if any claim is no longer ours."""
         for effect in claimed:
-            gone = await self._execute(
-                delete(effects).where(effects.c.id == effect.id, effects.c.epoch == effect.epoch)
-            )
+            gone = await self._execute(_FINISH, {"effect": effect.id, "claimed": effect.epoch})
             if gone.rowcount != 1:
                 raise Fenced(f"{effect.kind} of {effect.entity}")
 

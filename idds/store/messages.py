@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Integer, and_, bindparam, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import RequestId
@@ -14,10 +14,48 @@ from idds.domain.message import Message
 from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import inbox, messages, requests
-from idds.store.sets import among
+from idds.store.sets import among, among_bound
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
+
+
+_COUNT = (
+    update(requests)
+    .where(requests.c.id == bindparam("request"))
+    .values(message_seq=requests.c.message_seq + bindparam("more", type_=Integer))
+    .returning(requests.c.message_seq)
+)
+_UNCLAIMED = (
+    select(requests.c.id)
+    .where(
+        requests.c.id.in_(select(messages.c.request_id).where(messages.c.sent_at.is_(None))),
+        or_(requests.c.publisher.is_(None), requests.c.publish_until <= bindparam("now")),
+    )
+    .order_by(requests.c.id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update()
+)
+_CLAIM = (
+    update(requests)
+    .where(among_bound(requests.c.id, "ids"))
+    .values(publisher=bindparam("by"), publish_until=bindparam("until"))
+)
+_UNSENT = (
+    select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
+    .where(messages.c.request_id == bindparam("request"), messages.c.sent_at.is_(None))
+    .order_by(messages.c.seq)
+    .limit(bindparam("most", type_=Integer))
+)
+_SENT = (
+    update(messages)
+    .where(
+        messages.c.request_id == bindparam("request"),
+        messages.c.seq <= bindparam("up_to"),
+        messages.c.sent_at.is_(None),
+    )
+    .values(sent_at=bindparam("at"))
+)
 
 
 class Messages(Noun):
@@ -38,12 +76,7 @@ class Messages(Noun):
         added, self._added = self._added, {}
         rows: list[dict[str, Any]] = []
         for request, bodies in sorted(added.items()):
-            counted = await self._execute(
-                update(requests)
-                .where(requests.c.id == request)
-                .values(message_seq=requests.c.message_seq + len(bodies))
-                .returning(requests.c.message_seq)
-            )
+            counted = await self._execute(_COUNT, {"request": request, "more": len(bodies)})
             first = counted.scalar_one() - len(bodies) + 1
             rows += [self._row(request, seq, *pair) for seq, pair in enumerate(bodies, first)]
         if rows:
@@ -62,18 +95,10 @@ class Messages(Noun):
     async def claim(self, *, owner: str, lease: int, limit: int) -> list[RequestId]:
         """Take requests with something to publish, for `lease` microseconds: who holds a request keeps its order."""
         await self.flush()
-        unclaimed = or_(requests.c.publisher.is_(None), requests.c.publish_until <= self._tx.now)
-        waiting = (
-            select(requests.c.id)
-            .where(requests.c.id.in_(select(messages.c.request_id).where(messages.c.sent_at.is_(None))), unclaimed)
-            .order_by(requests.c.id)
-            .limit(limit)
-            .with_for_update()
-        )
-        ids = [row.id for row in await self._execute(waiting)]
+        now = self._tx.now
+        ids = [row.id for row in await self._execute(_UNCLAIMED, {"now": now, "most": limit})]
         if ids:
-            values = {"publisher": owner, "publish_until": self._tx.now + lease}
-            await self._execute(update(requests).where(among(requests.c.id, ids)).values(values))
+            await self._execute(_CLAIM, {"ids": ids, "by": owner, "until": now + lease})
         return [RequestId(request) for request in ids]
 
     async def give_back(self, claimed: Sequence[RequestId], owner: str) -> None:
@@ -84,21 +109,12 @@ class Messages(Noun):
     async def unsent(self, request: RequestId, limit: int) -> list[Message]:
         """The next messages of a request to be published, in order."""
         await self.flush()
-        query = (
-            select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
-            .where(messages.c.request_id == request, messages.c.sent_at.is_(None))
-            .order_by(messages.c.seq)
-            .limit(limit)
-        )
-        return [Message(**row._asdict()) for row in await self._execute(query)]
+        rows = await self._execute(_UNSENT, {"request": request, "most": limit})
+        return [Message(**row._asdict()) for row in rows]
 
     async def mark_sent(self, request: RequestId, up_to: int) -> None:
         """Everything of the request up to this seq has been taken by the broker."""
-        await self._execute(
-            update(messages)
-            .where(messages.c.request_id == request, messages.c.seq <= up_to, messages.c.sent_at.is_(None))
-            .values(sent_at=self._tx.now)
-        )
+        await self._execute(_SENT, {"request": request, "up_to": up_to, "at": self._tx.now})
 
     async def of_request(self, request: RequestId, *, after: int, limit: int) -> list[Message]:
         await self.flush()

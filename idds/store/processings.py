@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import Integer, Row, bindparam, func, insert, or_, select, update
 
 from idds.domain.identifiers import Handle, ProcessingId, RequestId, TransformId
 from idds.domain.processing import Processing
@@ -11,7 +11,7 @@ from idds.domain.statuses import Intent, Status
 from idds.engine.transform import End
 from idds.store.noun import Noun
 from idds.store.schema import processings
-from idds.store.sets import among, among_selected, among_texts, is_status
+from idds.store.sets import among, among_bound, among_bound_texts, among_selected, is_status
 
 _COLUMNS = (
     processings.c.id,
@@ -32,7 +32,51 @@ _COLUMNS = (
     processings.c.done,
     processings.c.failed,
 )
+_CHANGING = (
+    "attempt",
+    "status",
+    "handle",
+    "exit_code",
+    "usage",
+    "reason",
+    "submitted_at",
+    "ended_at",
+    "changed_at",
+    "done",
+    "failed",
+    "due_at",
+)
 _UNDER_WAY = is_status(processings.c.status, Status.READY, Status.RUNNING)
+_BY_ID = select(*_COLUMNS).where(among_bound(processings.c.id, "ids")).order_by(processings.c.id)
+_ALONE = select(processings.c.transform_id, processings.c.status, processings.c.reason).where(
+    among_bound(processings.c.transform_id, "ids")
+)
+_TO_POLL = (
+    select(processings.c.id)
+    .where(
+        _UNDER_WAY,
+        processings.c.provider == bindparam("of_provider"),
+        or_(processings.c.due_at <= bindparam("until"), among_bound_texts(processings.c.handle, "hinted")),
+    )
+    .order_by(processings.c.due_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM_TO_POLL = (
+    update(processings)
+    .where(among_selected(processings.c.id, _TO_POLL))
+    .values(owner=bindparam("by"), epoch=processings.c.epoch + 1, due_at=bindparam("again_at"))
+    .returning(*_COLUMNS, processings.c.epoch)
+)
+_SAVE = (
+    update(processings)
+    .where(
+        processings.c.id == bindparam("processing"),
+        processings.c.status == bindparam("status_before"),
+        processings.c.attempt == bindparam("attempt_before"),
+    )
+    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+)
 _OPEN = is_status(processings.c.status, Status.NEW, Status.READY, Status.RUNNING)
 
 
@@ -62,8 +106,7 @@ class Processings(Noun):
         return ids
 
     async def get(self, ids: Sequence[int]) -> list[Processing]:
-        query = select(*_COLUMNS).where(among(processings.c.id, ids)).order_by(processings.c.id)
-        return [_processing(row) for row in await self._execute(query)]
+        return [_processing(row) for row in await self._execute(_BY_ID, {"ids": list(ids)})]
 
     async def lock(self, ids: Sequence[int]) -> list[Processing]:
         """Read these processings for a change. Their requests are locked already."""
@@ -81,8 +124,7 @@ class Processings(Noun):
 
     async def end_of_alone(self, transforms: Sequence[TransformId]) -> Mapping[TransformId, End]:
         """How the one processing of each of these transforms, which have no input, ended."""
-        query = select(processings.c.transform_id, processings.c.status, processings.c.reason)
-        rows = await self._execute(query.where(among(processings.c.transform_id, transforms)))
+        rows = await self._execute(_ALONE, {"ids": list(transforms)})
         return {TransformId(row.transform_id): End(Status(row.status), row.reason) for row in rows}
 
     async def claim_to_poll(
@@ -92,20 +134,9 @@ class Processings(Noun):
 
         Each comes with the epoch of the claim.
         """
-        wanted = or_(processings.c.due_at <= self._tx.now, among_texts(processings.c.handle, hinted))
-        due = (
-            select(processings.c.id)
-            .where(_UNDER_WAY, processings.c.provider == provider, wanted)
-            .order_by(processings.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        claimed = (
-            update(processings)
-            .where(among_selected(processings.c.id, due))
-            .values(owner=owner, epoch=processings.c.epoch + 1, due_at=self._tx.now + lease)
-        )
-        rows = (await self._execute(claimed.returning(*_COLUMNS, processings.c.epoch))).all()
+        now = self._tx.now
+        bound = {"of_provider": provider, "until": now, "hinted": list(hinted), "most": limit}
+        rows = await self._execute(_CLAIM_TO_POLL, {**bound, "by": owner, "again_at": now + lease})
         return sorted(((_processing(row), row.epoch) for row in rows), key=lambda pair: pair[0].id)
 
     async def poll_again(self, claimed: Sequence[tuple[Processing, int]], delay: int) -> None:
@@ -154,12 +185,9 @@ class Processings(Noun):
             "failed": after.failed,
             "due_at": poll_at,
         }
-        same = (
-            processings.c.id == before.id,
-            processings.c.status == before.status,
-            processings.c.attempt == before.attempt,
-        )
-        if (await self._execute(update(processings).where(*same).values(values))).rowcount != 1:
+        bound = {f"new_{name}": value for name, value in values.items()}
+        bound |= {"processing": before.id, "status_before": before.status, "attempt_before": before.attempt}
+        if (await self._execute(_SAVE, bound)).rowcount != 1:
             return False
         if (before.status, before.attempt) != (after.status, after.attempt):
             change = (f"{before.status}", f"{after.status}")

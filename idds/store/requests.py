@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import BigInteger, Integer, Row, Select, bindparam, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
@@ -21,7 +21,7 @@ from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, processings, requests, transforms
-from idds.store.sets import among, among_selected
+from idds.store.sets import among_bound, among_selected
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -39,6 +39,34 @@ _COLUMNS = (
     requests.c.created_at,
     requests.c.changed_at,
     requests.c.reason,
+)
+
+
+_OF_PROCESSINGS = (
+    select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
+    .join(transforms, transforms.c.id == processings.c.transform_id)
+    .join(requests, requests.c.id == processings.c.request_id)
+    .where(among_bound(processings.c.id, "ids"))
+)
+_LOCK = select(requests.c.id).where(among_bound(requests.c.id, "ids")).order_by(requests.c.id).with_for_update()
+_DUE = (
+    select(requests.c.id)
+    .where(requests.c.due_at <= bindparam("until"))
+    .order_by(requests.c.due_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+# Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
+_TAKE_DUE = (
+    update(requests).where(among_selected(requests.c.id, _DUE)).values(due_at=None, tries=0).returning(*_COLUMNS)
+)
+_MARK_DUE = (
+    update(requests)
+    .where(
+        among_bound(requests.c.id, "ids"),
+        or_(requests.c.due_at.is_(None), requests.c.due_at > bindparam("at", type_=BigInteger)),
+    )
+    .values(due_at=bindparam("at", type_=BigInteger))
 )
 
 
@@ -92,13 +120,7 @@ class Requests(Noun):
 
     async def of_processings(self, ids: Iterable[int]) -> dict[ProcessingId, tuple[Request, str]]:
         """The request of each of these processings, and the name of its work."""
-        query = (
-            select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
-            .join(transforms, transforms.c.id == processings.c.transform_id)
-            .join(requests, requests.c.id == processings.c.request_id)
-            .where(among(processings.c.id, ids))
-        )
-        rows = await self._execute(query)
+        rows = await self._execute(_OF_PROCESSINGS, {"ids": list(ids)})
         return {ProcessingId(row.processing): (_request(row), row.work) for row in rows}
 
     async def list(
@@ -116,8 +138,7 @@ class Requests(Noun):
         """Lock these requests, in id order: the first thing that a transaction which writes does."""
         wanted = sorted(set(ids))
         if wanted and not self._is_sqlite:
-            query = select(requests.c.id).where(among(requests.c.id, wanted)).order_by(requests.c.id)
-            await self._execute(query.with_for_update())
+            await self._execute(_LOCK, {"ids": wanted})
 
     async def waiting_for(self, rse: str) -> Sequence[RequestId]:
         """The requests that have files to be admitted to an RSE."""
@@ -128,16 +149,7 @@ class Requests(Noun):
     async def take_due(self, limit: int) -> Sequence[Request]:
         """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
         await self.flush()
-        due = (
-            select(requests.c.id)
-            .where(requests.c.due_at <= self._tx.now)
-            .order_by(requests.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        # Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
-        taken = update(requests).where(among_selected(requests.c.id, due)).values(due_at=None, tries=0)
-        return [_request(row) for row in await self._execute(taken.returning(*_COLUMNS))]
+        return [_request(row) for row in await self._execute(_TAKE_DUE, {"until": self._tx.now, "most": limit})]
 
     def mark_due(self, ids: Iterable[int]) -> None:
         """Have these requests advanced once this transaction is committed."""
@@ -147,8 +159,7 @@ class Requests(Noun):
         """Write what was marked."""
         due, self._due = self._due, set()
         if due:
-            later = (requests.c.due_at.is_(None)) | (requests.c.due_at > self._tx.now)
-            await self._execute(update(requests).where(among(requests.c.id, due), later).values(due_at=self._tx.now))
+            await self._execute(_MARK_DUE, {"ids": list(due), "at": self._tx.now})
             self._tx.wake(Channel.REQUESTS)
 
     async def next_due(self) -> int | None:

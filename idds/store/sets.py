@@ -93,6 +93,19 @@ def among_texts(column: ColumnElement[Any], texts: Iterable[str]) -> ColumnEleme
     return _Among(column, bindparam(None, list(texts), type_=_TextSet(), unique=True))
 
 
+def among_bound(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`column` is one of the ids bound to `name` when the statement is run.
+
+    For statements that stand ready in their module: building one anew costs more than running it (docs/adr/0008).
+    """
+    return _Among(column, bindparam(name, type_=_IdSet()))
+
+
+def among_bound_texts(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """The same of texts."""
+    return _Among(column, bindparam(name, type_=_TextSet()))
+
+
 def among_selected(column: ColumnElement[Any], query: Select[Any]) -> ColumnElement[bool]:
     """`column` is one of those that `query` selects, which is run once, also where it locks and skips rows."""
     return _Selected(column, query.correlate(None).scalar_subquery())

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Integer, Row, bindparam, insert, select, update
 
 from idds.domain.identifiers import RequestId, TransformId
 from idds.domain.statuses import Status
 from idds.domain.transform import Transform
 from idds.store.noun import Noun
 from idds.store.schema import transforms
-from idds.store.sets import among
+from idds.store.sets import among_bound
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -27,6 +27,19 @@ _COLUMNS = (
     transforms.c.open_processings,
     transforms.c.changed_at,
     transforms.c.reason,
+)
+
+
+_OF_REQUEST = select(*_COLUMNS).where(transforms.c.request_id == bindparam("request")).order_by(transforms.c.id)
+_SAVE = (
+    update(transforms)
+    .where(transforms.c.id == bindparam("transform"))
+    .values(status=bindparam("to"), reason=bindparam("why"), changed_at=bindparam("at"))
+)
+_COUNT = (
+    update(transforms)
+    .where(among_bound(transforms.c.id, "ids"))
+    .values(open_processings=transforms.c.open_processings + bindparam("opened", type_=Integer))
 )
 
 
@@ -55,8 +68,7 @@ class Transforms(Noun):
 
     async def of_request(self, request: RequestId) -> Sequence[Transform]:
         await self.flush()
-        query = select(*_COLUMNS).where(transforms.c.request_id == request).order_by(transforms.c.id)
-        return [_transform(row) for row in await self._execute(query)]
+        return [_transform(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
 
     async def get(self, transform: TransformId) -> Transform | None:
         await self.flush()
@@ -65,7 +77,8 @@ class Transforms(Noun):
 
     def save(self, before: Transform, after: Transform, event: str) -> None:
         """Note what changed, with its history."""
-        self._changed[after.id] = {"transform": after.id, "to": after.status, "why": after.reason}
+        changed = {"transform": after.id, "to": after.status, "why": after.reason, "at": self._tx.now}
+        self._changed[after.id] = changed
         self._tx.moves.record(
             f"transform:{after.id}",
             event,
@@ -82,16 +95,13 @@ class Transforms(Noun):
         """Write what changed and what was counted."""
         changed, self._changed = self._changed, {}
         if changed:
-            saved = update(transforms).where(transforms.c.id == bindparam("transform"))
-            values = {"status": bindparam("to"), "reason": bindparam("why"), "changed_at": self._tx.now}
-            await self._execute(saved.values(values), list(changed.values()))
+            await self._execute(_SAVE, list(changed.values()))
         opened, self._opened = self._opened, Counter()
         by_number: dict[int, list[int]] = {}
         for transform, number in opened.items():
             by_number.setdefault(number, []).append(transform)
         for number, ids in sorted(by_number.items()):
-            counted = update(transforms).where(among(transforms.c.id, ids))
-            await self._execute(counted.values(open_processings=transforms.c.open_processings + number))
+            await self._execute(_COUNT, {"ids": ids, "opened": number})
 
 
 def _transform(row: Row[Any]) -> Transform:
