@@ -67,7 +67,8 @@ class DDM(Protocol):
     async def release(self, rse: str, dids: Sequence[Did]) -> None:
         """End our rules on these files and delete the replicas; a recall under way is cancelled.
 
-        Returns when it is ordered; `residency` says `absent` when the bytes are gone. Unknown files are no error.
+        Returns when it is ordered; `residency` says `absent` when the bytes are gone, and `present` from now on only
+        of what somebody else keeps. Unknown files are no error.
         """
         ...
 

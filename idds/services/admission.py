@@ -1,6 +1,6 @@
 """Letting files into the windows: replicas admitted, bytes reserved, pins set, in one transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from idds.domain.collection import Collection
@@ -11,7 +11,7 @@ from idds.domain.replica import Window
 from idds.domain.request import Request
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.transitions import PINNABLE, ContentEvent
-from idds.engine.window import Candidate, Wanted, admit
+from idds.engine.window import Admission, Candidate, Wanted, admit
 from idds.services.announcing import follow
 from idds.store.contents import Unadmitted, of_ids
 from idds.store.database import Transaction
@@ -50,6 +50,17 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
         else:
             if len(waiting) > CANDIDATES // 2:
                 tx.requests.mark_due([request.id])
+    if len(admission.admitted) + len(admission.refused) < len(groups) and not tx.is_sqlite:
+        await _look_again(tx, request, list(windows.values()), admission)
+
+
+async def _look_again(tx: Transaction, request: Request, seen: Sequence[Window], admission: Admission) -> None:
+    """Who gives room back wakes those that wait. It may have looked for them before this one began to wait."""
+    before = {window.id: (window.reserved_bytes, window.reserved_files) for window in seen}
+    for window in await tx.windows.lock(seen):
+        size, files = before[window.id]
+        if window.reserved_bytes < size + admission.bytes or window.reserved_files < files + admission.files:
+            tx.requests.mark_due([request.id])
 
 
 def _wanted(content: Unadmitted) -> Wanted:

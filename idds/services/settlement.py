@@ -14,7 +14,7 @@ from idds.engine import processing as engine
 from idds.engine.decision import Decision
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import follow
-from idds.store.contents import of_ids
+from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Transaction
 
 HELD = (ContentStatus.LEASED,)
@@ -49,6 +49,13 @@ def cancellation(processing: ProcessingId, attempt: int) -> NewEffect:
 async def add_outputs(tx: Transaction, outputs: Collection, rse: str, files: Sequence[tuple[File, str]]) -> None:
     """Register outputs (file, path) that are on disk, and pass them on to the works that take them."""
     replicas = await tx.replicas.register(rse, files)
+    moves: list[Move] = []
+    if ours := [(file, path) for file, path in files if file.did not in replicas]:
+        # Somebody had just the same file recalled: for them it has landed.
+        overtaken = await tx.replicas.take_over(rse, ours)
+        moves += await tx.contents.move(ContentEvent.LANDED, pinned_to(overtaken.values()))
+        tx.requests.mark_due(await tx.requests.waiting_for(rse))
+        replicas |= overtaken
     new = [
         NewContent(
             name=file.did.name,
@@ -60,7 +67,7 @@ async def add_outputs(tx: Transaction, outputs: Collection, rse: str, files: Seq
         )
         for file, _path in files
     ]
-    moves = [await tx.contents.register(outputs, new, ContentEvent.LANDED)]
+    moves += [await tx.contents.register(outputs, new, ContentEvent.LANDED)]
     moves += [await feed(tx, fed, new) for fed in await tx.collections.fed_by(outputs.id)]
     await follow(tx, moves)
 

@@ -139,10 +139,16 @@ class Residencies:
         await release(tx, [replica.id for replica in moved])
 
     async def _release(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
-        dids = [replica.did for replica in replicas if replica.status is ReplicaStatus.DELETING]
+        deleting = [replica for replica in replicas if replica.status is ReplicaStatus.DELETING]
+        dids = [replica.did for replica in deleting]
+        kept: list[Replica] = []
         if dids:
             await self._ddm.release(rse, dids)
+            found = await self._ddm.residency(rse, dids)
+            kept = [replica for replica in deleting if found[replica.did].where is Where.PRESENT]
         async with self._database.transaction(AGENT) as tx:
+            if kept:
+                await _record_gone(tx, rse, kept, "somebody else keeps it: it is not ours any more")
             await tx.effects.finish([effect])
         self.hint(rse, dids)
 
@@ -179,7 +185,8 @@ class Residencies:
         if landed or failed or lost:
             await self._record_landing(rse, landed, failed, lost, found)
         if gone:
-            await self._record_gone(rse, gone)
+            async with self._database.transaction(AGENT) as tx:
+                await _record_gone(tx, rse, gone)
         return len(landed) + len(failed) + len(gone)
 
     async def _record_landing(
@@ -207,17 +214,17 @@ class Residencies:
             tx.requests.mark_due(await tx.contents.unpin(foreign))
             again = [replica.id for replica in lost if replica.ours]
             if again:
-                # The data management has forgotten the order: it is given again.
-                effect = NewEffect(EffectKind.STAGE, f"replica:{again[0]}", tx.now, {"rse": rse, "replicas": again})
+                # The data management has forgotten the order: it is given again, one at a time.
+                effect = NewEffect(EffectKind.STAGE, f"replica:{again[0]}", 0, {"rse": rse, "replicas": again})
                 tx.effects.add([effect], None)
 
-    async def _record_gone(self, rse: str, gone: Sequence[Replica]) -> None:
-        async with self._database.transaction(AGENT) as tx:
-            waiting = await tx.requests.waiting_for(rse)
-            await tx.requests.lock(waiting)
-            unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
-            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged))
-            tx.requests.mark_due(waiting)
+
+async def _record_gone(tx: Transaction, rse: str, gone: Sequence[Replica], reason: str | None = None) -> None:
+    await tx.requests.lock(await tx.requests.waiting_for(rse))
+    unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
+    await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged, reason=reason))
+    # Read again, with the windows locked: who began to wait meanwhile may have seen no room in them.
+    tx.requests.mark_due(await tx.requests.waiting_for(rse))
 
 
 async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:

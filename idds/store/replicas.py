@@ -48,7 +48,10 @@ _ADMITTING = _INSERTING.format(
              SELECT 1 FROM contents
               WHERE contents.replica_id = replicas.id AND contents.status IN ('new', 'available', 'leased'))""",
 )
-_REGISTERING = _INSERTING.format(status="'present'", ours="false", where="")
+_REGISTERING = _INSERTING.format(
+    status="'present'", ours="false", where="WHERE replicas.status = 'gone' OR NOT replicas.ours"
+)
+_TAKING_OVER = _INSERTING.format(status="'present'", ours="false", where="")
 
 
 class Replicas(Noun):
@@ -80,8 +83,16 @@ class Replicas(Noun):
         self._record(ReplicaEvent.ADMITTED, rse, ids, request=request)
 
     async def register(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
-        """Note replicas that are on disk and not ours to delete, with their paths."""
+        """Note replicas that are on disk and not ours to delete, with their paths; not those that are ours so far."""
         rows = await self._upsert(rse, files, _REGISTERING, {"window": None}) if files else []
+        return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
+
+    async def take_over(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
+        """Note that replicas of ours are somebody else's, and on disk; what they had reserved is given back."""
+        known = [replica.id for replica in await self.find(rse, [file.did for file, _ in files])]
+        await self.lock(known)
+        await self.give_back([r for r in await self.get(known) if r.status is not ReplicaStatus.GONE])
+        rows = await self._upsert(rse, files, _TAKING_OVER, {"window": None})
         return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
 
     async def _upsert(

@@ -1,6 +1,6 @@
 """Windows: how much may be admitted at once, and how much is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, and_, func, insert, or_, select, update
@@ -11,6 +11,7 @@ from idds.domain.replica import Window
 from idds.domain.statuses import ReplicaStatus
 from idds.store.noun import Noun
 from idds.store.schema import replicas, windows
+from idds.store.sets import among
 
 
 class Windows(Noun):
@@ -46,6 +47,11 @@ class Windows(Noun):
         wanted = or_(*((windows.c.kind == kind) & (windows.c.ref == ref) for kind, ref in refs))
         rows = await self._execute(select(windows).where(wanted).order_by(windows.c.id))
         return {(row.kind, row.ref): _window(row) for row in rows}
+
+    async def lock(self, found: Iterable[Window]) -> list[Window]:
+        """These windows as they are now, locked: nobody gives room back before this transaction has ended."""
+        query = select(windows).where(among(windows.c.id, [window.id for window in found])).order_by(windows.c.id)
+        return [_window(row) for row in await self._execute(query.with_for_update())]
 
     async def reserve(self, window: WindowId, *, bytes: int, files: int) -> bool:  # noqa: A002
         """Reserve room in a window, never above its limit; False when there is not enough."""

@@ -35,6 +35,11 @@ class MemoryDDM:
         self.foreign.add((rse, did))
         self._states[rse, did] = Where.PRESENT
 
+    def take(self, rse: str, did: Did) -> None:
+        """It is gone, whosever it was, and with it what was ordered of it."""
+        self.foreign.discard((rse, did))
+        self._states.pop((rse, did), None)
+
     def bytes_on_disk(self, rse: str) -> int:
         """Of replicas staged for us, with room taken from the moment they are on their way."""
         return sum(

@@ -3,27 +3,33 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from random import Random
+from typing import cast
 
 import pytest
-from sqlalchemy import select
+from pydantic import ValidationError
+from sqlalchemy import select, text
 
-from idds.domain.errors import Unavailable
-from idds.domain.files import File, Upload
+from idds.domain.errors import Unavailable, UnknownDid
+from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import CollectionId, Did, Handle, RequestId
 from idds.domain.job import JobSpec
 from idds.domain.request import Request
-from idds.domain.statuses import Intent, Status
+from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
-from idds.ports.ddm import Refused
+from idds.ports.ddm import Refused, Staging
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
+from idds.runtime.settings import read_settings
 from idds.runtime.wakeups import LocalWakeups
+from idds.services.forgetting import Forgetting
+from idds.services.staging import _record_gone
 from idds.store.database import Database
 from idds.store.effects import Fenced
-from idds.store.schema import contents, effects, windows
+from idds.store.schema import contents, effects, replicas, windows
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.simulation.world import DISK, OWNER, World
@@ -31,11 +37,10 @@ from tests.integration.simulation.world import DISK, OWNER, World
 PAYLOAD = Payload(argv=("/do",))
 
 
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    """A world without faults but those that a test makes; on SQLite, then on PostgreSQL."""
+@asynccontextmanager
+async def world_at(url: str) -> AsyncIterator[World]:
     clock = ManualClock()
-    database = Database(database_url, clock=clock)
+    database = Database(url, clock=clock)
     try:
         await upgrade(database)
         world = World(database, clock, Random(1), 0.0)
@@ -44,6 +49,13 @@ async def world(database_url: str) -> AsyncIterator[World]:
         yield world
     finally:
         await database.close()
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """A world without faults but those that a test makes; on SQLite, then on PostgreSQL."""
+    async with world_at(database_url) as world:
+        yield world
 
 
 async def submit(world: World, *works: Work, name: str = "it") -> RequestId:
@@ -85,8 +97,8 @@ async def reserved(world: World) -> int:
         return int((await tx.connection.execute(query)).scalar_one())
 
 
-def files_work(world: World, name: str, files: int = 4) -> Work:
-    source = Input(dataset=world.dataset(name, files), batch=1, window=WindowLimits())
+def files_work(world: World, name: str, files: int = 4, *, largest: int = 200) -> Work:
+    source = Input(dataset=world.dataset(name, files, largest), batch=1, window=WindowLimits())
     output = Output(dataset=f"data:{name}.out")
     return Work(name=name, input=source, payload=PAYLOAD, output=output)
 
@@ -240,3 +252,207 @@ async def status_of(world: World, content: int) -> str:
     async with world.database.snapshot() as tx:
         query = select(contents.c.status).where(contents.c.id == content)
         return str((await tx.connection.execute(query)).scalar_one())
+
+
+async def until(world: World, holds: Callable[[], Awaitable[bool]], *skipped: str) -> None:
+    """Live on until it holds, without the duties of these names."""
+    for _ in range(60):
+        for duty in world.duties:
+            if not await holds() and getattr(duty, "__name__", "") not in skipped:
+                await duty()
+        if await holds():
+            return
+        world.ddm.tick()
+        world.provider.tick()
+        world.clock.advance(1_000_000)
+    raise AssertionError("it does not come to that")
+
+
+async def standing(world: World, status: ReplicaStatus) -> bool:
+    async with world.database.snapshot() as tx:
+        return bool(await tx.connection.execute(select(replicas.c.id).where(replicas.c.status == status)))
+
+
+async def test_a_replica_of_somebody_else_that_vanishes_is_recalled_within_the_window(world: World) -> None:
+    work = files_work(world, "shared", 1)
+    (file,) = world.ddm.files(Did("data", "shared"))
+    world.ddm.put(DISK, file.did)
+    request = await submit(world, work)
+    await until(world, lambda: standing(world, ReplicaStatus.STAGING), "<lambda>")
+    world.ddm.take(DISK, file.did)
+    for _ in range(20):
+        await live(world, 1)
+        await world.check()
+    assert await ends(world, request) == [Status.FINISHED]
+    assert (await left(world), await reserved(world), world.ddm.replicas(DISK)) == ([], 0, set())
+
+
+async def test_a_replica_that_somebody_else_keeps_gives_back_its_bytes(world: World) -> None:
+    """We had it staged; before we let it go, others made a rule of their own on it, or uploaded it."""
+    request = await submit(world, files_work(world, "kept", 1))
+    await until(world, lambda: standing(world, ReplicaStatus.PRESENT))
+    (file,) = world.ddm.files(Did("data", "kept"))
+    world.ddm.put(DISK, file.did)
+    await live(world, 20)
+    assert await ends(world, request) == [Status.FINISHED]
+    assert (await left(world), await reserved(world)) == ([], 0)
+    assert not await standing(world, ReplicaStatus.DELETING)
+
+
+async def test_an_output_that_is_being_recalled_is_there_for_who_waits_for_it(world: World) -> None:
+    """An upload's outcome was lost; its file is in the catalogue, wanted by another request, and uploaded again."""
+    world.ddm.add_dataset(Did("data", "again"), [File(Did("data", "out.000001.000000.1.out.txt"), 3)])
+    made = Work(name="made", payload=PAYLOAD, output=Output(dataset="data:out", rse=DISK))
+    taken = Work(name="taken", input=Input(dataset="data:again"), payload=PAYLOAD, output=Output(dataset="data:x"))
+    first = await submit(world, made)
+    await live(world, 1, pause=0)
+    second = await submit(world, taken)
+    await until(world, lambda: standing(world, ReplicaStatus.ADMITTED), "stage")
+    await until(world, lambda: standing(world, ReplicaStatus.PRESENT), "stage")
+    await world.check()
+    await live(world, 20)
+    assert await ends(world, first, second) == [Status.FINISHED, Status.FINISHED]
+    assert (await left(world), await reserved(world)) == ([], 0)
+
+
+async def test_a_recall_that_is_forgotten_while_nothing_can_be_ordered_is_ordered_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = await submit(world, files_work(world, "lost", 1))
+    await until(world, lambda: standing(world, ReplicaStatus.STAGING), "<lambda>")
+    (file,) = world.ddm.files(Did("data", "lost"))
+    world.ddm.take(DISK, file.did)
+    original = world.ddm.stage
+
+    async def stage(_rse: str, _files: Sequence[File]) -> list[Staging | Refused]:
+        raise Unavailable("nothing is taken for now")
+
+    monkeypatch.setattr(world.ddm, "stage", stage)
+    await live(world, 10)
+    assert len(await left(world)) == 1
+    monkeypatch.setattr(world.ddm, "stage", original)
+    await live(world, 30)
+    assert await ends(world, request) == [Status.FINISHED]
+
+
+async def test_what_comes_back_after_the_end_is_not_kept_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is leased, the dataset vanishes while it is listed, and then the consumer dies."""
+    dataset = world.dataset("some", 3)
+    original = world.ddm.list_files
+    answers: list[Exception] = [Unavailable("for now"), UnknownDid("it was erased")]
+
+    async def list_files(did: Did, *, after: str | None, limit: int) -> FilePage:
+        if after is not None:
+            raise answers[0]
+        return replace(await original(did, after=after, limit=limit), next="3")
+
+    monkeypatch.setattr(world.ddm, "list_files", list_files)
+    request = await submit(world, Work(name="read", input=Input(dataset=dataset)))
+    await until(world, lambda: standing(world, ReplicaStatus.PRESENT))
+    leased = await world.delivery.lease(OWNER, CollectionId(1), count=1, ttl=10**12, lessee="it")
+    assert len(leased) == 1
+    answers.pop(0)
+    await live(world, 20)
+    assert await ends(world, request) == [Status.FAILED]
+    assert await reserved(world) > 0
+    world.clock.advance(10**12)
+    await live(world, 20)
+    assert await status_of(world, leased[0].content.id) == "cancelled"
+    assert (await left(world), await reserved(world)) == ([], 0)
+
+
+async def test_what_was_suspended_goes_on_at_once(world: World) -> None:
+    request = await submit(world, Work(name="plain", payload=PAYLOAD, output=Output(dataset="data:plain.out")))
+    progress, submitting = world.duties[0], next(d for d in world.duties if getattr(d, "__name__", "") == "submit")
+    await progress()
+    await world.submission.order(OWNER, request, Intent.SUSPEND)
+    await submitting()
+    world.clock.advance(5_000_000)
+    assert await submitting() == 0
+    await world.submission.order(OWNER, request, Intent.RUN)
+    assert await submitting() == 1
+    assert world.provider.started == {"p1-a1": 1}
+
+
+async def test_a_window_declared_later_counts_what_was_admitted_before(world: World) -> None:
+    async with world.database.transaction("test") as tx:
+        await tx.connection.execute(windows.delete())
+    request = await submit(world, files_work(world, "early", 3))
+    await until(world, lambda: standing(world, ReplicaStatus.STAGING))
+    await world.start()
+    await world.check()
+    await live(world)
+    assert await ends(world, request) == [Status.FINISHED]
+    assert await reserved(world) == 0
+
+
+@pytest.mark.parametrize("code", ["40P01", "53100", "57P01", "55P03"])
+async def test_what_postgresql_cannot_do_for_now_is_no_defect(postgres_url: str, code: str) -> None:
+    database = Database(postgres_url)
+    try:
+        with pytest.raises(Unavailable):
+            async with database.transaction("test") as tx:
+                await tx.connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$"))
+    finally:
+        await database.close()
+
+
+def test_settings_that_cannot_be_do_not_show_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDDS_STORE__URI", "postgresql://idds:secret@here/idds")
+    monkeypatch.setenv("IDDS_LOG__LEVEL", "secret")
+    with pytest.raises(ValidationError) as raised:
+        read_settings(None)
+    assert "secret" not in str(raised.value)
+
+
+async def test_what_is_old_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.provider, "failing", 1.0)
+    request = await submit(world, Work(name="plain", payload=PAYLOAD, output=Output(dataset="data:x"), attempts=2))
+    await live(world, 20, pause=1_000_000)
+    assert await ends(world, request) == [Status.FAILED]
+    keys = ["p1-a1", "p1-a2"]
+    assert set(await world.provider.find(keys)) == set(keys)
+    forgetting = Forgetting(world.database, {"local": world.provider})
+    async with world.database.transaction("test") as tx:
+        assert await tx.messages.take_in("atlas/one")
+        await tx.messages.mark_sent(request, 1)
+    day = 86_400_000_000
+    assert (await forgetting.jobs("local", day), await forgetting.messages(day, unsent=False)) == (0, 0)
+    world.clock.advance(day + 1)
+    assert (await forgetting.jobs("local", day), await forgetting.jobs("local", day)) == (1, 0)
+    assert await world.provider.find(keys) == {}
+    assert await forgetting.messages(day, unsent=False) == 2
+    async with world.database.snapshot() as tx:
+        waiting = [message.seq for message in await tx.messages.of_request(request, after=0, limit=10)]
+    assert waiting[0] == 2
+    assert await forgetting.messages(day, unsent=True) == len(waiting)
+
+
+async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(postgres_url: str) -> None:
+    """Who gives it back looks for those that wait before another one does, which looks at the window before it came."""
+    async with world_at(postgres_url) as world:
+        first = await submit(world, files_work(world, "first", 1, largest=1))
+        await until(world, lambda: standing(world, ReplicaStatus.DELETING))
+        async with world.database.transaction("test") as tx:
+            await tx.windows.declare("rse", DISK, limit_bytes=1, limit_files=None)
+            (gone,) = await tx.replicas.in_motion()
+        second = await submit(world, files_work(world, "second", 1, largest=1))
+        progress, listing = world.duties[0], world.duties[3]
+        await progress()
+        async with world.database.transaction("carrier") as tx:
+            await _record_gone(tx, DISK, [gone])
+            await listing()
+            advancing = asyncio.create_task(cast("Coroutine[object, object, object]", progress()))
+            async with asyncio.timeout(20):
+                while not (advancing.done() or await somebody_waits_for_a_lock(world)):
+                    await asyncio.sleep(0.01)
+        await advancing
+        await live(world, 20)
+        assert await ends(world, first, second) == [Status.FINISHED, Status.FINISHED]
+
+
+async def somebody_waits_for_a_lock(world: World) -> bool:
+    async with world.database.snapshot() as tx:
+        return bool(await tx.connection.execute(text("SELECT 1 FROM pg_locks WHERE NOT granted")))
