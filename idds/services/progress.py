@@ -9,10 +9,12 @@ from idds.engine.retry import TRIES
 from idds.services.announcing import tell_request
 from idds.services.flow import Flow
 from idds.services.placement import Placement
+from idds.services.sources import abandon
 from idds.store.database import Database, Transaction
 
 AGENT = "transformer"
 BATCH = 20
+REASON = f"the service could not advance it in {TRIES} tries; its log tells more"
 
 log = structlog.get_logger()
 
@@ -32,7 +34,8 @@ class Progress:
             async with self._database.transaction(AGENT) as tx:
                 for request in await tx.requests.take_due(self._batch):
                     due.append(request.id)
-                    await Flow(tx, request, self._placement).advance()
+                    if not request.status.is_terminal:
+                        await Flow(tx, request, self._placement).advance()
         except Unavailable:
             raise
         except Exception:
@@ -50,15 +53,25 @@ class Progress:
         log.exception("a request cannot be advanced", request=request)
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([request])
-            if await tx.requests.count_failure(request) >= TRIES:
-                await self._give_up(tx, request)
+            if await tx.requests.count_failure(request) < TRIES:
+                return
+        try:
+            async with self._database.transaction(AGENT) as tx:
+                await abandon(tx, request, REASON)
+        except Unavailable:
+            raise
+        except Exception:
+            # Where even that breaks, the request ends all the same.
+            log.exception("what belongs to a request cannot be given back", request=request)
+        async with self._database.transaction(AGENT) as tx:
+            await self._give_up(tx, request)
 
     async def _give_up(self, tx: Transaction, request: RequestId) -> None:
+        await tx.requests.lock([request])
         before = await tx.requests.get(request)
         if before is None:
             return
-        reason = f"the service could not advance it in {TRIES} tries; its log tells more"
-        after = engine.decide(before, engine.Broke(reason), tx.now).entity
+        after = engine.decide(before, engine.Broke(REASON), tx.now).entity
         await tx.requests.save(before, after, "broke")
         await tell_request(tx, after)
 

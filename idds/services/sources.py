@@ -1,9 +1,13 @@
-"""Sources of contents that turn out to be none: a dataset that is not there, a sampler that breaks."""
+"""What cannot go on is ended, and what it holds is given back: a dataset that is not there, a request that breaks."""
 
 from idds.domain.effect import Effect
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, RequestId
+from idds.domain.request import Request
+from idds.domain.statuses import EffectKind, Intent, Relation, Status
+from idds.domain.transform import Transform
 from idds.engine import transform as engine
-from idds.services.announcing import follow, tell_transform
+from idds.services.announcing import follow, tell_collection_closed, tell_transform
+from idds.services.settlement import cancellation
 from idds.store.database import Transaction
 
 CANCELLED_AT_ONCE = 10_000
@@ -27,11 +31,37 @@ async def give_up(tx: Transaction, effect: Effect, field: str, reason: str) -> N
     decision = engine.decide(transform, request.workflow.work(transform.work), broke, tx.now)
     if decision.entity.status is transform.status:
         return
-    tx.transforms.save(transform, decision.entity, "broke")
-    await tell_transform(tx, request, decision.entity)
+    await _end(tx, request, transform, decision.entity)
+    tx.requests.mark_due([request.id])
+
+
+async def abandon(tx: Transaction, request_id: RequestId, reason: str) -> None:
+    """End all transforms of a request that cannot be advanced, and have their processings ended."""
+    await tx.requests.lock([request_id])
+    request = await tx.requests.get(request_id)
+    assert request is not None
+    for transform in await tx.transforms.of_request(request.id):
+        if transform.status.is_terminal:
+            continue
+        work = request.workflow.work(transform.work)
+        await _end(tx, request, transform, engine.decide(transform, work, engine.Broke(reason), tx.now).entity)
+        for processing in await tx.processings.open_of(transform.id):
+            await tx.processings.order([processing.id], Intent.CANCEL)
+            if processing.status is Status.NEW:
+                await tx.effects.hasten(f"processing:{processing.id}", [EffectKind.SUBMIT])
+            else:
+                tx.effects.add([cancellation(processing.id, processing.attempt)], request.id)
+
+
+async def _end(tx: Transaction, request: Request, before: Transform, after: Transform) -> None:
+    tx.transforms.save(before, after, "broke")
+    await tell_transform(tx, request, after)
     for each in await tx.collections.of_request(request.id):
-        if each.transform_id == transform.id:
+        if each.transform_id != before.id:
+            continue
+        if await tx.collections.close(each, after.reason):
+            await tell_collection_closed(tx, each.id)
+        if each.relation is Relation.INPUT:
+            await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])
             while moves := await tx.contents.cancel_untaken(each.id, CANCELLED_AT_ONCE):
                 await follow(tx, moves)
-            await tx.collections.close(each, reason)
-    tx.requests.mark_due([request.id])

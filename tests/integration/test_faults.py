@@ -20,11 +20,13 @@ from idds.domain.job import JobSpec
 from idds.domain.request import Request
 from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
+from idds.engine.retry import TRIES
 from idds.ports.ddm import Refused, Staging
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
 from idds.runtime.settings import read_settings
 from idds.runtime.wakeups import LocalWakeups
+from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
 from idds.services.staging import _record_gone
 from idds.store.database import Database
@@ -456,3 +458,26 @@ async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(
 async def somebody_waits_for_a_lock(world: World) -> bool:
     async with world.database.snapshot() as tx:
         return bool(await tx.connection.execute(text("SELECT 1 FROM pg_locks WHERE NOT granted")))
+
+
+async def test_a_request_that_breaks_gives_back_what_it_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = await submit(world, files_work(world, "odd", 6))
+    await until(world, lambda: standing(world, ReplicaStatus.PRESENT))
+    await live(world, 1, pause=0)
+    original, tried = Flow.advance, []
+
+    async def advance(flow: Flow) -> None:
+        if flow._request.id == request:
+            tried.append(request)
+            raise RuntimeError("a defect of the service")
+        await original(flow)
+
+    monkeypatch.setattr(Flow, "advance", advance)
+    async with world.database.transaction("test") as tx:
+        tx.requests.mark_due([request])
+    plain = await submit(world, files_work(world, "plain"))
+    await live(world)
+    assert await ends(world, request, plain) == [Status.FAILED, Status.FINISHED]
+    assert (await left(world), await reserved(world), world.ddm.replicas(DISK)) == ([], 0, set())
+    assert len(tried) <= 2 * TRIES, "it is tried for ever"
+    await world.check()
