@@ -1,20 +1,25 @@
 """Messages out, in order per request, and acknowledgements in."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import structlog
 
 from idds.domain.content import Outcome
-from idds.domain.identifiers import ContentId
+from idds.domain.identifiers import ContentId, RequestId
+from idds.domain.message import Message
 from idds.ports.bus import Bus, Delivery
 from idds.services.delivery import Delivery as ContentDelivery
-from idds.store.database import Database
+from idds.store.database import Database, Transaction
 
 AGENT = "conductor"
 LEASE = 30_000_000
 REQUESTS_AT_ONCE = 20
 MESSAGES_AT_ONCE = 200
+READ_AT_ONCE = 20
+BYTES_AT_ONCE = 4_000_000
+"""Of bodies, about; a message that names thousands of contents is large."""
 ACKNOWLEDGEMENTS = "idds/+/acknowledgements"
 
 log = structlog.get_logger()
@@ -32,7 +37,7 @@ class Publishing:
         """Publish what waits; how many messages. Raises Unavailable while the broker is away: nothing is lost."""
         async with self._database.transaction(AGENT) as tx:
             requests = await tx.messages.claim(owner=self._owner, lease=LEASE, limit=REQUESTS_AT_ONCE)
-            waiting = {request: await tx.messages.unsent(request, MESSAGES_AT_ONCE) for request in requests}
+            waiting = await _waiting(tx, requests)
         if not requests:
             return 0
         sent = False
@@ -47,6 +52,21 @@ class Publishing:
                         await tx.messages.mark_sent(request, batch[-1].seq)
                 await tx.messages.give_back(requests, self._owner)
         return sum(map(len, waiting.values()))
+
+
+async def _waiting(tx: Transaction, requests: Sequence[RequestId]) -> dict[RequestId, list[Message]]:
+    """What each of these has to publish, as far as it goes into memory; the others follow in the next step."""
+    waiting: dict[RequestId, list[Message]] = {}
+    size = 0
+    for request in requests:
+        batch = waiting[request] = []
+        while size < BYTES_AT_ONCE and len(batch) < MESSAGES_AT_ONCE:
+            page = await tx.messages.unsent(request, READ_AT_ONCE, after=batch[-1].seq if batch else 0)
+            batch += page
+            size += sum(len(message.body) for message in page)
+            if len(page) < READ_AT_ONCE:
+                break
+    return waiting
 
 
 # What no database takes would come again for ever.

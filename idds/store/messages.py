@@ -43,7 +43,9 @@ _CLAIM = (
 )
 _UNSENT = (
     select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
-    .where(messages.c.request_id == bindparam("request"), messages.c.sent_at.is_(None))
+    .where(
+        messages.c.request_id == bindparam("request"), messages.c.seq > bindparam("after"), messages.c.sent_at.is_(None)
+    )
     .order_by(messages.c.seq)
     .limit(bindparam("most", type_=Integer))
 )
@@ -106,10 +108,10 @@ class Messages(Noun):
         ours = update(requests).where(among(requests.c.id, claimed), requests.c.publisher == owner)
         await self._execute(ours.values(publisher=None))
 
-    async def unsent(self, request: RequestId, limit: int) -> list[Message]:
-        """The next messages of a request to be published, in order."""
+    async def unsent(self, request: RequestId, limit: int, *, after: int = 0) -> list[Message]:
+        """The next messages of a request to be published, in order, with a seq above `after`."""
         await self.flush()
-        rows = await self._execute(_UNSENT, {"request": request, "most": limit})
+        rows = await self._execute(_UNSENT, {"request": request, "most": limit, "after": after})
         return [Message(**row._asdict()) for row in rows]
 
     async def mark_sent(self, request: RequestId, up_to: int) -> None:

@@ -1,6 +1,7 @@
 """One thing that is broken for good: it comes to its end, or waits alone, and everything else goes on."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -28,12 +29,14 @@ from idds.runtime.settings import read_settings
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
+from idds.services.publishing import Publishing
 from idds.services.staging import _record_gone
 from idds.store.database import Database
 from idds.store.effects import Fenced
 from idds.store.schema import contents, effects, replicas, windows
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
+from idds.testing.memory_bus import MemoryBus
 from tests.integration.simulation.world import DISK, OWNER, World
 
 PAYLOAD = Payload(argv=("/do",))
@@ -481,3 +484,19 @@ async def test_a_request_that_breaks_gives_back_what_it_holds(world: World, monk
     assert (await left(world), await reserved(world), world.ddm.replicas(DISK)) == ([], 0, set())
     assert len(tried) <= 2 * TRIES, "it is tried for ever"
     await world.check()
+
+
+async def test_large_messages_are_published_a_few_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = await submit(world, Work(name="plain", payload=PAYLOAD))
+    async with world.database.transaction("test") as tx:
+        tx.messages.add(request, [("idds/atlas/x", {"number": n, "text": "x" * 300_000}) for n in range(45)])
+    bus, numbers = MemoryBus(), list[int]()
+
+    async def publish(messages: Sequence[tuple[str, bytes]]) -> None:
+        numbers.extend(json.loads(body)["number"] for _, body in messages)
+
+    monkeypatch.setattr(bus, "publish", publish)
+    publishing = Publishing(world.database, bus, "one")
+    taken = [await publishing.step() for _ in range(4)]
+    assert taken == [20, 20, 5, 0]
+    assert numbers == list(range(45))
