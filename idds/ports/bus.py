@@ -14,7 +14,10 @@ class Delivery(Protocol):
     def body(self) -> bytes: ...
 
     async def ack(self) -> None:
-        """Tell the broker that the message's effect is committed."""
+        """Tell the broker that the message's effect is committed. Raises nothing.
+
+        Acknowledged after its connection was lost, the message comes again all the same.
+        """
         ...
 
 
@@ -22,7 +25,11 @@ class Bus(Protocol):
     """All methods may raise `errors.Unavailable` while the broker is away; the adapter connects again by itself."""
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Publish (topic, body) pairs; returns when the broker has taken all of them, in this order per topic."""
+        """Publish (topic, body) pairs; returns when the broker has taken all of them, in this order per topic.
+
+        When it raises, some may have been taken: publishing all again keeps their order. Raises InvalidInput for a
+        topic that is a filter.
+        """
         ...
 
     def consume(self, topics: Sequence[str]) -> AsyncIterator[Delivery]:

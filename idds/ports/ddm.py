@@ -49,7 +49,11 @@ class DDM(Protocol):
     """
 
     async def list_files(self, dataset: Did, *, after: str | None, limit: int) -> FilePage:
-        """A page of the dataset in a stable order, which is tape order where it is known. Raises UnknownDid."""
+        """A page of the dataset in a stable order, which is tape order where it is known. Raises UnknownDid.
+
+        The last page has no `next`, of an open dataset neither: asking again from the `after` that gave the last page
+        finds what was attached since, among what was told before.
+        """
         ...
 
     async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
@@ -60,7 +64,8 @@ class DDM(Protocol):
         """Where each file stands on `rse`: an entry for every DID asked, `absent` when there is nothing.
 
         `present` is said only of a complete file with the right checksum; a recall that ended badly is `failed`
-        with its reason until it is released or staged again.
+        with its reason until it is released or staged again. One that was staged anew while it is being deleted is
+        `staging`.
         """
         ...
 

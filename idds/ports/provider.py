@@ -30,7 +30,10 @@ class Provider(Protocol):
         ...
 
     async def result(self, handle: Handle) -> bytes | None:
-        """The `output.json` that the payload left, None when it left none. Valid once the job has ended."""
+        """The `output.json` that the payload left, None when it left none. Valid once the job has ended.
+
+        Raises NotFound for a job that is not known, and InvalidInput for what is too large or no regular file.
+        """
         ...
 
     async def output_path(self, handle: Handle, name: str) -> str:

@@ -108,10 +108,6 @@ class Processings(Noun):
     async def get(self, ids: Sequence[int]) -> list[Processing]:
         return [_processing(row) for row in await self._execute(_BY_ID, {"ids": list(ids)})]
 
-    async def lock(self, ids: Sequence[int]) -> list[Processing]:
-        """Read these processings for a change. Their requests are locked already."""
-        return await self.get(ids)
-
     async def of_request(self, request: RequestId, *, after: int = 0, limit: int = 1000) -> list[Processing]:
         query = select(*_COLUMNS).where(processings.c.request_id == request, processings.c.id > after)
         return [_processing(row) for row in await self._execute(query.order_by(processings.c.id).limit(limit))]

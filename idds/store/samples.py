@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.store.noun import Noun
@@ -22,11 +22,6 @@ class Samples(Noun):
             noted = update(samples).where(samples.c.content_id == bindparam("content"))
             noted = noted.values(objective_values=bindparam("reported"))
             await self._execute(noted, [{"content": content, "reported": list(v)} for content, v in results])
-
-    async def evaluated(self, study: CollectionId) -> int:
-        """How many samples of a study have a result."""
-        query = select(func.count()).where(samples.c.study_id == study, samples.c.objective_values.is_not(None))
-        return int((await self._execute(query)).scalar_one())
 
     async def results(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[float, ...]]:
         """The objective values of those of these contents that have some."""
