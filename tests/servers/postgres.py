@@ -127,12 +127,17 @@ class PostgresServer:
             raise RuntimeError(f"initdb failed: {done.stderr}")
 
     def _accepts(self) -> bool:
-        """After a crash it listens before it has recovered; its pid file tells, and may be of the life before."""
+        """After a crash it listens before it has recovered; its pid file tells, and may be of the life before.
+
+        Or empty: it is made before it is written.
+        """
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return self._process is not None and lines[0] == str(self._process.pid) and lines[-1].strip() == "ready"
+        if self._process is None or not lines:
+            return False
+        return lines[0] == str(self._process.pid) and lines[-1].strip() == "ready"
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
