@@ -9,6 +9,7 @@ from idds.api.route import Caller
 from idds.api.settings import ApiSettings
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId
+from idds.domain.request import Role
 from idds.services.access import Access, check_reach
 from idds.store.tokens import Grant
 
@@ -55,5 +56,5 @@ class Authentication:
 def admit(caller: Caller, grant: Grant, number: int) -> None:
     """Let in whom a route is for. Raises Forbidden."""
     check_reach(grant, CollectionId(number) if caller is Caller.PAYLOAD else None)
-    if caller is Caller.OPERATOR and not grant.principal.is_operator:
+    if caller is Caller.OPERATOR and grant.principal.role is not Role.OPERATOR:
         raise Forbidden("this is for operators only")

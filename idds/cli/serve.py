@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
 
-OPERATOR = Principal("operator", "local", is_operator=True)
+OPERATOR = Principal("operator", "local", Role.OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,39 @@
 """A request: what a client submits."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from idds.domain.identifiers import RequestId
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Workflow
 
 
+class Role(StrEnum):
+    """What somebody may do, each more than the one before."""
+
+    READER = "reader"
+    """Sees all of a VO, and changes nothing."""
+    USER = "user"
+    """Submits, sees and changes what is his own."""
+    WFMS = "wfms"
+    """A workload manager: submits for anybody of a VO, sees and changes all of it."""
+    OPERATOR = "operator"
+    """Runs the service: sees and changes everything, of every VO."""
+
+    def includes(self, other: "Role") -> bool:
+        """Whether who has this role may do what `other` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: the owner of what is submitted, in a VO. An operator sees and changes everything of it."""
+    """Who is calling: the owner of what is submitted, in a VO. `shares` are those that it is held to, None: any."""
 
     owner: str
     vo: str
-    is_operator: bool = False
+    role: Role = Role.USER
+    shares: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +51,5 @@ class Request:
     workflow: Workflow
     created_at: int
     changed_at: int
+    expires_at: int | None = None
     reason: str | None = None

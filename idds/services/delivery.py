@@ -7,7 +7,7 @@ from idds.domain.collection import Collection
 from idds.domain.content import Content, Outcome
 from idds.domain.errors import Conflict, NotFound
 from idds.domain.identifiers import CollectionId, ContentId
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.domain.statuses import Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Work
 from idds.engine.reporting import Verdict, judge
@@ -99,7 +99,7 @@ class Delivery:
                 if outcome.content_id in contents:
                     by_collection.setdefault(contents[outcome.content_id].collection_id, []).append(outcome)
             await tx.requests.lock({content.request_id for content in contents.values()})
-            service = Principal(f"bus:{vo}", vo, is_operator=True)
+            service = Principal(f"bus:{vo}", vo, Role.WFMS)
             for collection, of_one in sorted(by_collection.items()):
                 try:
                     receipts += await _take(tx, await _place(tx, service, collection), of_one)

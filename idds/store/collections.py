@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
@@ -14,6 +14,7 @@ from idds.domain.statuses import ContentStatus, Relation, SourceKind
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, transforms
 from idds.store.sets import among, among_bound
+from idds.store.visibility import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class Collections(Noun):
 
     async def get(self, collection: CollectionId, principal: Principal | None = None) -> Collection | None:
         """A collection, if it is there and the principal may see it."""
-        query = _visible(select(collections).where(collections.c.id == collection), principal)
+        query = select(collections).where(collections.c.id == collection)
+        if principal is not None:
+            query = visible(query.join(requests, requests.c.id == collections.c.request_id), principal)
         row = (await self._execute(query)).first()
         return None if row is None else _collection(row)
 
@@ -132,13 +135,6 @@ class Collections(Noun):
             values["listed_to"] = listed_to
         if values:
             await self._execute(update(collections).where(collections.c.id == collection).values(values))
-
-
-def _visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
-    if principal is None:
-        return query
-    query = query.join(requests, requests.c.id == collections.c.request_id).where(requests.c.vo == principal.vo)
-    return query if principal.is_operator else query.where(requests.c.owner == principal.owner)
 
 
 def _collection(row: Row[Any]) -> Collection:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Integer, Row, Select, bindparam, func, or_, select, text, update
+from sqlalchemy import BigInteger, Integer, Row, bindparam, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
@@ -22,6 +22,7 @@ from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, processings, requests, transforms
 from idds.store.sets import among_bound, among_selected
+from idds.store.visibility import visible
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -38,6 +39,7 @@ _COLUMNS = (
     requests.c.workflow,
     requests.c.created_at,
     requests.c.changed_at,
+    requests.c.expires_at,
     requests.c.reason,
 )
 
@@ -114,7 +116,7 @@ class Requests(Noun):
 
     async def get(self, request: RequestId, principal: Principal | None = None) -> Request | None:
         """A request, if it is there and the principal may see it."""
-        query = _visible(select(*_COLUMNS).where(requests.c.id == request), principal)
+        query = visible(select(*_COLUMNS).where(requests.c.id == request), principal)
         row = (await self._execute(query)).first()
         return None if row is None else _request(row)
 
@@ -127,7 +129,7 @@ class Requests(Noun):
         self, principal: Principal, *, status: Status | None, before: int | None, limit: int
     ) -> Sequence[Request]:
         """Requests that the principal may see, newest first, with ids below `before`."""
-        query = _visible(select(*_COLUMNS), principal)
+        query = visible(select(*_COLUMNS), principal)
         if status is not None:
             query = query.where(requests.c.status == status)
         if before is not None:
@@ -196,13 +198,6 @@ def digest(workflow: Workflow) -> str:
     return hashlib.sha256(json.dumps(asdict(workflow), sort_keys=True).encode()).hexdigest()
 
 
-def _visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
-    if principal is None:
-        return query
-    query = query.where(requests.c.vo == principal.vo)
-    return query if principal.is_operator else query.where(requests.c.owner == principal.owner)
-
-
 def _request(row: Row[Any]) -> Request:
     return Request(
         id=RequestId(row.id),
@@ -216,6 +211,7 @@ def _request(row: Row[Any]) -> Request:
         workflow=_workflow(row.id, json.dumps(row.workflow)),
         created_at=row.created_at,
         changed_at=row.changed_at,
+        expires_at=row.expires_at,
         reason=row.reason,
     )
 

@@ -62,6 +62,7 @@ requests = Table(
     Column("publish_until", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
     Column("reason", Text),
     UniqueConstraint("owner", "vo", "idempotency_key"),
     Index(
@@ -69,6 +70,12 @@ requests = Table(
         "due_at",
         postgresql_where=text("due_at IS NOT NULL"),
         sqlite_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_requests_expiring",
+        "expires_at",
+        postgresql_where=text("expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended')"),
+        sqlite_where=text("expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended')"),
     ),
     Index(None, "vo", "owner", "id"),
 )
@@ -361,9 +368,42 @@ tokens = Table(
     Column("sha256", Text, nullable=False, unique=True),
     Column("owner", Text, nullable=False),
     Column("vo", Text, nullable=False),
-    Column("is_operator", Boolean, nullable=False),
+    Column("role", Text, nullable=False, server_default="user"),
+    Column("shares", Json),
     Column("collection_id", Id, ForeignKey("collections.id", ondelete="CASCADE")),
     Column("note", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Index(None, "vo", "owner", "id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    Column("at", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("vo", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("call", Text),
+    Column("details", Json),
+    Index(None, "entity", "id"),
+    Index(None, "at"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("names", Json, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("duties", Json, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )

@@ -3,10 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import and_, delete, insert, or_, select
 
 from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.store.noun import Noun
 from idds.store.schema import tokens
 
@@ -34,7 +34,8 @@ class Tokens(Noun):
             "sha256": _hash(secret),
             "owner": principal.owner,
             "vo": principal.vo,
-            "is_operator": principal.is_operator,
+            "role": principal.role,
+            "shares": None if principal.shares is None else sorted(principal.shares),
             "collection_id": collection,
             "note": note,
             "created_at": self._tx.now,
@@ -44,11 +45,15 @@ class Tokens(Noun):
 
     async def find(self, secret: str) -> Grant | None:
         """What this token gives, if it is known and has not ended."""
-        alive = or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > self._tx.now)
+        alive = and_(
+            tokens.c.revoked_at.is_(None),
+            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > self._tx.now),
+        )
         row = (await self._execute(select(tokens).where(tokens.c.sha256 == _hash(secret), alive))).first()
         if row is None:
             return None
-        return Grant(Principal(row.owner, row.vo, row.is_operator), row.collection_id)
+        shares = None if row.shares is None else frozenset(row.shares)
+        return Grant(Principal(row.owner, row.vo, Role(row.role), shares), row.collection_id)
 
     async def revoke(self, secret: str) -> bool:
         """End a token; False when it is not known."""

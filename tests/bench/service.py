@@ -12,13 +12,13 @@ import agents.carrier
 import agents.conductor
 import agents.transformer
 from idds.domain.identifiers import RequestId
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal, Request, Role
 from idds.domain.workflow import Payload, Work, Workflow
 from idds.runtime.looper import Looper
 from idds.runtime.settings import StoreSettings, read_settings
 from idds.runtime.wiring import Wired, wired
 
-OWNER = Principal("bench", "bench", is_operator=True)
+OWNER = Principal("bench", "bench", Role.OPERATOR)
 NOTHING = Payload(argv=("/bin/true",))
 
 

@@ -8,7 +8,7 @@ import pytest
 from idds.domain.content import NewContent
 from idds.domain.identifiers import Handle, RequestId
 from idds.domain.processing import Processing
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.domain.statuses import Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work
 from idds.engine.retry import FIRST_DELAY
@@ -18,7 +18,7 @@ from tests.contract.store_world import ALICE, World
 
 BOB = Principal("bob", "atlas")
 EVE = Principal("alice", "cms")
-OPERATOR = Principal("operator", "atlas", is_operator=True)
+OPERATOR = Principal("operator", "atlas", Role.OPERATOR)
 EVERYTHING = (
     Work(
         name="full",
@@ -82,7 +82,7 @@ async def test_who_sees_which_requests(world: World) -> None:
             ids = (mine.id, theirs.id, elsewhere.id)
             assert listed == {one for one in ids if await tx.requests.get(one, who) is not None}
             seen[who] = listed
-    assert seen == {ALICE: {mine.id}, BOB: {theirs.id}, EVE: {elsewhere.id}, OPERATOR: {mine.id, theirs.id}}
+    assert seen == {ALICE: {mine.id}, BOB: {theirs.id}, EVE: {elsewhere.id}, OPERATOR: {mine.id, theirs.id, elsewhere.id}}
 
 
 async def test_who_sees_which_collections(world: World) -> None:

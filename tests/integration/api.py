@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import func, select
 
 from idds.api.application import ApiSettings, make_application
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.ports.provider import Provider
 from idds.runtime.doors import Doors
 from idds.runtime.wakeups import LocalWakeups
@@ -54,8 +54,8 @@ class Api:
         self._progress = Progress(doors.database, Placement("local", "DISK", "DISK", 4))
         self._sampling = Sampling(doors.database, {"random": RandomSampler()}, "test")
 
-    async def new_token(self, owner: str, vo: str = "vo", *, is_operator: bool = False) -> str:
-        return await self.doors.access.issue(Principal(owner, vo, is_operator))
+    async def new_token(self, owner: str, vo: str = "vo", *, role: Role = Role.USER) -> str:
+        return await self.doors.access.issue(Principal(owner, vo, role))
 
     async def call(self, method: str, path: str, body: Any = None, *, token: str | None = None, **more: Any) -> Answer:
         """Call with the owner's token, another one, or (empty) none."""

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from idds.api.application import ApiSettings
 from idds.domain.files import File
 from idds.domain.identifiers import Did
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.providers.local import LocalProvider
 from idds.services.catalogue import Catalogue
 from idds.services.execution import Execution
@@ -64,7 +64,7 @@ async def test_operators_see_windows_and_replicas(database_url: str) -> None:
         async with api.database.transaction("test") as tx:
             await tx.windows.declare("rse", "DISK", limit_bytes=1000, limit_files=None)
             await tx.replicas.register("DISK", [(File(Did("s", "f"), 10), "f")])
-        operator = await api.new_token("operator", is_operator=True)
+        operator = await api.new_token("operator", role=Role.OPERATOR)
         [window] = (await api.get("/v1/windows", token=operator))["windows"]
         assert (window["kind"], window["ref"], window["limit_bytes"], window["limit_files"]) == (
             "rse",

@@ -4,6 +4,7 @@ from typing import Any
 
 from idds.api.registry import ROUTES
 from idds.api.route import Caller
+from idds.domain.request import Role
 from tests.integration.api import STUDY, Api, api_on
 
 PUBLIC, USER, PAYLOAD, OPERATOR = Caller.PUBLIC, Caller.USER, Caller.PAYLOAD, Caller.OPERATOR
@@ -81,7 +82,7 @@ async def _tokens(api: Api, collection: int) -> dict[str, str]:
         "payload": issued[0],
         "payload of another": issued[1],
         "user": api.token,
-        "operator": await api.new_token("operator", is_operator=True),
+        "operator": await api.new_token("operator", role=Role.OPERATOR),
     }
 
 

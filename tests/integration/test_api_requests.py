@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from idds.api.settings import ApiSettings
+from idds.domain.request import Role
 from tests.integration.api import STUDY, Api, api_on
 
 JSON = {"Content-Type": "application/json"}
@@ -119,14 +120,15 @@ async def test_nobody_sees_what_belongs_to_others(api: Api) -> None:
         ("POST", f"/v1/collections/{collection}:token", {}),
     ]
     of_same_vo, of_other_vo = await api.new_token("other"), await api.new_token("owner", "elsewhere")
-    operator_elsewhere = await api.new_token("operator", "elsewhere", is_operator=True)
+    manager_elsewhere = await api.new_token("manager", "elsewhere", role=Role.WFMS)
     for method, path, body in paths:
-        for token in (of_same_vo, of_other_vo, operator_elsewhere):
+        for token in (of_same_vo, of_other_vo, manager_elsewhere):
             answer = await api.call(method, path, body, token=token)
             assert answer.status == 404, (method, path)
     assert (await api.get("/v1/requests", token=of_same_vo))["requests"] == []
-    operator = await api.new_token("operator", is_operator=True)
-    assert [r["id"] for r in (await api.get("/v1/requests", token=operator))["requests"]] == [request]
+    for role, vo in ((Role.READER, "vo"), (Role.WFMS, "vo"), (Role.OPERATOR, "elsewhere")):
+        token = await api.new_token("somebody", vo, role=role)
+        assert [r["id"] for r in (await api.get("/v1/requests", token=token))["requests"]] == [request]
 
 
 def study(**changes: Any) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from idds.api.route import Caller
 from idds.api.settings import ApiSettings
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.services.access import Access
 from idds.store.tokens import Grant
 
 USER = Grant(Principal("owner", "vo"), None)
-OPERATOR = Grant(Principal("operator", "vo", is_operator=True), None)
+OPERATOR = Grant(Principal("operator", "vo", Role.OPERATOR), None)
 PAYLOAD = Grant(Principal("owner", "vo"), CollectionId(5))
 
 
