@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from idds.domain.collection import Collection
-from idds.domain.content import Move
+from idds.domain.content import Move, Verdict
 from idds.domain.identifiers import CollectionId, ContentId, MoveId, RequestId, TransformId
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
@@ -13,7 +13,6 @@ from idds.domain.request import Request
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
-from idds.engine.reporting import Verdict
 from idds.services.catalogue import Listed
 from idds.services.delivery import Delivered, Receipt
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from idds.domain.identifiers import CollectionId, ContentId, MoveId, ReplicaId, RequestId
@@ -60,6 +61,20 @@ class Outcome:
     reason: str | None = None
     retry: bool = True
     objective_values: tuple[float, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = "accepted"
+    AGAIN = "again"
+    """Accepted as a failure; the content is delivered once more."""
+    DUPLICATE = "duplicate"
+    """This had been said before; nothing changed."""
+    STALE = "stale"
+    """Somebody else has the content by now, or has brought its outcome; nothing changed."""
+    UNKNOWN = "unknown"
+    """No such content in this collection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,7 @@
 """What a report on a content is worth: the rule of fencing."""
 
-from enum import StrEnum
-
-from idds.domain.content import Content, Outcome
+from idds.domain.content import Content, Outcome, Verdict
 from idds.domain.statuses import ContentStatus, SourceKind
-
-
-class Verdict(StrEnum):
-    """What became of a report."""
-
-    ACCEPTED = "accepted"
-    AGAIN = "again"
-    """Accepted as a failure; the content is delivered once more."""
-    DUPLICATE = "duplicate"
-    """This had been said before; nothing changed."""
-    STALE = "stale"
-    """Somebody else has the content by now, or has brought its outcome; nothing changed."""
-    UNKNOWN = "unknown"
-    """No such content in this collection."""
 
 
 def judge(content: Content, outcome: Outcome, source: SourceKind | None, attempts: int) -> Verdict:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from idds.domain.collection import Collection
-from idds.domain.content import Content, Outcome
+from idds.domain.content import Content, Outcome, Verdict
 from idds.domain.errors import Conflict, NotFound
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Work
-from idds.engine.reporting import Verdict, judge
+from idds.engine.reporting import judge
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idds.domain.content import Outcome
+from idds.domain.content import Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import CONTENT_TERMINAL, ContentStatus, SourceKind
-from idds.engine.reporting import Verdict, judge
+from idds.engine.reporting import judge
 from tests.unit.engine.examples import a_content
 
 NEW, AVAILABLE, LEASED = ContentStatus.NEW, ContentStatus.AVAILABLE, ContentStatus.LEASED
