@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from idds.api import collections, operations, requests
+from idds.api import collections, contents, leases, operations, requests
 from idds.api.openapi import DESCRIBED_AT, describe
 from idds.api.route import Call, Caller, Reply, Route
 
@@ -15,6 +15,8 @@ async def _describe(_call: Call[None, None]) -> Reply:
 ROUTES: tuple[Route, ...] = (
     *requests.ROUTES,
     *collections.ROUTES,
+    *contents.ROUTES,
+    *leases.ROUTES,
     *operations.ROUTES,
     Route("GET", DESCRIBED_AT, "openapi", "This description", Caller.PUBLIC, _describe, reply=dict[str, Any]),
 )

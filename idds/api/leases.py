@@ -1,0 +1,97 @@
+"""Contents leased, kept, and reported."""
+
+from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody
+from idds.api.problems import Stale
+from idds.api.replies import HeartbeatReply, LeaseReply, ReportReply, of_delivered, of_receipt
+from idds.api.route import Call, Caller, Reply, Route
+from idds.api.waiting import Order
+from idds.domain.content import Outcome, Verdict
+from idds.domain.errors import InvalidInput, Problem
+from idds.domain.identifiers import CollectionId, ContentId
+
+MICROSECONDS = 1_000_000
+
+
+async def lease(call: Call[None, LeaseBody]) -> Reply:
+    body = call.body
+    order = Order(body.count, _ttl(call, body.ttl_s), body.lessee, lambda: call.is_abandoned)
+    wait_s = min(body.wait_s, call.settings.max_wait_s)
+    leased, ended = await call.counters.lease(call.principal, CollectionId(call.number), order, wait_s)
+    return Reply(LeaseReply([of_delivered(delivered) for delivered in leased], ended))
+
+
+async def heartbeat(call: Call[None, HeartbeatBody]) -> Reply:
+    held = {each.id: each.attempt for each in call.body.held}
+    if len(held) < len(call.body.held):
+        raise InvalidInput([Problem("/held", "the same content stands in it twice")])
+    collection, ttl = CollectionId(call.number), _ttl(call, call.body.ttl_s)
+    async with call.counters.turn(collection):
+        holding = await call.doors.delivery.heartbeat(call.principal, collection, held=held, ttl=ttl)
+    return Reply(HeartbeatReply(sorted(holding)))
+
+
+def _ttl(call: Call[None, LeaseBody] | Call[None, HeartbeatBody], ttl_s: float | None) -> int:
+    longest = call.settings.max_lease_s
+    if ttl_s is not None and ttl_s > longest:
+        raise InvalidInput([Problem("/ttl_s", f"a lease lasts {longest:g} s at most")])
+    return max(1, round((ttl_s if ttl_s is not None else call.settings.default_lease_s) * MICROSECONDS))
+
+
+async def report(call: Call[None, ReportBody]) -> Reply:
+    outcomes = [
+        Outcome(
+            ContentId(each.id),
+            each.attempt,
+            done=each.status == "done",
+            reason=each.reason,
+            retry=each.retry,
+            objective_values=tuple(each.objective_values),
+        )
+        for each in call.body.reports
+    ]
+    collection = CollectionId(call.number)
+    async with call.counters.turn(collection):
+        receipts = await call.doors.delivery.report(call.principal, collection, outcomes)
+    if len(receipts) == 1 and receipts[0].verdict is Verdict.STALE:
+        sent = call.body.reports[0]
+        raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")
+    return Reply(ReportReply([of_receipt(receipt) for receipt in receipts]))
+
+
+_OF_COLLECTION = "/v1/collections/{id}"
+
+ROUTES = (
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents:lease",
+        "leaseContents",
+        "Lease contents, waiting for some where none is available",
+        Caller.PAYLOAD,
+        lease,
+        reply=LeaseReply,
+        body=LeaseBody,
+        statuses=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents:heartbeat",
+        "extendLeases",
+        "Keep leases; answers those that still held",
+        Caller.PAYLOAD,
+        heartbeat,
+        reply=HeartbeatReply,
+        body=HeartbeatBody,
+        statuses=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents:report",
+        "reportContents",
+        "Report what came of contents; a single report that is stale is answered 409",
+        Caller.PAYLOAD,
+        report,
+        reply=ReportReply,
+        body=ReportBody,
+        statuses=(200, 404, 409),
+    ),
+)
