@@ -11,8 +11,10 @@ from idds.domain.statuses import ContentStatus, Relation, SourceKind
 class Collection:
     """`counts` holds how many contents have each status, folded from moves, never recounted.
 
-    A closed collection gets no more contents. `source` is None for outputs; `listed_to` is where the listing of a
-    dataset, or the asking of a sampler, stands; `unadmitted` counts `new` contents that hold no pin.
+    A closed collection gets no more contents; it was `cut_off` where its source had more to tell. `source` is None
+    for outputs; `listed_to` is where the listing of a dataset, or the asking of a sampler, stands; `unadmitted` counts
+    `new` contents that hold no pin. While a retry looks through its contents, `retried_to` is the last one that it has
+    seen, 0 at first; else it is None.
     """
 
     id: CollectionId
@@ -28,6 +30,8 @@ class Collection:
     next_no: int
     unadmitted: int
     counts: Mapping[ContentStatus, int]
+    cut_off: bool = False
+    retried_to: int | None = None
 
     @property
     def total(self) -> int:

@@ -13,7 +13,8 @@ from idds.domain.statuses import ContentStatus
 class Content:
     """A file (`min_id` = `max_id` = 0), a range of its events, or a sample (`payload` holds its parameters).
 
-    `attempt` counts leases: it fences reports. `lease_until` is None where a processing leases for its lifetime.
+    `attempt` counts leases: it fences reports. Those of before a retry are `spent`: they count no more against the
+    attempts of the work. `lease_until` is None where a processing leases for its lifetime.
     """
 
     id: ContentId
@@ -34,6 +35,12 @@ class Content:
     reason: str | None
     payload: Mapping[str, Any] | None
     changed_at: int
+    spent: int = 0
+
+    @property
+    def tries(self) -> int:
+        """How often it was leased, since the last retry if there was one."""
+        return self.attempt - self.spent
 
 
 @dataclass(frozen=True, slots=True)

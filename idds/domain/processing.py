@@ -10,6 +10,7 @@ from idds.domain.statuses import Intent, Status
 class Processing:
     """Of the contents of one group. A retry is the same processing with the next `attempt`, from 1.
 
+    Attempts of before a retry of the request are `spent`: they count no more against the attempts of the work.
     `exit_code` and `usage` are of its last ended attempt; `done` and `failed` count the contents that all of them
     brought to that end.
     """
@@ -31,6 +32,12 @@ class Processing:
     changed_at: int
     done: int = 0
     failed: int = 0
+    spent: int = 0
+
+    @property
+    def tries(self) -> int:
+        """Which attempt it is, since the last retry of the request if there was one."""
+        return self.attempt - self.spent
 
     @property
     def key(self) -> str:

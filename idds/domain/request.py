@@ -38,7 +38,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Times are microseconds UTC."""
+    """Times are microseconds UTC. It is ended at `expires_at`, if it has not by then; None: it may take for ever."""
 
     id: RequestId
     name: str
@@ -53,3 +53,4 @@ class Request:
     changed_at: int
     expires_at: int | None = None
     reason: str | None = None
+    retries: int = 0

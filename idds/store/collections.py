@@ -152,4 +152,6 @@ def _collection(row: Row[Any]) -> Collection:
         next_no=row.next_no,
         unadmitted=row.unadmitted,
         counts=Counter({status: getattr(row, f"n_{status}") for status in ContentStatus}),
+        cut_off=row.cut_off,
+        retried_to=row.retried_to,
     )

@@ -31,6 +31,7 @@ _COLUMNS = (
     processings.c.changed_at,
     processings.c.done,
     processings.c.failed,
+    processings.c.spent,
 )
 _CHANGING = (
     "attempt",

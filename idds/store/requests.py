@@ -41,6 +41,7 @@ _COLUMNS = (
     requests.c.changed_at,
     requests.c.expires_at,
     requests.c.reason,
+    requests.c.retries,
 )
 
 
@@ -213,6 +214,7 @@ def _request(row: Row[Any]) -> Request:
         changed_at=row.changed_at,
         expires_at=row.expires_at,
         reason=row.reason,
+        retries=row.retries,
     )
 
 

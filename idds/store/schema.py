@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -41,6 +42,10 @@ def _of(table: str, name: str, *, nullable: bool = True) -> Column[int]:
     return Column(name, Id, ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=nullable)
 
 
+_EXPIRING = text(
+    "expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended') AND intent IN ('run', 'suspend', 'finish')"
+)
+
 requests = Table(
     "requests",
     metadata,
@@ -63,6 +68,7 @@ requests = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
+    Column("retries", Integer, nullable=False, server_default="0"),
     Column("reason", Text),
     UniqueConstraint("owner", "vo", "idempotency_key"),
     Index(
@@ -74,8 +80,8 @@ requests = Table(
     Index(
         "ix_requests_expiring",
         "expires_at",
-        postgresql_where=text("expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended')"),
-        sqlite_where=text("expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended')"),
+        postgresql_where=_EXPIRING,
+        sqlite_where=_EXPIRING,
     ),
     Index(None, "vo", "owner", "id"),
 )
@@ -109,7 +115,9 @@ collections = Table(
     Column("rse", Text),
     Column("batch", Integer, nullable=False),
     Column("is_closed", Boolean, nullable=False),
+    Column("cut_off", Boolean, nullable=False, server_default=false()),
     Column("listed_to", Text),
+    Column("retried_to", BigInteger),
     Column("next_no", BigInteger, nullable=False, server_default="0"),
     Column("unadmitted", BigInteger, nullable=False, server_default="0"),
     *(
@@ -181,6 +189,7 @@ contents = Table(
     Column("group_no", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("spent", Integer, nullable=False, server_default="0"),
     Column("lessee", Text),
     Column("lease_until", BigInteger),
     Column("replica_id", Id, ForeignKey("replicas.id")),
@@ -242,6 +251,7 @@ processings = Table(
     _of("transforms", "transform_id", nullable=False),
     Column("group_no", BigInteger, nullable=False),
     Column("attempt", Integer, nullable=False),
+    Column("spent", Integer, nullable=False, server_default="0"),
     Column("status", Text, nullable=False),
     Column("intent", Text, nullable=False),
     Column("provider", Text, nullable=False),

@@ -1,5 +1,8 @@
 """Who may, and until when: roles, tokens that are told of and revoked, an audit log, agents, requests that expire.
 
+And what a retry has to know: how often a request was retried, how many attempts count no more, which inputs were cut
+off before their source had told all, how far a retry has looked through them.
+
 Columns are dropped by plain ALTER TABLE, never by alembic's copy of the table: on SQLite, dropping a table that others
 refer to would delete their rows too.
 """
@@ -16,7 +19,9 @@ depends_on = None
 _JSON = sa.JSON(none_as_null=True).with_variant(
     postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
 )
-_EXPIRING = sa.text("expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended')")
+_EXPIRING = sa.text(
+    "expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended') AND intent IN ('run', 'suspend', 'finish')"
+)
 
 
 def upgrade() -> None:
@@ -51,6 +56,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_requests_expiring", "requests", ["expires_at"], postgresql_where=_EXPIRING, sqlite_where=_EXPIRING
     )
+    op.add_column("requests", sa.Column("retries", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("collections", sa.Column("cut_off", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("collections", sa.Column("retried_to", sa.BigInteger(), nullable=True))
+    op.add_column("contents", sa.Column("spent", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("processings", sa.Column("spent", sa.Integer(), nullable=False, server_default="0"))
     # The default is for the rows that are there; whoever writes a new one says its role.
     op.add_column("tokens", sa.Column("role", sa.Text(), nullable=False, server_default="user"))
     op.execute(sa.text("UPDATE tokens SET role = 'operator' WHERE is_operator"))
@@ -68,6 +78,11 @@ def downgrade() -> None:
     op.execute(sa.text("UPDATE tokens SET is_operator = (role = 'operator')"))
     for column in ("role", "shares", "last_used_at", "revoked_at"):
         op.drop_column("tokens", column)
+    op.drop_column("processings", "spent")
+    op.drop_column("contents", "spent")
+    op.drop_column("collections", "retried_to")
+    op.drop_column("collections", "cut_off")
+    op.drop_column("requests", "retries")
     op.drop_index("ix_requests_expiring", table_name="requests")
     op.drop_column("requests", "expires_at")
     op.drop_table("audit")
