@@ -83,7 +83,7 @@ Instruction = SettleDone | SettleFailed | SettleCancelled | SubmitAgain
 def decide(
     processing: Processing, attempts: int, event: ProcessingEvent, now: int
 ) -> Decision[Processing, Instruction]:
-    """What becomes of the processing, of which there may be `attempts` in all. An ended one stays as it is."""
+    """What becomes of the processing, of which there may be `attempts` in all since the last retry. An ended one stays as it is."""
     if processing.status.is_terminal:
         return Decision(processing)
     match event:
@@ -114,7 +114,7 @@ def _to(processing: Processing, status: Status, now: int, reason: str | None = N
 def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Decision[Processing, Instruction]:
     state = event.state
     cancelled = processing.intent is Intent.CANCEL
-    last = cancelled or processing.attempt >= attempts
+    last = cancelled or processing.tries >= attempts
     verdicts = [_verdict(content, event) for content in event.contents]
     done = tuple(v.content_id for v in verdicts if v.done)
     bad = [v for v in verdicts if not v.done]
@@ -135,7 +135,7 @@ def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Dec
         instructions += _failures(final)
     alone_failed = not event.contents and state.status is not JobStatus.SUCCEEDED
     if again or (alone_failed and not last):
-        instructions.append(SubmitAgain(backoff(processing.attempt)))
+        instructions.append(SubmitAgain(backoff(processing.tries)))
         reason = again[0].reason if again else state.reason
         following = replace(processing, attempt=processing.attempt + 1, handle=None, submitted_at=None, ended_at=None)
         return Decision(_to(following, Status.NEW, now, reason), tuple(instructions))

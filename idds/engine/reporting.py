@@ -20,6 +20,6 @@ def judge(content: Content, outcome: Outcome, source: SourceKind | None, attempt
     knows = source is SourceKind.SAMPLES and outcome.done and 0 < outcome.attempt <= content.attempt
     if not (holds or knows):
         return Verdict.STALE
-    if not outcome.done and outcome.retry and content.attempt < attempts and content.status is ContentStatus.LEASED:
+    if not outcome.done and outcome.retry and content.tries < attempts and content.status is ContentStatus.LEASED:
         return Verdict.AGAIN
     return Verdict.ACCEPTED

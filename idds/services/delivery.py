@@ -121,8 +121,8 @@ class Delivery:
                 still = await tx.contents.get([content.id for content in contents])
                 expired = [c for c in still if c.lease_until is not None and c.lease_until <= tx.now]
                 work, is_running = await _work(tx, collection)
-                await _return(tx, [c.id for c in expired if c.attempt < work.attempts], is_running)
-                spent = [c.id for c in expired if c.attempt >= work.attempts]
+                await _return(tx, [c.id for c in expired if c.tries < work.attempts], is_running)
+                spent = [c.id for c in expired if c.tries >= work.attempts]
                 await follow(tx, await tx.contents.move(ContentEvent.FAILED, of_ids(spent), values=FREE, reason=LOST))
         return len(ended)
 

@@ -251,11 +251,11 @@ def _processings(s: Situation) -> Iterator[Sentence]:
 
 def _unsubmitted(s: Situation, found: Open) -> Sentence:
     text = f"{_n(found.n, 'processing')} to be submitted to {found.provider}"
-    again = next((waiting for waiting in s.unsubmitted if waiting.attempt > 1), None)
+    again = next((waiting for waiting in s.unsubmitted if waiting.tries > 1), None)
     first = again or next(iter(s.unsubmitted), None)
     effect = next((e for e in s.pending if first is not None and e.entity == first.entity), None)
     if again is not None:
-        text += f"; attempt {again.attempt} of {s.work.attempts}, after: {again.reason}"
+        text += f"; attempt {again.tries} of {s.work.attempts}, after: {again.reason}"
     if s.intent is Intent.SUSPEND:
         return Sentence(text, found.since, "not before the request is resumed")
     return Sentence(text, found.since, _next(effect, s.now, "a carrier"))

@@ -59,10 +59,13 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Unsubmitted:
-    """A processing that waits to be submitted. `reason` is why its attempt before this one failed."""
+    """A processing that waits to be submitted. `reason` is why its attempt before this one failed.
+
+    `tries` counts its attempts since the last retry of the request.
+    """
 
     entity: str
-    attempt: int
+    tries: int
     reason: str | None
 
 
@@ -139,12 +142,15 @@ class Waits(Noun):
     async def unsubmitted(self, transform: TransformId, limit: int) -> list[Unsubmitted]:
         """The next processings of a transform that wait to be submitted."""
         query = (
-            select(processings.c.id, processings.c.attempt, processings.c.reason)
+            select(processings.c.id, processings.c.attempt, processings.c.spent, processings.c.reason)
             .where(processings.c.transform_id == transform, processings.c.status == Status.NEW)
             .order_by(processings.c.transform_id, processings.c.group_no)
             .limit(limit)
         )
-        return [Unsubmitted(f"processing:{row.id}", row.attempt, row.reason) for row in await self._execute(query)]
+        return [
+            Unsubmitted(f"processing:{row.id}", row.attempt - row.spent, row.reason)
+            for row in await self._execute(query)
+        ]
 
     async def failed_contents(self, collection: CollectionId, limit: int) -> list[tuple[str, int]]:
         """Why contents of a collection came to a bad end, from its last moves: the most frequent reasons."""
