@@ -1,11 +1,14 @@
 """One call over HTTP: its errors as exceptions, and again where it may be made again."""
 
 import asyncio
+import gzip
 import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -39,17 +42,22 @@ class Again(StrEnum):
     ALWAYS = "always"
     """Made twice, it does the same as made once."""
     UNSENT = "unsent"
-    """Only when no connection was made, so that nobody can have done it."""
+    """Only when nobody can have done it: no connection was made, or too many calls were (429)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`path` begins with a slash; `wait_s` is how much longer than others the service may take to answer."""
+    """`path` begins with a slash; `wait_s` is how much longer than others the service may take to answer.
+
+    What is None in `query` is not sent, and a tuple once for each of its items. `lines` are JSON objects, one a line;
+    they are sent compressed.
+    """
 
     method: str
     path: str
     query: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    lines: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     again: Again = Again.ALWAYS
     wait_s: float = 0.0
@@ -83,7 +91,8 @@ class Exchange:
         self._headers = {"User-Agent": f"idds-client/{__version__}"}
         if connection.token is not None:
             self._headers["Authorization"] = f"Bearer {connection.token}"
-        self._session: aiohttp.ClientSession | None = None
+        self._short: aiohttp.ClientSession | None = None
+        self._long: aiohttp.ClientSession | None = None
 
     async def call(self, call: Call) -> Received:
         """The answer. Raises IddsError."""
@@ -93,26 +102,25 @@ class Exchange:
                 async with self.stream(call, whole=True) as response:
                     return Received(response.headers, await response.read())
             except Unavailable as error:
-                if call.again is Again.UNSENT and not isinstance(error, Unreachable):
+                if call.again is Again.UNSENT and not is_undone(error):
                     raise
                 await delays.wait(error)
 
     @asynccontextmanager
     async def stream(self, call: Call, *, whole: bool = False) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer as it comes, once, its status seen to. Raises IddsError, also while it is read."""
-        data = None if call.body is None else _encode(call.body)
-        content_type = {} if data is None else {"Content-Type": "application/json"}
+        data, described = await _encode(call)
         seconds = self._timeout_s + call.wait_s
         timeout = aiohttp.ClientTimeout(
             total=seconds if whole else None, sock_connect=CONNECT_TIMEOUT_S, sock_read=seconds
         )
         try:
-            async with self._connected().request(
+            async with self._session(is_long=not whole or call.wait_s > 0).request(
                 call.method,
                 self._url + call.path,
-                params=[(name, str(value)) for name, value in call.query.items() if value is not None],
+                params=_parameters(call.query),
                 data=data,
-                headers={**content_type, **call.headers},
+                headers={**described, **call.headers},
                 timeout=timeout,
                 allow_redirects=False,
             ) as response:
@@ -130,15 +138,22 @@ class Exchange:
         except aiohttp.ClientError as error:
             raise Broken(f"{self._url} does not speak as this service does: {_reason(error)}") from error
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers)
-        return self._session
+    def _session(self, *, is_long: bool) -> aiohttp.ClientSession:
+        """Calls that wait for something have connections of their own, so that they keep no other call waiting."""
+        if is_long:
+            if self._long is None:
+                connector = aiohttp.TCPConnector(limit=0)
+                self._long = aiohttp.ClientSession(headers=self._headers, connector=connector)
+            return self._long
+        if self._short is None:
+            self._short = aiohttp.ClientSession(headers=self._headers)
+        return self._short
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._short, self._long):
+            if session is not None:
+                await session.close()
+        self._short = self._long = None
 
 
 class Delays:
@@ -158,18 +173,39 @@ class Delays:
 
 
 class AskedToWait(Unavailable):
-    """The service asks to be left alone for `retry_after_s`."""
+    """The service asks to be left alone for `retry_after_s`; `is_undone` says that it did nothing."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float, *, is_undone: bool) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.is_undone = is_undone
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def is_undone(error: Unavailable) -> bool:
+    """Whether a call that failed like this has certainly changed nothing."""
+    return isinstance(error, Unreachable) or (isinstance(error, AskedToWait) and error.is_undone)
+
+
+def encode(document: Any) -> bytes:
+    """As JSON. Raises InvalidInput for what has no such form."""
     try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError) as error:
         raise InvalidInput([Problem("", f"this is not to be written as JSON: {error}")]) from None
+
+
+async def _encode(call: Call) -> tuple[bytes | None, dict[str, str]]:
+    """The body of a call, and the headers that describe it."""
+    if call.lines is not None:
+        # In a thread: a block of lines takes tens of milliseconds.
+        compressed = await asyncio.to_thread(gzip.compress, call.lines, 1)
+        return compressed, {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+    return (None, {}) if call.body is None else (encode(call.body), {"Content-Type": "application/json"})
+
+
+def _parameters(query: Mapping[str, Any]) -> list[tuple[str, str]]:
+    each = ((name, value if isinstance(value, tuple) else (value,)) for name, value in query.items())
+    return [(name, str(value)) for name, values in each for value in values if value is not None]
 
 
 async def _error(response: aiohttp.ClientResponse) -> IddsError:
@@ -189,7 +225,7 @@ async def _error(response: aiohttp.ClientResponse) -> IddsError:
         case 409:
             return Stale(detail) if document.get("type") == STALE else Conflict(detail)
         case 429 | 502 | 503 | 504:
-            return AskedToWait(detail, _retry_after_s(response))
+            return AskedToWait(detail, _retry_after_s(response), is_undone=response.status == 429)
         case _:
             number = document.get("request_id") or response.headers.get("X-Request-Id")
             return Broken(f"the answer was {response.status}: {detail}" + (f" (request id {number})" if number else ""))
@@ -212,7 +248,12 @@ def _problems(document: Mapping[str, Any]) -> list[Problem]:
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float:
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else 0.0
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _reason(error: BaseException) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from idds.domain.content import Outcome
+from idds.domain.content import Outcome, Verdict
 from idds.domain.identifiers import ContentId, TransformId
+from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
@@ -16,6 +17,7 @@ class CollectionView:
     """An input or output set. `transform` is the id of whose it is; `did` is written `scope:name`."""
 
     id: int
+    request: int
     transform: TransformId
     relation: Relation
     is_closed: bool
@@ -45,6 +47,7 @@ class RequestView:
     reason: str | None = None
     created_at: int | None = None
     changed_at: int | None = None
+    expires_at: int | None = None
     workflow: Workflow | None = field(default=None, repr=False)
     transforms: tuple[Transform, ...] = ()
     collections: tuple[CollectionView, ...] = ()
@@ -67,7 +70,10 @@ class RequestView:
 
 @dataclass(frozen=True, slots=True)
 class MoveView:
-    """A step of history: `n` things of an entity changed status together, for one reason."""
+    """A step of history: `n` things of an entity changed status together, for one reason.
+
+    `request` is told with events.
+    """
 
     id: int
     entity: str
@@ -78,6 +84,7 @@ class MoveView:
     from_status: str | None = None
     agent: str = ""
     reason: str | None = None
+    request: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,28 @@ class ContentView:
     lessee: str | None = None
     lease_until: int | None = None
     reason: str | None = None
+    changed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """A content to be registered: a file, a range of its events, or a sample with its `parameters`."""
+
+    name: str
+    scope: str = ""
+    min_id: int = 0
+    max_id: int = 0
+    bytes: int = 0
+    adler32: str | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """How many contents are new to their collection, and how many it had already."""
+
+    registered: int
+    known: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +165,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a report.
-
-    `verdict` is `accepted`; `again` (a failure that counts; the content is delivered once more); `duplicate` (said
-    before); `stale` (the content is somebody else's by now, or closed) or `unknown` (no content of this collection).
-    """
+    """What became of the report on a content."""
 
     id: int
-    verdict: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +210,84 @@ class Answer:
     at: int
     sentences: tuple[SentenceView, ...]
     transforms: tuple[TransformAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Whoami:
+    """Who a token makes of its holder. `collection` is the only one that a payload's token is good for."""
+
+    owner: str
+    vo: str
+    role: Role
+    by: str
+    shares: tuple[str, ...] | None = None
+    collection: int | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenView:
+    """A token. Its secret, `token`, is known only where it was just made."""
+
+    id: int
+    owner: str
+    vo: str
+    role: Role
+    shares: tuple[str, ...] | None
+    collection: int | None
+    note: str | None
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+    revoked_at: int | None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who gives tokens that the service takes, and what the device flow asks it for."""
+
+    name: str
+    issuer: str
+    client_id: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changed what. `call` is the id of the HTTP request that did it."""
+
+    id: int
+    at: int
+    owner: str
+    vo: str
+    role: Role
+    action: str
+    entity: str
+    call: str | None
+    details: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DutyView:
+    """What an agent does again and again: how often it did, and how the last time ended."""
+
+    name: str
+    steps: int
+    failures: int
+    last_error: str | None
+    stepped_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """A process that runs agents, `names`; `seen_at` is its last sign of life."""
+
+    owner: str
+    names: tuple[str, ...]
+    host: str
+    pid: int
+    version: str
+    duties: tuple[DutyView, ...]
+    started_at: int
+    seen_at: int

@@ -49,6 +49,7 @@ def test_tables_hold_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
 def update(counts: dict[ContentStatus, int], *, transforms: int = 1, status: Status = Status.RUNNING) -> Update:
     collection = CollectionView(
         id=3,
+        request=9,
         transform=TransformId(1),
         relation=Relation.INPUT,
         is_closed=False,

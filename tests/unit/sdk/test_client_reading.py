@@ -13,6 +13,7 @@ from idds.sdk.views import Answer, CollectionView, Lease, LeasedContent, Request
 
 COLLECTION = {
     "id": 3,
+    "request": 1,
     "transform": 2,
     "relation": "input",
     "is_closed": False,

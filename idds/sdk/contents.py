@@ -1,0 +1,162 @@
+"""Calls about collections and their contents."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+from idds.domain.content import Outcome, Verdict
+from idds.domain.errors import InvalidInput, Problem, Unavailable
+from idds.domain.statuses import ContentStatus
+from idds.sdk.calls import Calls, decode, record, split_lines
+from idds.sdk.errors import Stale
+from idds.sdk.exchange import Again, Call, Delays, encode
+from idds.sdk.views import CollectionView, ContentView, Lease, LeasedContent, NewContent, Receipt, Registered
+
+NDJSON = {"Accept": "application/x-ndjson"}
+LINES_A_CALL = 10_000
+BYTES_A_CALL = 4 * 2**20
+
+
+class ContentCalls(Calls):
+    """Contents: listed, registered, leased, reported. `lessee` is the name under which they are leased."""
+
+    lessee: str
+
+    async def collection(self, collection: int) -> CollectionView:
+        """A collection and the counters of its contents."""
+        return await self._ask(CollectionView, Call("GET", f"/v1/collections/{collection}"))
+
+    async def contents(self, collection: int, status: ContentStatus | str | None = None) -> AsyncGenerator[ContentView]:
+        """All contents, or those of a status, in id order and in flat memory; a stream that breaks is gone on with."""
+        after, delays = 0, Delays(self._patience_s)
+        while True:
+            query = {"status": status, "after": after}
+            call = Call("GET", f"/v1/collections/{collection}/contents", query, headers=NDJSON)
+            try:
+                async with (
+                    self._exchange.stream(call) as response,
+                    aclosing(split_lines(response.content.iter_any())) as lines,
+                ):
+                    async for line in lines:
+                        content = record(ContentView, decode(line))
+                        yield content
+                        after, delays = content.id, Delays(self._patience_s)
+            except Unavailable as error:
+                await delays.wait(error)
+            else:
+                return
+
+    async def register(
+        self,
+        collection: int,
+        contents: Iterable[NewContent | Mapping[str, Any]] | AsyncIterable[NewContent | Mapping[str, Any]],
+    ) -> Registered:
+        """Add contents, any number of them, to an open collection; those that it has already are passed over.
+
+        They are sent in blocks, so that memory stays flat and a block whose answer was lost is sent again. Raises
+        InvalidInput with pointers `/NUMBER/field`, counted from 0; blocks before that one have been registered.
+        """
+        registered = known = 0
+        async for lines in _blocks(contents):
+            call = Call("POST", f"/v1/collections/{collection}/contents", lines=b"".join(lines))
+            try:
+                found = await self._ask(Registered, call)
+            except InvalidInput as error:
+                raise InvalidInput([_of_all(problem, registered + known) for problem in error.problems]) from None
+            registered, known = registered + found.registered, known + found.known
+        return Registered(registered, known)
+
+    async def close_collection(self, collection: int) -> CollectionView:
+        """Say that nothing more will be registered in it."""
+        return await self._ask(CollectionView, Call("POST", f"/v1/collections/{collection}:close"))
+
+    async def lease(
+        self, collection: int, *, count: int = 1, ttl_s: float = 60.0, lessee: str | None = None, wait_s: float = 0.0
+    ) -> Lease:
+        """Up to `count` contents that are ours for `ttl_s`; none where none came to be available within `wait_s`.
+
+        The service may cut a long wait. Where the connection breaks after the call was sent, Unavailable is raised
+        though something may have been leased: that is delivered again when its `ttl_s` has ended.
+        """
+        body = {"count": count, "ttl_s": ttl_s, "lessee": lessee or self.lessee, "wait_s": wait_s}
+        path = f"/v1/collections/{collection}/contents:lease"
+        return await self._ask(Lease, Call("POST", path, body=body, again=Again.UNSENT, wait_s=wait_s))
+
+    async def heartbeat(
+        self, collection: int, contents: Sequence[LeasedContent], *, ttl_s: float = 60.0
+    ) -> frozenset[int]:
+        """Hold leases for `ttl_s` from now; the ids of those that are still ours."""
+        if not contents:
+            return frozenset()
+        body = {"held": [{"id": content.id, "attempt": content.attempt} for content in contents], "ttl_s": ttl_s}
+        path = f"/v1/collections/{collection}/contents:heartbeat"
+        return frozenset(await self._ask(tuple[int, ...], Call("POST", path, body=body), "held"))
+
+    async def report(self, collection: int, outcomes: Sequence[Outcome]) -> tuple[Receipt, ...]:
+        """Say what came of leased contents (`LeasedContent.done`, `.failed`); a receipt each, in order.
+
+        A report that had to be sent twice is a `duplicate` the second time, which is as good as `accepted`.
+        """
+        if not outcomes:
+            return ()
+        body = {"reports": [_report(outcome) for outcome in outcomes]}
+        path = f"/v1/collections/{collection}/contents:report"
+        try:
+            return await self._ask(tuple[Receipt, ...], Call("POST", path, body=body), "receipts")
+        except Stale:
+            return (Receipt(outcomes[0].content_id, Verdict.STALE),)
+
+
+async def _blocks(
+    contents: Iterable[NewContent | Mapping[str, Any]] | AsyncIterable[NewContent | Mapping[str, Any]],
+) -> AsyncGenerator[list[bytes]]:
+    """Lines, as many as go into one call."""
+    lines: list[bytes] = []
+    size = 0
+    async for content in _each(contents):
+        line = encode(_document(content)) + b"\n"
+        if lines and (len(lines) == LINES_A_CALL or size + len(line) > BYTES_A_CALL):
+            yield lines
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield lines
+
+
+async def _each(
+    contents: Iterable[NewContent | Mapping[str, Any]] | AsyncIterable[NewContent | Mapping[str, Any]],
+) -> AsyncGenerator[NewContent | Mapping[str, Any]]:
+    if isinstance(contents, AsyncIterable):
+        async for content in contents:
+            yield content
+    else:
+        for content in contents:
+            yield content
+
+
+def _document(content: NewContent | Mapping[str, Any]) -> dict[str, Any]:
+    """What stands at its default is left out of a record."""
+    if not isinstance(content, NewContent):
+        return dict(content)
+    return {name: value for name, value in asdict(content).items() if value not in (None, "", 0)}
+
+
+def _of_all(problem: Problem, before: int) -> Problem:
+    """What is wrong with a line of a block, counted among all contents."""
+    number, slash, place = problem.pointer.removeprefix("/").partition("/")
+    if not number.isdecimal():
+        return problem
+    return Problem(f"/{before + int(number)}{slash}{place}", problem.message)
+
+
+def _report(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "id": outcome.content_id,
+        "attempt": outcome.attempt,
+        "status": "done" if outcome.done else "failed",
+        "reason": outcome.reason,
+        "retry": outcome.retry,
+        "objective_values": list(outcome.objective_values),
+    }
