@@ -31,6 +31,8 @@ class Intent(StrEnum):
     SUSPEND = "suspend"
     CANCEL = "cancel"
     FINISH = "finish"
+    EXPIRE = "expire"
+    """Ordered by the clock: its time is over."""
 
 
 class ContentStatus(StrEnum):
@@ -108,4 +110,7 @@ class SourceKind(StrEnum):
 
     DATASET = "dataset"
     OUTPUTS = "outputs"
+    COUNTED = "counted"
+    """The input of another work, whose files it counts the events of."""
     SAMPLES = "samples"
+    REGISTERED = "registered"

@@ -45,19 +45,56 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """Where a work's contents come from: exactly one of `dataset`, `outputs` and `samples`.
+class Ranges:
+    """Files are cut into ranges of at most `events` events each, the finest grain that is delivered.
 
-    `batch` contents are admitted, processed and given back together; "all" makes one batch of everything.
-    `rse` is the disk that files of a dataset are staged to; None takes the service's default.
+    How many events a file has is known to the data management; or, of the files of work `counted_by`'s input, told by
+    that work when it reports each file.
+    """
+
+    events: Annotated[int, Gt(0), Le(10**9)]
+    counted_by: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """A collection that callers fill while it is open, and close.
+
+    With `stage`, or where the input names an `rse`, what is registered are files to be staged there; otherwise it is
+    available at once.
+    """
+
+    stage: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Where a work's contents come from: exactly one of `dataset`, `outputs`, `samples` and `registered`.
+
+    `batch` contents are admitted, processed and given back together; "all" makes one batch of everything. With
+    `ranges` a batch counts files: all ranges of its files belong to it.
+    `rse` is the disk that files are staged to; None takes the service's default.
     """
 
     dataset: DidText | None = None
     outputs: Name | None = None
     samples: Samples | None = None
+    ranges: Ranges | None = None
+    registered: Registered | None = None
     rse: Name | None = None
     window: WindowLimits = field(default_factory=WindowLimits)
     batch: Annotated[int, Gt(0), Le(100_000)] | Literal["all"] = 1
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether its contents are files to be brought to a disk, through a window."""
+        stages = self.registered is not None and (self.registered.stage or self.rse is not None)
+        return stages or self.dataset is not None
+
+    @property
+    def feeder(self) -> str | None:
+        """The work that these contents come from while it runs: as its outputs, or as files that it counts."""
+        return self.outputs or (self.ranges.counted_by if self.ranges else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

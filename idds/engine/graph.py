@@ -1,6 +1,6 @@
 """The workflow graph: what is wrong with one, what may be released, what it all came to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from idds.domain.errors import Problem
@@ -9,6 +9,7 @@ from idds.domain.statuses import Status
 from idds.domain.workflow import Input, Parameter, Work, Workflow
 
 _USABLE = frozenset({Status.FINISHED, Status.SUBFINISHED})
+_SOURCES = ("dataset", "outputs", "samples", "registered")
 
 
 def problems(workflow: Workflow) -> list[Problem]:
@@ -48,13 +49,15 @@ def _reference_problems(work: Work, names: Mapping[str, Work], place: str) -> It
 
 
 def _input_problems(source: Input, place: str) -> Iterator[Problem]:
-    given = [name for name in ("dataset", "outputs", "samples") if getattr(source, name) is not None]
+    given = [name for name in _SOURCES if getattr(source, name) is not None]
     if len(given) != 1:
-        yield Problem(place, f"give exactly one of dataset, outputs, samples; there are {len(given)}")
+        yield Problem(place, f"give exactly one of {', '.join(_SOURCES)}; there are {len(given)}")
     if source.dataset is not None:
         yield from _did_problems(source.dataset, f"{place}/dataset")
     if source.outputs is not None and source.window != type(source.window)():
         yield Problem(f"{place}/window", "outputs of another work are on disk already: no window bounds them")
+    if source.registered is not None and not source.is_staged and source.window != type(source.window)():
+        yield Problem(f"{place}/window", "what is registered is available at once: only what is staged needs a window")
     if source.samples is not None:
         if source.window.bytes is not None:
             yield Problem(f"{place}/window/bytes", "samples have no bytes: bound them by files, one a sample")
@@ -117,6 +120,21 @@ def parents(work: Work) -> tuple[str, ...]:
     """The works that this one depends on, in any way."""
     source = work.input.outputs if work.input else None
     return (*work.after, *((source,) if source else ()))
+
+
+def fed_by(workflow: Workflow, names: Iterable[str]) -> set[str]:
+    """The works that take outputs of these, and of those, and so on."""
+    taking: dict[str, list[str]] = {}
+    for work in workflow.works:
+        if work.input is not None and work.input.outputs is not None:
+            taking.setdefault(work.input.outputs, []).append(work.name)
+    found: set[str] = set()
+    ahead = list(names)
+    while ahead:
+        fed = [name for name in taking.get(ahead.pop(), ()) if name not in found]
+        found.update(fed)
+        ahead += fed
+    return found
 
 
 def barred_by(work: Work, states: Mapping[str, Status]) -> str | None:

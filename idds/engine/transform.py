@@ -166,7 +166,7 @@ def _has_untaken(collection: Collection) -> bool:
 def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
     instructions: list[Instruction] = []
     match collection.source:
-        case SourceKind.DATASET if collection.unadmitted:
+        case SourceKind.DATASET | SourceKind.REGISTERED if collection.unadmitted:
             instructions.append(Admit())
         case SourceKind.OUTPUTS if event.source_ended and not collection.is_closed:
             instructions.append(CloseInput())

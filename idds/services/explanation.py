@@ -7,7 +7,7 @@ from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import RequestId, TransformId
 from idds.domain.request import Principal, Request
-from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.transform import Transform
 from idds.services.sentences import Sentence, Situation, of_request, of_transform
 from idds.store.contents import Unadmitted
@@ -121,7 +121,7 @@ async def _with_collection(tx: Transaction, known: Situation, collection: Collec
 
 async def _next_group(tx: Transaction, collection: Collection) -> Sequence[Unadmitted]:
     # One batch of everything is as large as the collection: it is not read for this.
-    if not (collection.unadmitted and collection.batch and collection.source is SourceKind.DATASET):
+    if not (collection.unadmitted and collection.batch and collection.rse is not None):
         return ()
     waiting = await tx.contents.unadmitted(collection, collection.batch)
     return [content for content in waiting if content.group_no == waiting[0].group_no]

@@ -65,7 +65,7 @@ class Flow:
             match instruction:
                 case request_engine.Release(name):
                     source = self._request.workflow.work(name).input
-                    more = more or (source is not None and source.dataset is None)
+                    more = more or (source is not None and source.dataset is None and source.registered is None)
                     await self._open(transform)
                     await self._decide(transform, engine.Released())
                 case request_engine.Bar(_, reason):
@@ -146,14 +146,18 @@ class Flow:
             return
         batch = 0 if work.input.batch == "all" else work.input.batch
         limits = work.input.window
-        if work.input.dataset is not None:
-            did, rse = Did.parse(work.input.dataset), work.input.rse or self._placement.disk
-            source = (SourceKind.DATASET, None)
+        if work.input.is_staged:
+            did = None if work.input.dataset is None else Did.parse(work.input.dataset)
+            source = (SourceKind.REGISTERED if did is None else SourceKind.DATASET, None)
+            rse = work.input.rse or self._placement.disk
             made = await tx.collections.add(
                 request, transform.id, Relation.INPUT, did=did, source=source, rse=rse, batch=batch
             )
             if limits.bytes is not None or limits.files is not None:
                 await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
+        elif work.input.registered is not None:
+            source = (SourceKind.REGISTERED, None)
+            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=source, batch=batch)
         elif work.input.samples is not None:
             study = (SourceKind.SAMPLES, None)
             made = await tx.collections.add(request, transform.id, Relation.INPUT, source=study, batch=batch)

@@ -129,6 +129,9 @@ def _source(s: Situation) -> Iterator[Sentence]:
             yield Sentence(f"takes the outputs of work {source!r} as they come: {total} so far", s.last_moved)
         case SourceKind.SAMPLES:
             yield from _sampling(s, s.collection)
+        case SourceKind.REGISTERED:
+            text = f"collection {s.collection.id} is open, for contents to be registered: {total} so far"
+            yield Sentence(text, s.last_moved, f"it goes on until POST /v1/collections/{s.collection.id}:close")
         case None:
             pass
 
@@ -152,7 +155,7 @@ def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
 
 def _admission(s: Situation) -> Iterator[Sentence]:
     """Files that are not let into the windows yet."""
-    if s.collection is None or not s.collection.unadmitted or s.collection.source is not SourceKind.DATASET:
+    if s.collection is None or not s.collection.unadmitted or s.collection.rse is None:
         return
     files = _n(s.collection.unadmitted, "file")
     if s.intent is not Intent.RUN:
@@ -169,7 +172,7 @@ def _admission(s: Situation) -> Iterator[Sentence]:
         yield Sentence(f"{files} waiting for room: {full}", s.last_moved, "room comes as others are done and deleted")
     elif not s.next_group and s.collection.batch > 1:
         text = f"{files} waiting until their batch of {s.collection.batch:,} is complete"
-        yield Sentence(text, s.last_moved, "it is when the dataset is listed further")
+        yield Sentence(text, s.last_moved, "it is when more of them are known, or all")
     else:
         yield Sentence(f"{files} waiting for admission", s.last_moved, "they are when the request is advanced next")
 

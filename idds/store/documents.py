@@ -3,7 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
+from idds.domain.workflow import (
+    Input,
+    Output,
+    Parameter,
+    Payload,
+    Registered,
+    Resources,
+    Samples,
+    WindowLimits,
+    Work,
+    Workflow,
+)
 
 
 def read_workflow(document: Mapping[str, Any]) -> Workflow:
@@ -32,6 +43,9 @@ def _input(source: Mapping[str, Any]) -> Input:
     values = dict(source)
     values["window"] = WindowLimits(**source["window"])
     values["samples"] = _samples(source["samples"]) if source["samples"] else None
+    # Documents stored before there was such a source don't name it.
+    registered = source.get("registered")
+    values["registered"] = None if registered is None else Registered(**registered)
     return Input(**values)
 
 
