@@ -14,7 +14,8 @@ class Collection:
     A closed collection gets no more contents; it was `cut_off` where its source had more to tell. `source` is None
     for outputs; `listed_to` is where the listing of a dataset, or the asking of a sampler, stands; `unadmitted` counts
     `new` contents that hold no pin. While a retry looks through its contents, `retried_to` is the last one that it has
-    seen, 0 at first; else it is None.
+    seen, 0 at first; else it is None. Its files are cut into ranges of at most `range_events` events; None: they stay
+    whole.
     """
 
     id: CollectionId
@@ -30,6 +31,7 @@ class Collection:
     next_no: int
     unadmitted: int
     counts: Mapping[ContentStatus, int]
+    range_events: int | None = None
     cut_off: bool = False
     retried_to: int | None = None
 

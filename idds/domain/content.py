@@ -14,7 +14,8 @@ class Content:
     """A file (`min_id` = `max_id` = 0), a range of its events, or a sample (`payload` holds its parameters).
 
     `attempt` counts leases: it fences reports. Those of before a retry are `spent`: they count no more against the
-    attempts of the work. `lease_until` is None where a processing leases for its lifetime.
+    attempts of the work. `lease_until` is None where a processing leases for its lifetime. `events` is how many events
+    a file was reported to have.
     """
 
     id: ContentId
@@ -36,6 +37,7 @@ class Content:
     payload: Mapping[str, Any] | None
     changed_at: int
     spent: int = 0
+    events: int | None = None
 
     @property
     def tries(self) -> int:
@@ -60,7 +62,10 @@ class NewContent:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one content: `done`, or not, and why. `retry` is False when trying again is pointless."""
+    """What came of one content: `done`, or not, and why. `retry` is False when trying again is pointless.
+
+    `events` is how many events a file turned out to have.
+    """
 
     content_id: ContentId
     attempt: int
@@ -68,6 +73,7 @@ class Outcome:
     reason: str | None = None
     retry: bool = True
     objective_values: tuple[float, ...] = ()
+    events: int | None = None
 
 
 class Verdict(StrEnum):

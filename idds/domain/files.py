@@ -7,11 +7,15 @@ from idds.domain.identifiers import Did
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a dataset. `bytes` is its size; `adler32` its checksum as eight hex digits, None when unknown."""
+    """A file of a dataset. `bytes` is its size; `adler32` its checksum as eight hex digits, None when unknown.
+
+    `events` is how many events are in it, None when nobody has told the data management.
+    """
 
     did: Did
     bytes: int
     adler32: str | None = None
+    events: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

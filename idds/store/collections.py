@@ -50,6 +50,7 @@ class Collections(Noun):
         source: tuple[SourceKind, CollectionId | None] | None = None,
         rse: str | None = None,
         batch: int = 1,
+        range_events: int | None = None,
     ) -> CollectionId:
         """Record an empty, open collection. `batch` 0 makes one batch of everything."""
         values = {
@@ -62,6 +63,7 @@ class Collections(Noun):
             "name": did.name if did else "",
             "rse": rse,
             "batch": batch,
+            "range_events": range_events,
             "is_closed": False,
             "created_at": self._tx.now,
         }
@@ -152,6 +154,7 @@ def _collection(row: Row[Any]) -> Collection:
         next_no=row.next_no,
         unadmitted=row.unadmitted,
         counts=Counter({status: getattr(row, f"n_{status}") for status in ContentStatus}),
+        range_events=row.range_events,
         cut_off=row.cut_off,
         retried_to=row.retried_to,
     )

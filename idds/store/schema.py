@@ -114,6 +114,7 @@ collections = Table(
     Column("name", Text, nullable=False),
     Column("rse", Text),
     Column("batch", Integer, nullable=False),
+    Column("range_events", BigInteger),
     Column("is_closed", Boolean, nullable=False),
     Column("cut_off", Boolean, nullable=False, server_default=false()),
     Column("listed_to", Text),
@@ -195,6 +196,7 @@ contents = Table(
     Column("replica_id", Id, ForeignKey("replicas.id")),
     Column("reason", Text),
     Column("payload", Json),
+    Column("events", BigInteger),
     Column("changed_at", BigInteger, nullable=False),
     UniqueConstraint("collection_id", "scope", "name", "min_id", "max_id"),
     Index(

@@ -1,7 +1,8 @@
 """Who may, and until when: roles, tokens that are told of and revoked, an audit log, agents, requests that expire.
 
 And what a retry has to know: how often a request was retried, how many attempts count no more, which inputs were cut
-off before their source had told all, how far a retry has looked through them.
+off before their source had told all, how far a retry has looked through them. And event ranges: how long they are in
+an input that is cut into them, how many events a file was reported to have.
 
 Columns are dropped by plain ALTER TABLE, never by alembic's copy of the table: on SQLite, dropping a table that others
 refer to would delete their rows too.
@@ -57,6 +58,8 @@ def upgrade() -> None:
         "ix_requests_expiring", "requests", ["expires_at"], postgresql_where=_EXPIRING, sqlite_where=_EXPIRING
     )
     op.add_column("requests", sa.Column("retries", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("collections", sa.Column("range_events", sa.BigInteger(), nullable=True))
+    op.add_column("contents", sa.Column("events", sa.BigInteger(), nullable=True))
     op.add_column("collections", sa.Column("cut_off", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("collections", sa.Column("retried_to", sa.BigInteger(), nullable=True))
     op.add_column("contents", sa.Column("spent", sa.Integer(), nullable=False, server_default="0"))
@@ -82,6 +85,8 @@ def downgrade() -> None:
     op.drop_column("contents", "spent")
     op.drop_column("collections", "retried_to")
     op.drop_column("collections", "cut_off")
+    op.drop_column("contents", "events")
+    op.drop_column("collections", "range_events")
     op.drop_column("requests", "retries")
     op.drop_index("ix_requests_expiring", table_name="requests")
     op.drop_column("requests", "expires_at")
