@@ -14,8 +14,8 @@ from idds.sdk.exchange import Call, Delays, Exchange
 from idds.sdk.views import MoveView
 
 ACCEPT = {"Accept": "text/event-stream"}
-OPENED = "opened"
-"""Not the service's: the stream stands, at first or again."""
+OPENED, BROKEN = "opened", "broken"
+"""Not the service's: the stream stands, at first or again, and it does so no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ async def follow(
 ) -> AsyncGenerator[ServerEvent]:
     """Events until the service says that there will be no more; each once, over any number of broken connections.
 
-    An event `OPENED` comes each time the stream stands. Raises IddsError: what refuses the stream at once, what is away
+    Between them come `OPENED` and `BROKEN`. Raises IddsError: what refuses the stream at once, what is away
     when nothing was heard for `patience_s`.
     """
     last_id = "" if after is None else str(after)
@@ -73,6 +73,7 @@ async def follow(
             broken = Unavailable("the stream of events broke off")
         except Unavailable as error:
             broken = error
+        yield ServerEvent(BROKEN, "", last_id)
         delays = delays or Delays(patience_s)
         await delays.wait(broken)
 

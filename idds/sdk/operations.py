@@ -4,7 +4,7 @@ from idds.domain.errors import Unavailable
 from idds.domain.replica import Window
 from idds.sdk.calls import Calls
 from idds.sdk.exchange import Call
-from idds.sdk.views import ReplicasView
+from idds.sdk.views import AgentView, ReplicasView
 
 
 class OperationCalls(Calls):
@@ -17,6 +17,14 @@ class OperationCalls(Calls):
                 return True
         except Unavailable:
             return False
+
+    async def agents(self) -> tuple[AgentView, ...]:
+        """The processes that run agents, and how their duties fare."""
+        return await self._ask(tuple[AgentView, ...], Call("GET", "/v1/agents"), "agents")
+
+    async def metrics(self) -> str:
+        """The service's metrics, as Prometheus reads them."""
+        return (await self._exchange.call(Call("GET", "/metrics"))).body.decode()
 
     async def windows(self) -> tuple[Window, ...]:
         """All windows, for operators."""

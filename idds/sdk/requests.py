@@ -10,13 +10,14 @@ from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.statuses import Status
+from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
 from idds.sdk import events
 from idds.sdk.calls import Calls
 from idds.sdk.documents import to_document
 from idds.sdk.errors import Broken
 from idds.sdk.exchange import Call
-from idds.sdk.views import Answer, MoveView, RequestView
+from idds.sdk.views import Answer, MoveView, RequestView, TransformView
 
 FALLBACK_S = 15.0
 """What no event tells is seen this late."""
@@ -86,16 +87,46 @@ class RequestCalls(Calls):
         """Order it to end early, with what there is."""
         return await self._order(request, "finish")
 
+    async def retry(self, request: int) -> RequestView:
+        """Order what failed of it to be tried again. Raises Conflict when there is nothing to try."""
+        return await self._order(request, "retry")
+
+    async def extend(self, request: int, lifetime_s: float | None) -> RequestView:
+        """Let it expire `lifetime_s` from now, or never (None). Raises Conflict when it has ended."""
+        return await self._order(request, "extend", {"lifetime_s": lifetime_s})
+
     async def _order(self, request: int, order: str, body: Mapping[str, Any] | None = None) -> RequestView:
         return await self._ask(RequestView, Call("POST", f"/v1/requests/{request}:{order}", body=body))
 
-    def processings(self, request: int) -> AsyncGenerator[Processing]:
-        """Processings of a request, oldest first."""
-        return self._pages(Processing, f"/v1/requests/{request}/processings", "processings", {})
+    async def transforms(self, request: int) -> tuple[Transform, ...]:
+        """The transforms of a request."""
+        call = Call("GET", f"/v1/requests/{request}/transforms")
+        return await self._ask(tuple[Transform, ...], call, "transforms")
 
-    def history(self, request: int) -> AsyncGenerator[MoveView]:
-        """What happened to a request and all that belongs to it, oldest first."""
-        return self._pages(MoveView, f"/v1/requests/{request}/history", "moves", {})
+    async def transform(self, transform: int) -> TransformView:
+        """A transform and its collections."""
+        return await self._ask(TransformView, Call("GET", f"/v1/transforms/{transform}"))
+
+    def processings(
+        self, request: int, status: Status | str | None = None, *, transform: int | None = None
+    ) -> AsyncGenerator[Processing]:
+        """Processings of a request, or those of a status and a transform, oldest first."""
+        query = {"status": status, "transform": transform}
+        return self._pages(Processing, f"/v1/requests/{request}/processings", "processings", query)
+
+    async def processing(self, processing: int) -> Processing:
+        """A processing."""
+        return await self._ask(Processing, Call("GET", f"/v1/processings/{processing}"))
+
+    def history(
+        self, request: int, *, entity: str | None = None, with_ids: bool = False, after: int | None = None
+    ) -> AsyncGenerator[MoveView]:
+        """What happened to a request and all that belongs to it, or to one `entity` of it, oldest first.
+
+        `with_ids` says whose ids are wanted too: the moves' `ids`.
+        """
+        query = {"entity": entity, "with_ids": "true" if with_ids else None, "after": after}
+        return self._pages(MoveView, f"/v1/requests/{request}/history", "moves", query)
 
     async def why(self, request: int) -> Answer:
         """What a request waits for, or why it ended as it did."""
@@ -133,34 +164,38 @@ class RequestCalls(Calls):
     ) -> AsyncGenerator[None]:
         """The moments to look at a request again: now, and whenever it may have changed; they do not end.
 
-        Never two within `interval_s`. They come from the stream of events; where that is refused or ends, one comes
-        each `interval_s`.
+        Never two within `interval_s`. They come from the stream of events; while there is none, one comes each
+        `interval_s`.
         """
-        news, over = asyncio.Event(), asyncio.Event()
-        listening = asyncio.create_task(self._listen(_stream_of(request, entity), news, over))
+        news, stands = asyncio.Event(), asyncio.Event()
+        listening = asyncio.create_task(self._listen(_stream_of(request, entity), news, stands))
         loop = asyncio.get_running_loop()
         try:
             while True:
                 looked = loop.time()
                 news.clear()
                 yield
-                await _set_or_late(news, interval_s if over.is_set() else FALLBACK_S)
+                await _set_or_late(news, FALLBACK_S if stands.is_set() else interval_s)
                 await asyncio.sleep(looked + interval_s - loop.time())
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
 
-    async def _listen(self, stream: tuple[str, Mapping[str, Any]], news: asyncio.Event, over: asyncio.Event) -> None:
-        """Tell each time something is heard, until it is `over`."""
+    async def _listen(self, stream: tuple[str, Mapping[str, Any]], news: asyncio.Event, stands: asyncio.Event) -> None:
+        """Tell each time something is heard, and whether the stream stands."""
         try:
             heard = events.follow(self._exchange, *stream, patience_s=self._patience_s)
             async with aclosing(heard):
-                async for _ in heard:
+                async for event in heard:
+                    if event.kind == events.OPENED:
+                        stands.set()
+                    elif event.kind == events.BROKEN:
+                        stands.clear()
                     news.set()
         except IddsError:
             pass  # whoever looks meets the same, or does without the stream
         finally:
-            over.set()
+            stands.clear()
             news.set()
 
     async def follow(self, request: int, *, interval_s: float = 0.5) -> AsyncGenerator[RequestView]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from idds.domain.content import Outcome, Verdict
-from idds.domain.identifiers import ContentId, TransformId
+from idds.domain.identifiers import ContentId, RequestId, TransformId
 from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
@@ -69,10 +69,25 @@ class RequestView:
 
 
 @dataclass(frozen=True, slots=True)
+class TransformView:
+    """A transform and its collections."""
+
+    id: TransformId
+    request_id: RequestId
+    work: str
+    iteration: int
+    status: Status
+    open_processings: int
+    changed_at: int
+    collections: tuple[CollectionView, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MoveView:
     """A step of history: `n` things of an entity changed status together, for one reason.
 
-    `request` is told with events.
+    `request` is told with events, `ids` (of contents, replicas and the like) where they were asked for.
     """
 
     id: int
@@ -85,6 +100,7 @@ class MoveView:
     agent: str = ""
     reason: str | None = None
     request: int | None = None
+    ids: tuple[int, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
