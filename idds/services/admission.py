@@ -13,7 +13,7 @@ from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.transitions import PINNABLE, ContentEvent
 from idds.engine.window import Admission, Candidate, Wanted, admit
 from idds.services.announcing import follow
-from idds.store.contents import Unadmitted, of_ids
+from idds.store.contents import Unadmitted, waiting_in
 from idds.store.database import Transaction
 
 CANDIDATES = 1000
@@ -38,8 +38,8 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
     ]
     admission = admit(groups, list(windows.values()))
     for refusal in admission.refused:
-        ids = [wanted.content_id for wanted in refusal.group.contents]
-        await follow(tx, await tx.contents.move(ContentEvent.FAILED, of_ids(ids), reason=refusal.reason))
+        refused = waiting_in(collection, [refusal.group.group_no])
+        await follow(tx, await tx.contents.move(ContentEvent.FAILED, refused, reason=refusal.reason))
     chosen = [by_id[wanted.content_id] for group in admission.admitted for wanted in group.contents]
     if chosen:
         try:
@@ -48,7 +48,7 @@ async def admit_files(tx: Transaction, request: Request, collection: Collection)
         except Outrun:
             tx.requests.mark_due([request.id])
         else:
-            if len(waiting) > CANDIDATES // 2:
+            if sum(file.n for file in waiting) > CANDIDATES // 2:
                 tx.requests.mark_due([request.id])
     if len(admission.admitted) + len(admission.refused) < len(groups) and not tx.is_sqlite:
         await _look_again(tx, request, list(windows.values()), admission)
@@ -74,7 +74,7 @@ def _wanted(content: Unadmitted) -> Wanted:
 
 
 def _is_pinnable(content: Unadmitted) -> bool:
-    if content.replica_status == ReplicaStatus.PRESENT and not content.replica_ours and not content.replica_pins:
+    if content.replica_status == ReplicaStatus.PRESENT and not content.replica_ours and not content.replica_is_pinned:
         return False  # somebody else's, unwatched for a while: it is asked for again
     return content.replica_status in PINNABLE
 
@@ -88,8 +88,8 @@ async def _admit(
 ) -> None:
     assert collection.rse is not None
     rse = collection.rse
-    ids = [content.id for content in chosen]
-    await tx.replicas.lock_of_contents(rse, ids)
+    groups = sorted({file.group_no for file in chosen})
+    await tx.replicas.lock_of_contents(rse, [file.id for file in chosen])
     own = windows.get(("collection", str(collection.id)))
     wanted = [
         File(Did(content.scope, content.name), content.bytes, content.adler32)
@@ -101,11 +101,11 @@ async def _admit(
     for window in windows.values():
         if admitted and not await tx.windows.reserve(window.id, bytes=size, files=len(admitted)):
             raise Outrun(window.ref)
-    if not await tx.contents.pin(collection, ids):
+    if not await tx.contents.pin(collection, groups):
         raise Outrun("a replica that was to be pinned is being deleted by now")
     tx.replicas.record_admission(rse, [replica.id for replica in admitted], request.id)
     # What is on disk already has nothing to wait for.
-    await follow(tx, await tx.contents.land_present(ids))
+    await follow(tx, await tx.contents.land_present(collection, groups))
     if admitted:
         replica_ids = sorted(replica.id for replica in admitted)
         payload = {"rse": rse, "replicas": replica_ids}

@@ -229,6 +229,6 @@ async def _record_gone(tx: Transaction, rse: str, gone: Sequence[Replica], reaso
 
 async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:
     """Lock the requests that these replicas concern, whose contents pin them or wait for room; then the replicas."""
-    pinning = {content.request_id for content in await tx.contents.pinning(replica_ids)}
+    pinning = await tx.contents.pinning(replica_ids)
     await tx.requests.lock(pinning | set(await tx.requests.waiting_for(rse)))
     await tx.replicas.lock(replica_ids)

@@ -1,23 +1,20 @@
 """Contents: in sets only. Every move is one guarded statement a source status; what it returns is the move."""
 
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, and_, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, update
 
 from idds.domain.collection import Collection
-from idds.domain.content import Content, Move, NewContent
+from idds.domain.content import Content, Move
 from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
-from idds.store.noun import Noun
+from idds.store.registering import Registering
 from idds.store.schema import contents, processings, replicas
 from idds.store.sets import among, among_bound_texts, among_selected, among_texts, has_status, is_status
-
-_NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "group_no", "replica_id", "payload")
 
 
 def _is(*statuses: ContentStatus) -> ColumnElement[bool]:
@@ -26,7 +23,10 @@ def _is(*statuses: ContentStatus) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Unadmitted:
-    """A content that waits for admission, and what stands in the way: the status of its replica, if there is one."""
+    """A file that waits for admission, and what stands in the way: the status of its replica, if there is one.
+
+    It waits as `n` contents of a group, itself or ranges of its events; `id` is the first of them.
+    """
 
     id: ContentId
     group_no: int
@@ -34,9 +34,10 @@ class Unadmitted:
     name: str
     bytes: int
     adler32: str | None
+    n: int
     replica_status: str | None
     replica_ours: bool | None
-    replica_pins: int
+    replica_is_pinned: bool
 
 
 _HELD_BY = (
@@ -46,69 +47,7 @@ _HELD_BY = (
 )
 
 
-class Contents(Noun):
-    async def register(
-        self,
-        collection: Collection,
-        new: Sequence[NewContent],
-        event: ContentEvent,
-        *,
-        listed_to: str | None = None,
-        numbers: int | None = None,
-    ) -> Move:
-        """Insert contents, `new` or (landed) `available`; those that are there already stay as they are.
-
-        The collection's counters follow; `listed_to` is where its source stands afterwards, `numbers` how many of its
-        numbers this uses up (None: one each).
-        """
-        status = CONTENT[event].target
-        before = (await self._execute(select(func.coalesce(func.max(contents.c.id), 0)))).scalar_one()
-        if self._is_sqlite:
-            inserted = await self._insert_sqlite(collection, new, status)
-        else:
-            inserted = await self._insert_postgresql(collection, new, status)
-        ids: list[int] = []
-        if status is not ContentStatus.NEW:
-            fresh = select(contents.c.id).where(contents.c.collection_id == collection.id, contents.c.id > before)
-            ids = [row.id for row in await self._execute(fresh.order_by(contents.c.id))]
-        unadmitted = inserted if status is ContentStatus.NEW else 0
-        await self._tx.collections.count(
-            collection.id,
-            {status: inserted},
-            added=len(new) if numbers is None else numbers,
-            unadmitted=unadmitted,
-            listed_to=listed_to,
-        )
-        return self._tx.moves.record(
-            f"collection:{collection.id}", event, (None, status), request=collection.request_id, ids=ids, n=inserted
-        )
-
-    async def _insert_sqlite(self, collection: Collection, new: Sequence[NewContent], status: ContentStatus) -> int:
-        if not new:
-            return 0
-        columns = ("request_id", "collection_id", "status", "changed_at", *_NAMES)
-        fixed = (collection.request_id, collection.id, str(status), self._tx.now)
-        statement = (
-            f"INSERT INTO contents ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-            " ON CONFLICT DO NOTHING"
-        )
-        return (await self._driver(statement, [(*fixed, *_values(content)) for content in new])).rowcount
-
-    async def _insert_postgresql(self, collection: Collection, new: Sequence[NewContent], status: ContentStatus) -> int:
-        if not new:
-            return 0
-        columns = zip(*(_values(content) for content in new), strict=True)
-        types = ("text", "text", "bigint", "bigint", "bigint", "text", "bigint", "bigint", "text")
-        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, 5))
-        names = ", ".join(_NAMES)
-        statement = (
-            f"INSERT INTO contents (request_id, collection_id, status, changed_at, {names})"
-            f" SELECT $1::bigint, $2::bigint, $3::text, $4::bigint, {names.replace('payload', 'payload::jsonb')}"
-            f" FROM unnest({arrays}) AS fresh ({names}) ON CONFLICT DO NOTHING"
-        )
-        fixed = (collection.request_id, collection.id, str(status), self._tx.now)
-        return (await self._driver(statement, (*fixed, *map(list, columns)))).rowcount
-
+class Contents(Registering):
     async def move(
         self,
         event: ContentEvent,
@@ -149,12 +88,12 @@ class Contents(Noun):
         waiting: Counter[CollectionId] = Counter()
         for row in sorted(rows, key=lambda row: row.id):
             sets.setdefault((row.collection_id, row.request_id), []).append(row.id)
-            if source is ContentStatus.NEW and row.replica_id is None:
-                waiting[row.collection_id] += 1
+            if row.replica_id is None:
+                waiting[row.collection_id] += (target is ContentStatus.NEW) - (source is ContentStatus.NEW)
         moves = []
         for (collection, request), ids in sorted(sets.items()):
             changes = {source: -len(ids), target: len(ids)}
-            await self._tx.collections.count(collection, changes, unadmitted=-waiting[collection])
+            await self._tx.collections.count(collection, changes, unadmitted=waiting[collection])
             entity = f"collection:{collection}"
             moves.append(
                 self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
@@ -173,47 +112,82 @@ class Contents(Noun):
             moves += await self.move(ContentEvent.CANCELLED, among_selected(contents.c.id, some), sources=(source,))
         return moves
 
-    async def unadmitted(self, collection: Collection, limit: int) -> list[Unadmitted]:
-        """The next complete groups that wait for admission to the collection's RSE, about `limit` contents."""
-        pin = contents.alias("pin")
-        pinned = select(func.count()).where(pin.c.replica_id == replicas.c.id, is_status(pin.c.status, *PINNING))
-        query = (
-            select(
-                contents.c.id,
-                contents.c.group_no,
-                contents.c.scope,
-                contents.c.name,
-                contents.c.bytes,
-                contents.c.adler32,
-                replicas.c.status.label("replica_status"),
-                replicas.c.ours.label("replica_ours"),
-                pinned.scalar_subquery().label("replica_pins"),
-            )
-            .select_from(
-                contents.outerjoin(
-                    replicas,
-                    and_(
-                        replicas.c.rse == collection.rse,
-                        replicas.c.scope == contents.c.scope,
-                        replicas.c.name == contents.c.name,
-                    ),
-                )
-            )
-            .where(contents.c.collection_id == collection.id, _is(ContentStatus.NEW), contents.c.replica_id.is_(None))
-            .order_by(contents.c.group_no, contents.c.id)
+    async def ended_badly(self, collection: Collection, after: int, limit: int) -> list[tuple[ContentId, int]]:
+        """Contents that are not done, though they have ended, with ids above `after`; each with its group."""
+        query = select(contents.c.id, contents.c.group_no).where(
+            contents.c.collection_id == collection.id,
+            contents.c.id > after,
+            contents.c.status.in_(CONTENT[ContentEvent.RETRIED].sources),
         )
+        query = query.order_by(contents.c.collection_id, contents.c.id).limit(limit)
+        return [(ContentId(row.id), row.group_no) for row in await self._execute(query)]
+
+    async def retry(self, collection: Collection, ids: Sequence[int]) -> list[Move]:
+        """Make contents that ended badly new again; available at once where they are not to be admitted to a disk.
+
+        What was tried so far counts no more, and they hold no pin that is to be admitted anew.
+        """
+        fresh: dict[str, Any] = {"reason": None, "lessee": None, "lease_until": None, "spent": contents.c.attempt}
+        if collection.rse is not None:
+            return await self.move(ContentEvent.RETRIED, of_ids(ids), values={**fresh, "replica_id": None})
+        moves = await self.move(ContentEvent.RETRIED, of_ids(ids), values=fresh)
+        return [*moves, *await self.move(ContentEvent.LANDED, of_ids(ids))]
+
+    async def unadmitted(self, collection: Collection, limit: int) -> list[Unadmitted]:
+        """The files of the next complete groups that wait for admission to the collection's RSE, in order.
+
+        Those of about `limit` contents; of one group at least, however large.
+        """
+        waiting = _unadmitted(collection)
         if not collection.is_closed:
             if not collection.batch:
                 return []
-            query = query.where((contents.c.group_no + 1) * collection.batch <= collection.next_no)
+            waiting = waiting.where((contents.c.group_no + 1) * collection.batch <= collection.next_no)
         if not collection.batch:
-            return [Unadmitted(**row._asdict()) for row in await self._execute(query)]
+            return await self._files(collection, waiting)
         cut = max(limit, collection.batch)
-        found = [Unadmitted(**row._asdict()) for row in await self._execute(query.limit(cut + 1))]
-        return found if len(found) <= cut else [row for row in found if row.group_no != found[-1].group_no]
+        found = await self._files(collection, waiting.limit(cut + 1))
+        if sum(file.n for file in found) <= cut:
+            return found
+        # The last group may go on behind what was read.
+        last = found[-1].group_no
+        whole = [file for file in found if file.group_no != last]
+        return whole or await self._files(collection, waiting.where(contents.c.group_no == last))
 
-    async def pin(self, collection: Collection, ids: Sequence[int]) -> bool:
-        """Have these contents pin their replicas on the collection's RSE; False where one takes no pin by now.
+    async def _files(self, collection: Collection, waiting: Select[Any]) -> list[Unadmitted]:
+        some = waiting.subquery("some")
+        files = (
+            select(
+                func.min(some.c.id).label("id"),
+                some.c.group_no,
+                some.c.scope,
+                some.c.name,
+                func.max(some.c.bytes).label("bytes"),
+                func.max(some.c.adler32).label("adler32"),
+                func.count().label("n"),
+            )
+            .group_by(some.c.group_no, some.c.scope, some.c.name)
+            .subquery("files")
+        )
+        pin = contents.alias("pin")
+        pinned = select(pin.c.id).where(pin.c.replica_id == replicas.c.id, is_status(pin.c.status, *PINNING))
+        there = and_(
+            replicas.c.rse == collection.rse, replicas.c.scope == files.c.scope, replicas.c.name == files.c.name
+        )
+        query = (
+            select(
+                *files.c,
+                replicas.c.status.label("replica_status"),
+                replicas.c.ours.label("replica_ours"),
+                pinned.exists().label("replica_is_pinned"),
+            )
+            .select_from(files.outerjoin(replicas, there))
+            .order_by(files.c.group_no, files.c.id)
+        )
+        return [Unadmitted(**row._asdict()) for row in await self._execute(query)]
+
+    async def pin(self, collection: Collection, groups: Sequence[int]) -> bool:
+        """Have what waits of these groups pin its replicas on the collection's RSE; False where one takes no pin now.
 
         The caller has locked the replicas; after False it takes all back.
         """
@@ -223,10 +197,12 @@ class Contents(Noun):
             replicas.c.name == contents.c.name,
             is_status(replicas.c.status, *PINNABLE),
         )
-        pinned = update(contents).where(among(contents.c.id, ids), replica.exists())
-        if (await self._execute(pinned.values(replica_id=replica.scalar_subquery()))).rowcount != len(ids):
+        pinned = update(contents).where(waiting_in(collection, groups), replica.exists())
+        number = (await self._execute(pinned.values(replica_id=replica.scalar_subquery()))).rowcount
+        left = select(contents.c.id).where(waiting_in(collection, groups)).limit(1)
+        if (await self._execute(left)).first() is not None:
             return False
-        await self._tx.collections.count(collection.id, {}, unadmitted=-len(ids))
+        await self._tx.collections.count(collection.id, {}, unadmitted=-number)
         return True
 
     async def unpin(self, replica_ids: Sequence[int]) -> set[RequestId]:
@@ -238,13 +214,13 @@ class Contents(Noun):
             await self._tx.collections.count(collection, {}, unadmitted=number)
         return {row.request_id for row in rows}
 
-    async def land_present(self, ids: Sequence[int]) -> list[Move]:
-        """Make those of these contents available whose replica is on disk."""
+    async def land_present(self, collection: Collection, groups: Sequence[int]) -> list[Move]:
+        """Make the contents of these groups available whose replica is on disk."""
         present = select(replicas.c.id).where(
             replicas.c.id == contents.c.replica_id,
             is_status(replicas.c.status, ReplicaStatus.PRESENT),
         )
-        return await self.move(ContentEvent.LANDED, and_(among(contents.c.id, ids), present.exists()))
+        return await self.move(ContentEvent.LANDED, and_(_new_in(collection, groups), present.exists()))
 
     async def ready_groups(self, collection: Collection, limit: int) -> dict[int, list[ContentId]]:
         """Groups that are complete, none of whose contents is still to come, by number: their available contents."""
@@ -269,8 +245,13 @@ class Contents(Noun):
         groups: dict[int, list[ContentId]] = {}
         for row in rows:
             groups.setdefault(row.group_no, []).append(row.id)
-        if collection.batch and len(rows) > cut and len(groups) > 1:
-            groups.pop(rows[-1].group_no)
+        if collection.batch and len(rows) > cut:
+            # The last group may go on behind what was read.
+            last = rows[-1].group_no
+            del groups[last]
+            if not groups:
+                whole = await self._execute(query.where(contents.c.group_no == last))
+                groups[last] = [row.id for row in whole]
         return groups
 
     async def lease_to_processings(
@@ -341,15 +322,23 @@ class Contents(Noun):
         found: int | None = (await self._execute(query)).scalar()
         return found
 
-    async def pinning(self, replica_ids: Iterable[int]) -> list[Content]:
-        """The contents that pin these replicas."""
-        query = select(contents).where(among(contents.c.replica_id, replica_ids), _is(*PINNING))
-        return [_content(row) for row in await self._execute(query.order_by(contents.c.id))]
+    async def pinning(self, replica_ids: Iterable[int]) -> set[RequestId]:
+        """The requests whose contents pin these replicas."""
+        query = select(contents.c.request_id).distinct().where(pinned_to(replica_ids))
+        return {row.request_id for row in await self._execute(query)}
 
-    async def known(self, collection: CollectionId, scope: str, names: Sequence[str]) -> set[str]:
-        """Those of these names that are registered already."""
-        query = select(contents.c.name).where(contents.c.collection_id == collection, contents.c.scope == scope)
-        return {row.name for row in await self._execute(query.where(among_texts(contents.c.name, names)))}
+    async def known(self, collection: CollectionId, scope: str, names: Sequence[str]) -> dict[str, int]:
+        """Those of these names that are registered already, and up to which event; 0 where it is the whole file."""
+        last = func.max(contents.c.max_id).label("last")
+        query = select(contents.c.name, last).where(contents.c.collection_id == collection, contents.c.scope == scope)
+        query = query.where(among_texts(contents.c.name, names)).group_by(contents.c.name)
+        return {row.name: row.last for row in await self._execute(query)}
+
+    async def note_events(self, counted: Mapping[ContentId, int]) -> None:
+        """Note how many events these files turned out to have."""
+        if counted:
+            noted = update(contents).where(contents.c.id == bindparam("content")).values(events=bindparam("number"))
+            await self._execute(noted, [{"content": content, "number": n} for content, n in counted.items()])
 
     async def page(
         self, collection: CollectionId, *, status: ContentStatus | None, after: int, limit: int
@@ -384,23 +373,31 @@ def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
     return and_(among(contents.c.replica_id, replica_ids), _is(*PINNING))
 
 
+def _new_in(collection: Collection, groups: Sequence[int]) -> ColumnElement[bool]:
+    in_groups = and_(contents.c.collection_id == collection.id, among(contents.c.group_no, groups))
+    return and_(in_groups, _is(ContentStatus.NEW))
+
+
+def waiting_in(collection: Collection, groups: Sequence[int]) -> ColumnElement[bool]:
+    """Contents of these groups that wait for admission."""
+    return and_(_new_in(collection, groups), contents.c.replica_id.is_(None))
+
+
+def whole_files(collection: Collection, scope: str, names: Sequence[str]) -> ColumnElement[bool]:
+    """The contents that are these files, and not ranges of them."""
+    named = and_(contents.c.collection_id == collection.id, contents.c.scope == scope)
+    return and_(named, among_texts(contents.c.name, names), contents.c.min_id == 0, contents.c.max_id == 0)
+
+
+def _unadmitted(collection: Collection) -> Select[Any]:
+    columns = (contents.c.id, contents.c.group_no, contents.c.scope, contents.c.name)
+    query = select(*columns, contents.c.bytes, contents.c.adler32).order_by(contents.c.group_no, contents.c.id)
+    waiting = and_(contents.c.collection_id == collection.id, _is(ContentStatus.NEW), contents.c.replica_id.is_(None))
+    return query.where(waiting)
+
+
 def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:
     return among(contents.c.id, ids)
-
-
-def _values(content: NewContent) -> tuple[Any, ...]:
-    payload = None if content.payload is None else json.dumps(content.payload)
-    return (
-        content.scope,
-        content.name,
-        content.min_id,
-        content.max_id,
-        content.bytes,
-        content.adler32,
-        content.group_no,
-        content.replica_id,
-        payload,
-    )
 
 
 def _content(row: Row[Any]) -> Content:

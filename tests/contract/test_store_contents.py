@@ -259,7 +259,7 @@ async def test_complete_groups_wait_for_admission_in_order(world: World) -> None
     assert await unadmitted(world, collection) == [(0, ids[0]), (0, ids[1]), (1, ids[2]), (1, ids[3])]
     collection = await world.close(collection)
     assert (await unadmitted(world, collection))[-1] == (2, ids[4])
-    await pin(world, collection, [0, 1])
+    await pin(world, collection, [0])
     assert await unadmitted(world, collection) == [(1, ids[2]), (1, ids[3]), (2, ids[4])]
     assert (await world.fresh(collection)).unadmitted == 3
     await world.move(E.CANCELLED, [ids[0], ids[2]])
@@ -267,11 +267,11 @@ async def test_complete_groups_wait_for_admission_in_order(world: World) -> None
     assert await unadmitted(world, collection) == [(1, ids[3]), (2, ids[4])]
 
 
-async def pin(world: World, collection: Collection, numbers: list[int]) -> None:
-    ids = [content.id for content in await contents(world, collection)]
+async def pin(world: World, collection: Collection, groups: list[int]) -> None:
+    of_groups = [no for no, content in enumerate(await contents(world, collection)) if content.group_no in groups]
     async with world.transaction() as tx:
-        await tx.replicas.admit(RSE, [the_file(number) for number in numbers], None)
-        await tx.contents.pin(collection, [ids[number] for number in numbers])
+        await tx.replicas.admit(RSE, [the_file(number) for number in of_groups], None)
+        assert await tx.contents.pin(collection, groups)
 
 
 async def test_one_batch_of_everything_waits_for_the_whole_list(world: World) -> None:
@@ -303,8 +303,8 @@ async def test_what_stands_in_the_way_of_admission_is_told(world: World) -> None
     fresh = await world.fresh(two)
     async with world.transaction() as tx:
         first, second = await tx.contents.unadmitted(fresh, 10)
-    assert (first.replica_status, first.replica_ours, first.replica_pins) == ("admitted", True, 1)
-    assert (second.replica_status, second.replica_ours, second.replica_pins) == (None, None, 0)
+    assert (first.replica_status, first.replica_ours, first.replica_is_pinned) == ("admitted", True, True)
+    assert (second.replica_status, second.replica_ours, second.replica_is_pinned) == (None, None, False)
 
 
 async def test_what_waits_for_a_replica_that_was_forgotten_is_admitted_anew(world: World) -> None:
@@ -326,9 +326,9 @@ async def test_names_that_are_registered_are_known(world: World) -> None:
     await world.fill(collection, 2)
     names = ["f000001", "f000002"]
     async with world.transaction() as tx:
-        assert await tx.contents.known(collection.id, "data", names) == {"f000001"}
-        assert await tx.contents.known(collection.id, "elsewhere", names) == set()
-        assert await tx.contents.known(other.id, "data", names) == set()
+        assert await tx.contents.known(collection.id, "data", names) == {"f000001": 0}
+        assert await tx.contents.known(collection.id, "elsewhere", names) == {}
+        assert await tx.contents.known(other.id, "data", names) == {}
 
 
 async def test_contents_are_leased_by_the_processing_of_their_group(world: World) -> None:

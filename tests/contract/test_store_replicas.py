@@ -25,8 +25,7 @@ async def move(world: World, event: ReplicaEvent, replicas: list[Replica]) -> li
 
 async def pin(world: World, collection: Collection, *numbers: int) -> bool:
     async with world.transaction() as tx:
-        page = await tx.contents.page(collection.id, status=None, after=0, limit=1000)
-        return await tx.contents.pin(collection, [page[number].id for number in numbers])
+        return await tx.contents.pin(collection, numbers)
 
 
 async def status(world: World, replica: Replica) -> ReplicaStatus:
@@ -144,10 +143,10 @@ async def test_contents_of_what_is_on_disk_become_available_at_once(world: World
     await move(world, E.RECALLED, replicas)
     await move(world, E.LANDED, replicas[:1])
     async with world.transaction() as tx:
-        (landed,) = await tx.contents.land_present(ids)
+        (landed,) = await tx.contents.land_present(collection, [0, 1])
         await tx.replicas.note_paths({replicas[0].id: "/disk/f0"})
         assert await tx.contents.paths(ids) == {ids[0]: "/disk/f0", ids[1]: None}
-        assert [content.id for content in await tx.contents.pinning([replica.id for replica in replicas])] == ids
+        assert await tx.contents.pinning([replica.id for replica in replicas]) == {collection.request_id}
     assert landed.ids == (ids[0],)
 
 

@@ -13,10 +13,10 @@ from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
-from tests.integration.large_store import AVAILABLE, DONE, HELD, LEASED, NOW, PINNED, RSE, fill
+from tests.integration.large_store import AVAILABLE, BATCH, DONE, HELD, LEASED, NOW, PINNED, RSE, fill
 from tests.integration.plans import Plans, captured
 
-SMALL = {"windows", "due", "ended", "each", "last", "waiting", "json_each"}
+SMALL = {"windows", "due", "ended", "each", "last", "waiting", "some", "files", "json_each"}
 """Read as a whole: few rows, or what the statement itself has gathered."""
 BY_KEY = {"pk_contents", "primary key", "pk_collections", "pk_requests", "pk_transforms", "pk_processings"}
 BY_KEY |= {"pk_effects", "pk_replicas", "pk_messages", "sqlite_autoindex_messages_1"}
@@ -41,6 +41,8 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
     taken = contents[DONE : DONE + 20]
     ready = contents[DONE + LEASED + HELD : DONE + LEASED + HELD + 50]
     waiting = contents[DONE + LEASED + HELD + AVAILABLE + PINNED :][:50]
+    first = (DONE + LEASED + HELD + AVAILABLE + PINNED) // BATCH
+    groups = list(range(first, first + 5))
     files = [File(Did("s0", f"f{no:06d}"), 10) for no in range(100)]
     key = {"uq_replicas_rse_scope_name", "sqlite_autoindex_replicas_1"}
     return [
@@ -62,7 +64,7 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         hot("report", lambda tx: tx.contents.move(ContentEvent.PROCESSED, of_ids(taken))),
         hot("return", lambda tx: tx.contents.move(ContentEvent.RETURNED, of_ids(taken))),
         hot("land by ids", lambda tx: tx.contents.move(ContentEvent.LANDED, of_ids(waiting))),
-        hot("land what is present", lambda tx: tx.contents.land_present(waiting)),
+        hot("land what is present", lambda tx: tx.contents.land_present(collection, groups), "ix_contents_new"),
         hot(
             "land by replicas",
             lambda tx: tx.contents.move(ContentEvent.LANDED, pinned_to(replicas)),
@@ -86,7 +88,7 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         hot("ended leases", lambda tx: tx.contents.ended_leases(100), "ix_contents_lease"),
         hot("next lease end", lambda tx: tx.contents.next_lease_end(), "ix_contents_lease"),
         hot("pinning", lambda tx: tx.contents.pinning(replicas), "ix_contents_pins"),
-        hot("pin", lambda tx: tx.contents.pin(collection, waiting), *key),
+        hot("pin", lambda tx: tx.contents.pin(collection, groups), "ix_contents_new", *key),
         hot("unpin", lambda tx: tx.contents.unpin(replicas), "ix_contents_pins"),
         hot(
             "known names",
