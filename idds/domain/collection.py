@@ -43,3 +43,9 @@ class Collection:
     def open(self) -> int:
         """How many contents have not reached an end."""
         return sum(n for status, n in self.counts.items() if not status.is_terminal)
+
+    def groups_of_next(self, number: int) -> list[int]:
+        """The groups that the next so many numbers belong to: a batch each, one for all where there is no batch."""
+        if not self.batch:
+            return [0] * number
+        return [number // self.batch for number in range(self.next_no, self.next_no + number)]
