@@ -53,8 +53,21 @@ class Authentication:
         self._known[key] = (grant, now + self._memory_s)
 
 
+_LEAST = {
+    Caller.PAYLOAD: Role.USER,
+    Caller.READER: Role.READER,
+    Caller.USER: Role.USER,
+    Caller.WFMS: Role.WFMS,
+    Caller.OPERATOR: Role.OPERATOR,
+}
+
+
 def admit(caller: Caller, grant: Grant, number: int) -> None:
-    """Let in whom a route is for. Raises Forbidden."""
+    """Let in whom a route is for; `number` is the `{id}` of its path. Raises Forbidden."""
+    if caller not in _LEAST:
+        return
     check_reach(grant, CollectionId(number) if caller is Caller.PAYLOAD else None)
-    if caller is Caller.OPERATOR and grant.principal.role is not Role.OPERATOR:
-        raise Forbidden("this is for operators only")
+    if not grant.principal.role.includes(_LEAST[caller]):
+        raise Forbidden(
+            f"this is for the role {_LEAST[caller]} and those above it; this token's is {grant.principal.role}"
+        )

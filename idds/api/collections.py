@@ -33,7 +33,7 @@ ROUTES = (
         _OF_COLLECTION,
         "showCollection",
         "A collection and the counters of its contents",
-        Caller.USER,
+        Caller.READER,
         show,
         reply=CollectionReply,
         statuses=(200, 404),

@@ -64,7 +64,7 @@ ROUTES = (
         f"{_OF_COLLECTION}/contents",
         "listContents",
         "Contents in id order; accepting application/x-ndjson, all of them as a stream, one JSON object a line",
-        Caller.USER,
+        Caller.READER,
         list_contents,
         reply=ContentPage,
         query=ContentsQuery,

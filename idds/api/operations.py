@@ -54,7 +54,7 @@ ROUTES = (
         "/v1/processings/{id}/logs/{stream}",
         "readLogs",
         "Bytes of a log of a processing's present attempt; X-Next-Offset says where the next begin, X-Eof whether",
-        Caller.USER,
+        Caller.READER,
         logs,
         query=LogsQuery,
         statuses=(200, 404),

@@ -19,11 +19,14 @@ Body = TypeVar("Body")
 
 
 class Caller(StrEnum):
-    """Who may call."""
+    """The least that may call; from READER on, each lets in all that come after it, and no payload."""
 
     PUBLIC = "public"
-    USER = "any token but a payload's"
-    PAYLOAD = "any token, a payload's for its own collection"
+    HOLDER = "any token, a payload's too"
+    PAYLOAD = "a payload for its own collection, and user"
+    READER = "reader"
+    USER = "user"
+    WFMS = "wfms"
     OPERATOR = "operator"
 
 

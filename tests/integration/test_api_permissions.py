@@ -7,29 +7,29 @@ from idds.api.route import Caller
 from idds.domain.request import Role
 from tests.integration.api import STUDY, Api, api_on
 
-PUBLIC, USER, PAYLOAD, OPERATOR = Caller.PUBLIC, Caller.USER, Caller.PAYLOAD, Caller.OPERATOR
+PUBLIC, PAYLOAD, READER, USER, OPERATOR = Caller.PUBLIC, Caller.PAYLOAD, Caller.READER, Caller.USER, Caller.OPERATOR
 LEASE = {"lessee": "a"}
 HEARTBEAT = {"held": [{"id": 1, "attempt": 1}]}
 REPORT = {"reports": [{"id": 1, "attempt": 1, "status": "done"}]}
 
 EXPECTED: dict[str, tuple[Caller, Any]] = {
     "submitRequest": (USER, {"workflow": STUDY}),
-    "listRequests": (USER, None),
-    "showRequest": (USER, None),
+    "listRequests": (READER, None),
+    "showRequest": (READER, None),
     "cancelRequest": (USER, None),
     "suspendRequest": (USER, None),
     "resumeRequest": (USER, None),
     "finishRequest": (USER, None),
-    "listProcessings": (USER, None),
-    "listMoves": (USER, None),
-    "explainRequest": (USER, None),
-    "showCollection": (USER, None),
-    "listContents": (USER, None),
+    "listProcessings": (READER, None),
+    "listMoves": (READER, None),
+    "explainRequest": (READER, None),
+    "showCollection": (READER, None),
+    "listContents": (READER, None),
     "leaseContents": (PAYLOAD, LEASE),
     "extendLeases": (PAYLOAD, HEARTBEAT),
     "reportContents": (PAYLOAD, REPORT),
     "issueToken": (USER, {}),
-    "readLogs": (USER, None),
+    "readLogs": (READER, None),
     "listWindows": (OPERATOR, None),
     "countReplicas": (OPERATOR, None),
     "healthz": (PUBLIC, None),
@@ -41,8 +41,10 @@ ADMITTED = {
     "unknown": {PUBLIC},
     "payload": {PUBLIC, PAYLOAD},
     "payload of another": {PUBLIC},
-    "user": {PUBLIC, PAYLOAD, USER},
-    "operator": {PUBLIC, PAYLOAD, USER, OPERATOR},
+    "reader": {PUBLIC, READER},
+    "user": {PUBLIC, PAYLOAD, READER, USER},
+    "wfms": {PUBLIC, PAYLOAD, READER, USER, Caller.WFMS},
+    "operator": {PUBLIC, PAYLOAD, READER, USER, Caller.WFMS, OPERATOR},
 }
 
 
@@ -81,7 +83,9 @@ async def _tokens(api: Api, collection: int) -> dict[str, str]:
         "unknown": "idds_unknown",
         "payload": issued[0],
         "payload of another": issued[1],
+        "reader": await api.new_token("reader", role=Role.READER),
         "user": api.token,
+        "wfms": await api.new_token("wfms", role=Role.WFMS),
         "operator": await api.new_token("operator", role=Role.OPERATOR),
     }
 
