@@ -1,27 +1,24 @@
-"""Commands about contents, logs and tokens of payloads."""
+"""Commands about contents, and tokens of payloads."""
 
-import asyncio
+import json
 import sys
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from idds.cli.exits import Exit
 from idds.cli.output import plain, write, write_json
 from idds.cli.session import AsJson, CollectionNumber, converse
+from idds.domain.errors import InvalidInput, Problem
 from idds.domain.statuses import ContentStatus
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
-    from idds.sdk.views import ContentView
+    from idds.sdk.views import ContentView, Registered
 
-LOG_INTERVAL_S = 1.0
-LOG_PATIENCE_S = 60.0
-
-
-class Stream(StrEnum):
-    STDOUT = "stdout"
-    STDERR = "stderr"
+REGISTER_PATIENCE_S = 60.0
 
 
 def contents(
@@ -49,30 +46,55 @@ def _line(content: "ContentView") -> str:
     return plain(f"{content.id:>9}  {content.status:<9}  {content.bytes:>13}  {name}{span}{told}")
 
 
-def logs(
+def register(
     context: typer.Context,
-    processing: Annotated[int, typer.Argument(metavar="PROCESSING", min=1, help="See: idds processings REQUEST")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the log is complete.")] = False,
-    stream: Annotated[Stream, typer.Option(help="Which log.")] = Stream.STDOUT,
+    collection: CollectionNumber,
+    file: Annotated[
+        Path, typer.Argument(help="JSON objects, one a line: name, scope, bytes, adler32, ...; - for standard input.")
+    ],
+    close: Annotated[bool, typer.Option("--close", help="And say that nothing more will come.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print what a processing's job wrote."""
+    """Register contents, any number of them, in an open collection."""
 
-    async def talk(client: "Client") -> None:
-        offset = 0
-        while True:
-            chunk = await client.logs(processing, stream, offset)
-            sys.stdout.buffer.write(chunk.bytes)
-            sys.stdout.buffer.flush()
-            offset = chunk.next_offset
-            if chunk.eof or not (chunk.bytes or follow):
-                return
-            if not chunk.bytes:
-                await asyncio.sleep(LOG_INTERVAL_S)
+    async def talk(client: "Client") -> "Registered":
+        with sys.stdin if str(file) == "-" else file.open(encoding="utf-8") as lines:
+            found = await client.register(collection, _documents(lines))
+        if close:
+            await client.close_collection(collection)
+        return found
 
-    if follow:
-        converse(context, talk, patience_s=LOG_PATIENCE_S)
+    try:
+        found = converse(context, talk, patience_s=REGISTER_PATIENCE_S)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        typer.echo(f"idds: {file} cannot be read: {reason}", err=True)
+        raise typer.Exit(Exit.REFUSED) from None
+    if as_json:
+        write_json(found)
     else:
-        converse(context, talk)
+        write(f"collection {collection}: {found.registered} registered, {found.known} known before")
+
+
+def _documents(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The object in each line. Raises InvalidInput, naming the line, counted from 0."""
+    for number, line in enumerate(lines):
+        try:
+            document = json.loads(line)
+        except ValueError as error:
+            raise InvalidInput([Problem(f"/{number}", f"this line is not JSON: {error}")]) from None
+        if not isinstance(document, dict):
+            raise InvalidInput([Problem(f"/{number}", "this line holds no JSON object")])
+        yield document
+
+
+def close(context: typer.Context, collection: CollectionNumber, as_json: AsJson = False) -> None:
+    """Say that nothing more will be registered in a collection."""
+    found = converse(context, lambda client: client.close_collection(collection))
+    if as_json:
+        write_json(found)
+    else:
+        write(f"collection {found.id} is closed, with {found.total} contents")
 
 
 def token(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idds.cli import contents, requests, watch
+from idds.cli import contents, history, operations, orders, processings, requests, watch
 from idds.cli.later import add_later
 from idds.cli.session import Target
 
@@ -43,14 +43,21 @@ app.command("list")(requests.list_requests)
 app.command("show")(requests.show)
 app.command("watch")(watch.watch)
 app.command("why")(requests.why)
-app.command("cancel")(requests.cancel)
-app.command("suspend")(requests.suspend)
-app.command("resume")(requests.resume)
-app.command("finish")(requests.finish)
-app.command("processings")(requests.processings)
-app.command("history")(requests.history)
+app.command("cancel")(orders.cancel)
+app.command("suspend")(orders.suspend)
+app.command("resume")(orders.resume)
+app.command("finish")(orders.finish)
+app.command("retry")(orders.retry)
+app.command("extend")(orders.extend)
+app.command("processings")(processings.processings)
+app.command("logs")(processings.logs)
+app.command("history")(history.history)
+app.command("events")(history.events)
 app.command("contents")(contents.contents)
-app.command("logs")(contents.logs)
+app.command("register")(contents.register)
+app.command("close")(contents.close)
+app.command("agents")(operations.agents)
+app.command("audit")(operations.audit)
 app.command("token")(contents.token)
 add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
 add_later(app, "upgrade", "idds.cli.upgrade", "Bring a database to the tables of this version.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from idds.cli.exits import Exit, leave
+from idds.cli.orders import state
 from idds.cli.output import duration, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.watch import watch_until_end
@@ -26,6 +27,10 @@ def submit(
     key: Annotated[str | None, typer.Option(help="Idempotency key: submitted again, it is the same request.")] = None,
     share: Annotated[str, typer.Option(help="Fair share that it counts for.")] = "",
     priority: Annotated[int, typer.Option(help="Higher goes first.")] = 0,
+    lifetime_s: Annotated[
+        float | None, typer.Option("--lifetime", min=1, help="Seconds after which it expires; else never.")
+    ] = None,
+    owner: Annotated[str | None, typer.Option(help="For whom; of a workload manager or operator.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +48,9 @@ def submit(
         raise typer.Exit(Exit.REFUSED) from None
 
     async def talk(client: "Client") -> "RequestView":
-        return await client.submit(document, idempotency_key=key, share=share, priority=priority)
+        return await client.submit(
+            document, idempotency_key=key, share=share, priority=priority, lifetime_s=lifetime_s, owner=owner
+        )
 
     request = converse(context, talk)
     if as_json:
@@ -56,14 +63,17 @@ def submit(
 
 def list_requests(
     context: typer.Context,
-    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[list[Status] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only of this one.")] = None,
+    share: Annotated[str | None, typer.Option(help="Only of this share.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only those whose name begins like this.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List requests, newest first."""
 
     async def talk(client: "Client") -> "list[RequestView]":
-        return [request async for request in client.requests(status, limit)]
+        return [request async for request in client.requests(status, limit, owner=owner, share=share, name=name)]
 
     requests = converse(context, talk)
     if as_json:
@@ -71,7 +81,7 @@ def list_requests(
             write_json(request)
         return
     rows = [
-        (request.id, request.name, _state(request), request.owner, instant(request.created_at), request.reason)
+        (request.id, request.name, state(request), request.owner, instant(request.created_at), request.reason)
         for request in requests
     ]
     write_table(("id", "name", "status", "owner", "created", "reason"), rows)
@@ -83,7 +93,7 @@ def show(context: typer.Context, request: RequestNumber, as_json: AsJson = False
     if as_json:
         write_json(found)
         return
-    write(f"request {found.id}: {plain(found.name)} is {_state(found)}")
+    write(f"request {found.id}: {plain(found.name)} is {state(found)}")
     if found.reason:
         write(f"because: {plain(found.reason)}")
     write(f"of {plain(found.owner)} in {plain(found.vo)}, created {instant(found.created_at)}")
@@ -135,66 +145,3 @@ def _sentence(sentence: "SentenceView", at: int) -> str:
     since = "" if sentence.since is None else f", for {duration(at - sentence.since)}"
     following = "" if not sentence.next else f"; next: {sentence.next}"
     return plain(f"{sentence.text}{since}{following}")
-
-
-def processings(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """List the processings of a request, oldest first."""
-
-    async def talk(client: "Client") -> None:
-        async for p in client.processings(request):
-            if as_json:
-                write_json(p)
-            else:
-                told = plain(p.reason or "")
-                write(f"{p.id:>9}  {p.status:<11}  attempt {p.attempt}  on {plain(p.provider)}  {told}".rstrip())
-
-    converse(context, talk)
-
-
-def history(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Tell what happened to a request and all that belongs to it, oldest first."""
-
-    async def talk(client: "Client") -> None:
-        async for move in client.history(request):
-            if as_json:
-                write_json(move)
-            else:
-                change = f"{move.from_status or 'nothing'} to {move.to_status}"
-                told = f"({move.reason})" if move.reason else ""
-                line = f"{instant(move.at)}  {move.entity:<16}  {move.n:>7}  {change:<22}  {move.event} {told}"
-                write(plain(line.rstrip()))
-
-    converse(context, talk)
-
-
-def cancel(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Order a request to stop."""
-    _ordered(converse(context, lambda client: client.cancel(request)), as_json)
-
-
-def suspend(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Order a request to pause."""
-    _ordered(converse(context, lambda client: client.suspend(request)), as_json)
-
-
-def resume(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Order a request to go on."""
-    _ordered(converse(context, lambda client: client.resume(request)), as_json)
-
-
-def finish(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Order a request to end early, with what there is."""
-    _ordered(converse(context, lambda client: client.finish(request)), as_json)
-
-
-def _ordered(request: "RequestView", as_json: bool) -> None:
-    if as_json:
-        write_json(request)
-    else:
-        write(f"request {request.id}: {plain(request.name)} is {_state(request)}")
-
-
-def _state(request: "RequestView") -> str:
-    if request.intent is Intent.RUN or request.status.is_terminal:
-        return request.status
-    return f"{request.status}, ordered to {request.intent}"

@@ -23,6 +23,7 @@ SHORT_PATIENCE_S = 2.0
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for programs.")]
 RequestNumber = Annotated[int, typer.Argument(metavar="REQUEST", min=1, help="The request's id.")]
 CollectionNumber = Annotated[int, typer.Argument(metavar="COLLECTION", min=1, help="The id; see: idds show REQUEST")]
+EventNumber = Annotated[int | None, typer.Option("--after", min=0, help="Only what came after this id.")]
 
 
 @dataclass(frozen=True, slots=True)
