@@ -3,7 +3,6 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 
 import msgspec
 import structlog
@@ -19,13 +18,13 @@ from idds.api.settings import ApiSettings
 from idds.api.waiting import Counters
 from idds.domain.errors import IddsError
 from idds.runtime.doors import Doors
+from idds.store.audit import CALL
 
 __all__ = ["ApiSettings", "make_application"]
 
 COMPRESSED_FROM = 4096
 _PATTERNS = {"{id}": r"{id:[0-9]{1,18}}", "{stream}": "{stream:stdout|stderr}"}
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_request_id: ContextVar[str] = ContextVar("request_id")
 
 log = structlog.get_logger()
 
@@ -92,7 +91,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error with a problem document; none of them tells of the inside."""
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
-    _request_id.set(request_id)
+    CALL.set(request_id)
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         try:
             return await handler(request)
@@ -106,6 +105,6 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Request-Id"] = _request_id.get()
+    response.headers["X-Request-Id"] = CALL.get() or ""
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"

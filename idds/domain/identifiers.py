@@ -12,6 +12,7 @@ ReplicaId = NewType("ReplicaId", int)
 WindowId = NewType("WindowId", int)
 EffectId = NewType("EffectId", int)
 MoveId = NewType("MoveId", int)
+TokenId = NewType("TokenId", int)
 Handle = NewType("Handle", str)
 """A provider's own name of a job: an opaque JSON string."""
 

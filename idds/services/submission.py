@@ -4,13 +4,19 @@ from dataclasses import dataclass
 
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import RequestId
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal, Request, Terms
 from idds.domain.statuses import Intent
 from idds.domain.workflow import Workflow
 from idds.engine import graph
 from idds.engine import request as engine
-from idds.store.database import Database
-from idds.store.requests import digest
+from idds.engine import transform as transform_engine
+from idds.ports.wakeups import Channel
+from idds.services.announcing import tell_request
+from idds.services.expiring import Lifetimes
+from idds.store.database import Database, Transaction
+from idds.store.requests import NO_TERMS, digest
+
+_VERBS = {Intent.RUN: "resume", Intent.SUSPEND: "suspend", Intent.CANCEL: "cancel", Intent.FINISH: "finish"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,40 +28,47 @@ class Offer:
     samplers: frozenset[str]
 
 
+ANY_TIME = Lifetimes()
+
+
 class Submission:
     """What the API does for who submits."""
 
-    def __init__(self, database: Database, offer: Offer) -> None:
+    def __init__(self, database: Database, offer: Offer, lifetimes: Lifetimes = ANY_TIME) -> None:
         self._database = database
         self._offer = offer
+        self._lifetimes = lifetimes
 
     async def submit(
         self,
         principal: Principal,
         workflow: Workflow,
+        terms: Terms = NO_TERMS,
         *,
         idempotency_key: str | None = None,
-        share: str = "",
-        priority: int = 0,
     ) -> tuple[Request, bool]:
-        """Record a request; with False when this key brought the same document before.
+        """Record a request; with False when this key brought the same document under the same terms before.
 
-        Raises InvalidInput with everything that is wrong, and Conflict when the key came with another document.
+        Raises InvalidInput with everything that is wrong, and Conflict when the key came with something else.
         """
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
             raise InvalidInput(problems)
         async with self._database.transaction("api") as tx:
+            expires_at = self._lifetimes.end(terms.lifetime, tx.now)
             request = await tx.requests.add(
-                workflow, principal, idempotency_key=idempotency_key, share=share, priority=priority
+                workflow, principal, terms, idempotency_key=idempotency_key, expires_at=expires_at
             )
             if request is not None:
                 tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
+                if expires_at is not None:
+                    tx.wake(Channel.EXPIRY)
+                tx.audit.record(principal, "submit", f"request:{request.id}", {"name": request.name})
                 return request, True
             assert idempotency_key is not None
             known = await tx.requests.by_key(principal, idempotency_key)
             assert known is not None
-            if known[1] != digest(workflow):
-                raise Conflict("this Idempotency-Key came with another document before")
+            if known[1] != digest(workflow, terms):
+                raise Conflict("this Idempotency-Key came with another document, or other terms, before")
             return known[0], False
 
     def _unknown(self, workflow: Workflow) -> list[Problem]:
@@ -86,17 +99,67 @@ class Submission:
         Raises NotFound, and Conflict where the order makes no sense any more.
         """
         async with self._database.transaction("api") as tx:
-            await tx.requests.lock([request_id])
-            before = await tx.requests.get(request_id, principal)
-            if before is None:
-                raise NotFound(f"there is no request {request_id}")
+            before = await _locked(tx, principal, request_id)
             if before.intent is intent:
                 return before
             if not engine.may_order(before, intent):
                 raise Conflict(f"request {request_id} is {before.status} with the order to {before.intent}")
             after = engine.decide(before, engine.Ordered(intent), tx.now).entity
             await tx.requests.save(before, after, f"ordered by {principal.owner}")
+            tx.audit.record(principal, _VERBS[intent], f"request:{request_id}")
             tx.requests.mark_due([request_id])
             if before.intent is Intent.SUSPEND:
                 await tx.effects.hasten_all(request_id)
             return after
+
+    async def retry(self, principal: Principal, request_id: RequestId, lifetime: int | None = None) -> Request:
+        """Have a request go on with what did not succeed, as if it were new; what is done stays done.
+
+        It has `lifetime` from now, in microseconds (None: the default). One that was retried and is under way stays
+        as it is. Raises NotFound, Conflict where there is nothing to retry, and InvalidInput.
+        """
+        async with self._database.transaction("api") as tx:
+            expires_at = self._lifetimes.end(lifetime, tx.now)
+            before = await _locked(tx, principal, request_id)
+            if engine.runs_again(before):
+                return before
+            transforms = {transform.work: transform for transform in await tx.transforms.of_request(request_id)}
+            under_way = sum(transform.open_processings for transform in transforms.values())
+            if reason := engine.against_retry(before, under_way):
+                raise Conflict(f"request {request_id} cannot be retried: {reason}")
+            works = {name: transform.status for name, transform in transforms.items()}
+            decision = engine.decide(before, engine.Retried(works, expires_at), tx.now)
+            after = decision.entity
+            await tx.requests.save(before, after, "retried")
+            for instruction in decision.instructions:
+                transform = transforms[instruction.work]
+                work = before.workflow.work(transform.work)
+                renewed = transform_engine.decide(transform, work, transform_engine.Renewed(), tx.now).entity
+                tx.transforms.save(transform, renewed, "retried")
+            await tell_request(tx, after)
+            tx.requests.mark_due([request_id])
+            tx.wake(Channel.EXPIRY)
+            return after
+
+    async def extend(self, principal: Principal, request_id: RequestId, lifetime: int | None) -> Request:
+        """Give a request this time from now, in microseconds; None: for ever.
+
+        Raises NotFound, Conflict where it is too late, and InvalidInput.
+        """
+        async with self._database.transaction("api") as tx:
+            expires_at = self._lifetimes.exact_end(lifetime, tx.now)
+            before = await _locked(tx, principal, request_id)
+            if reason := engine.against_extension(before, tx.now):
+                raise Conflict(f"request {request_id} cannot be extended: {reason}")
+            after = engine.decide(before, engine.Extended(expires_at), tx.now).entity
+            await tx.requests.save(before, after, "extended")
+            tx.wake(Channel.EXPIRY)
+            return after
+
+
+async def _locked(tx: Transaction, principal: Principal, request_id: RequestId) -> Request:
+    await tx.requests.lock([request_id])
+    request = await tx.requests.get(request_id, principal)
+    if request is None:
+        raise NotFound(f"there is no request {request_id}")
+    return request

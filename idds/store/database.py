@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
+from idds.store.audit import Audit
 from idds.store.claims import Claims
 from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
@@ -73,7 +74,7 @@ class Transaction:
 
     async def flush(self) -> None:
         """Write what the nouns have gathered."""
-        for noun in ("transforms", "messages", "moves", "effects", "requests"):
+        for noun in ("transforms", "messages", "moves", "effects", "audit", "requests"):
             if noun in self.__dict__:
                 await getattr(self, noun).flush()
 
@@ -128,6 +129,10 @@ class Transaction:
     @cached_property
     def tokens(self) -> Tokens:
         return Tokens(self)
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit(self)
 
 
 class Database:
