@@ -12,10 +12,21 @@ MAX_AT_ONCE = 10_000
 
 Identifier = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Seconds = Annotated[float, Field(gt=0)]
+After = Annotated[
+    int, Field(ge=0, le=LARGEST_ID, description="Rows with ids above this one: `next` of the page before.")
+]
+Before = Annotated[
+    int, Field(ge=1, le=LARGEST_ID, description="Rows with ids below this one: `next` of the page before.")
+]
+Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Bulk(_Body):
+    """Many small records, which have types, bounds and lengths, and no rules of their own: read several times as fast."""
 
 
 class _Query(BaseModel):
@@ -53,7 +64,7 @@ class Held(_Body):
     attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class HeartbeatBody(_Body):
+class HeartbeatBody(Bulk):
     """Leases that are to hold `ttl_s` from now."""
 
     held: Annotated[list[Held], Field(min_length=1, max_length=MAX_AT_ONCE)]
@@ -71,7 +82,7 @@ class Report(_Body):
     objective_values: Annotated[list[float], Field(max_length=100)] = []
 
 
-class ReportBody(_Body):
+class ReportBody(Bulk):
     """Outcomes of contents."""
 
     reports: Annotated[list[Report], Field(min_length=1, max_length=MAX_AT_ONCE)]
@@ -86,31 +97,33 @@ class TokenBody(_Body):
 class RequestsQuery(_Query):
     """Which requests: newest first, with ids below `before`."""
 
-    status: Status | None = None
-    before: Identifier | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    status: Annotated[Status | None, Field(description="Those in this status only.")] = None
+    before: Before | None = None
+    limit: Limit = 100
 
 
 class PageQuery(_Query):
     """Which rows: in id order, with ids above `after`."""
 
-    after: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    after: After = 0
+    limit: Limit = 100
 
 
 class ContentsQuery(_Query):
     """Which contents: in id order, with ids above `after`. A stream has no `limit`."""
 
-    status: ContentStatus | None = None
-    after: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
-    limit: Annotated[int, Field(ge=1, le=MAX_AT_ONCE)] = 1000
+    status: Annotated[ContentStatus | None, Field(description="Those in this status only.")] = None
+    after: After = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="How many at most; a stream has no limit.")] = 1000
 
 
 class LogsQuery(_Query):
     """Which bytes: up to `limit` from `offset`; a negative offset counts from the end."""
 
-    offset: Annotated[int, Field(ge=-LARGEST_ID, le=LARGEST_ID)] = 0
-    limit: Annotated[int, Field(ge=1, le=2**20)] = 65536
+    offset: Annotated[
+        int, Field(ge=-LARGEST_ID, le=LARGEST_ID, description="Where to begin; below zero, from the end.")
+    ] = 0
+    limit: Annotated[int, Field(ge=1, le=2**20, description="How many bytes at most.")] = 65536
 
 
 class NoQuery(_Query):

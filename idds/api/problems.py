@@ -64,6 +64,21 @@ _KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
     Unavailable: (503, "unavailable", "Not available for now"),
 }
 
+MEANINGS: Mapping[int, str] = {
+    400: "The body, or the call itself, cannot be read",
+    401: "A valid token is needed",
+    403: "This may not be done with this token",
+    404: "There is no such thing, or it is not the caller's to see",
+    409: "The state of the thing does not allow what was asked",
+    413: "The body is larger than is taken",
+    415: "The body's media type, charset or encoding is not read here",
+    422: "The input cannot be taken, and nothing was changed; `problems` name the places",
+    429: "Too many calls for now",
+    500: "Something broke inside; the service's log tells more under the request id",
+    503: "Not available for now; asking again later makes sense",
+}
+"""What an error's status means, whatever the route."""
+
 
 def of_error(error: IddsError, request_id: str) -> web.Response:
     """What a caller is told of an error."""

@@ -1,0 +1,37 @@
+"""An example of each body, by the name of its route: they stand in the OpenAPI document and on its page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+BODIES: Mapping[str, Any] = {
+    "submitRequest": {
+        "workflow": {
+            "name": "carousel",
+            "works": [
+                {
+                    "name": "count",
+                    "input": {"dataset": "data18:raw", "window": {"bytes": 5_000_000_000_000}, "batch": 10},
+                    "payload": {"argv": ["python3", "count.py"]},
+                    "output": {"dataset": "user.me:counts"},
+                },
+                {
+                    "name": "merge",
+                    "input": {"outputs": "count", "batch": "all"},
+                    "payload": {"argv": ["python3", "merge.py"]},
+                    "output": {"dataset": "user.me:merged"},
+                },
+            ],
+        },
+        "share": "physics",
+        "priority": 10,
+    },
+    "issueToken": {"lifetime_s": 3600},
+    "leaseContents": {"lessee": "pilot-1", "count": 10, "ttl_s": 900, "wait_s": 20},
+    "extendLeases": {"held": [{"id": 7, "attempt": 1}], "ttl_s": 900},
+    "reportContents": {
+        "reports": [
+            {"id": 7, "attempt": 1, "status": "done", "objective_values": [0.25]},
+            {"id": 8, "attempt": 2, "status": "failed", "reason": "no input", "retry": False},
+        ]
+    },
+}
