@@ -26,7 +26,7 @@ class _Body(BaseModel):
 
 
 class Bulk(_Body):
-    """Many small records, which have types, bounds and lengths, and no rules of their own: read several times as fast."""
+    """Many small records of types, bounds and lengths, without rules of their own: read several times as fast."""
 
 
 class _Query(BaseModel):

@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from math import isfinite
+from typing import Any, TypeVar, cast
 
+import jiter
+import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from idds.api.bodies import Bulk
 from idds.api.problems import Malformed, UnsupportedMedia
+from idds.api.structs import reader_of
 from idds.domain.errors import InvalidInput, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -37,21 +43,36 @@ async def read_body(request: web.Request, model: type[M]) -> M:
         body = await request.read()
     except web.RequestPayloadError:
         raise Malformed(Problem("", "it is cut off, or not encoded as its Content-Encoding says")) from None
+    read = read_bulk if issubclass(model, Bulk) else parse
     if len(body) > SMALL:
-        return await asyncio.to_thread(parse, body, model)
-    return parse(body, model)
+        return await asyncio.to_thread(read, body, model)
+    return read(body, model)
 
 
 def parse(body: bytes, model: type[M]) -> M:
     """A JSON document, as `model` has it. Raises Malformed and InvalidInput."""
-    document = _load(body)
+    if not _is_sound(body):
+        _load(body)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         if details[0]["type"] == "json_invalid":
             raise Malformed(Problem("", details[0]["msg"])) from None
-        raise InvalidInput(_problems(details, document)) from None
+        raise InvalidInput(_problems(details, _load(body))) from None
+
+
+def read_bulk(body: bytes, model: type[M]) -> M:
+    """The same, several times as fast, for a model of many small records without rules of their own.
+
+    What comes has the attributes of the model, and is not one.
+    """
+    if _is_sound(body):
+        try:
+            return cast("M", reader_of(model).decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass  # what is wrong with it is told by the model
+    return parse(body, model)
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
@@ -64,6 +85,22 @@ def read_query(request: web.Request, model: type[M]) -> M:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None
+
+
+_FOLDED = bytes.maketrans(b"123456789E", b"000000000e")
+_HUGE = re.compile(rb"e000+[\s,\]}]")
+
+
+def _is_sound(body: bytes) -> bool:
+    """Surely nothing is in it that is no good in any document; it may be False where all is well."""
+    folded = body.translate(_FOLDED, b"+")
+    if b"\\u0000" in body or b"0" * 19 in folded or _HUGE.search(folded):
+        return False
+    try:
+        jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +118,13 @@ class _Loading:
         self.is_odd = False
 
     def load(self, text: str) -> Any:
-        return json.loads(text, object_pairs_hook=self._pairs, parse_int=self._integer, parse_constant=self._constant)
+        return json.loads(
+            text,
+            object_pairs_hook=self._pairs,
+            parse_int=self._integer,
+            parse_float=self._number,
+            parse_constant=self._constant,
+        )
 
     def _mark(self, message: str, inside: Any = None) -> _Odd:
         self.is_odd = True
@@ -97,6 +140,10 @@ class _Loading:
     def _integer(self, text: str) -> Any:
         value = int(text) if len(text) < 21 else 2**63
         return value if -(2**63) <= value < 2**63 else self._mark("this number does not fit into 64 bits")
+
+    def _number(self, text: str) -> Any:
+        value = float(text)
+        return value if isfinite(value) else self._mark("this number is too large")
 
     def _constant(self, text: str) -> Any:
         return self._mark(f"{text} is not a number in JSON")

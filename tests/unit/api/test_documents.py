@@ -2,16 +2,19 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody, SubmitBody, TokenBody
-from idds.api.documents import parse
+from idds.api.bodies import Bulk, HeartbeatBody, LeaseBody, ReportBody, SubmitBody, TokenBody
+from idds.api.documents import parse, read_bulk
 from idds.api.problems import Malformed
+from idds.api.structs import reader_of
 from idds.domain.errors import IddsError, InvalidInput
 
 BODIES: list[type[BaseModel]] = [SubmitBody, LeaseBody, HeartbeatBody, ReportBody, TokenBody]
@@ -37,6 +40,8 @@ def test_lists_become_tuples_and_defaults_are_filled_in() -> None:
         (b'[{"x": 9223372036854775808}]', "/0/x", "this number does not fit into 64 bits"),
         (b'{"x": -9223372036854775809}', "/x", "this number does not fit into 64 bits"),
         (b'{"a~/b": [1, NaN]}', "/a~0~1b/1", "NaN is not a number in JSON"),
+        (b'{"a": 1e400}', "/a", "this number is too large"),
+        (b'{"a": [1' + b"0" * 400 + b".0]}", "/a/0", "this number is too large"),
         (b'{"a": -Infinity}', "/a", "-Infinity is not a number in JSON"),
         (b'{"a": "x\\u0000"}', "/a", "no text may hold the character U+0000"),
         (b'{"a": {"x\\u0000": 1}}', "/a", "no field's name may hold the character U+0000"),
@@ -94,3 +99,58 @@ def test_whatever_comes_is_read_or_refused(value: Any, model: type[BaseModel]) -
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with pytest.raises(IddsError):
         parse(body, SubmitBody)
+
+
+BULK: list[type[Bulk]] = [HeartbeatBody, ReportBody]
+
+
+def read(reading: Callable[[bytes, type[Bulk]], Any], body: bytes, model: type[Bulk]) -> Any:
+    """The values read, or what was told."""
+    try:
+        found = reading(body, model)
+    except (InvalidInput, Malformed) as error:
+        return [(problem.pointer, problem.message) for problem in error.problems]
+    return msgspec.to_builtins(found) if isinstance(found, msgspec.Struct) else found.model_dump()
+
+
+records = st.fixed_dictionaries(
+    {"id": st.integers(-1, 3), "attempt": st.integers(-1, 3) | st.just(2**31)},
+    optional={
+        "status": st.sampled_from(["done", "failed", "new"]),
+        "reason": st.none() | st.text(max_size=3) | st.just("x" * 4001),
+        "retry": st.booleans() | st.just(1),
+        "objective_values": st.lists(st.floats() | st.integers(), max_size=2),
+        "other": st.just(1),
+    },
+)
+bulk_documents = st.fixed_dictionaries(
+    {},
+    optional={name: st.lists(records, max_size=3) for name in ("held", "reports")}
+    | {"ttl_s": st.floats() | json_values},
+)
+
+
+@given(value=json_values | bulk_documents, model=st.sampled_from(BULK))
+def test_bulk_is_read_like_everything_else(value: Any, model: type[Bulk]) -> None:
+    body = json.dumps(value).encode()
+    assert read(read_bulk, body, model) == read(parse, body, model)
+
+
+@pytest.mark.parametrize("field", ["id", "attempt"])
+@pytest.mark.parametrize("number", ["1", "1.0", "true", '"1"', "null", "0", "-1", "2147483648", "9223372036854775808"])
+def test_a_number_in_bulk_is_as_strict(field: str, number: str) -> None:
+    fields = {"id": "1", "attempt": "1", "status": '"done"', field: number}
+    body = ('{"reports": [{' + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}]}").encode()
+    assert read(read_bulk, body, ReportBody) == read(parse, body, ReportBody)
+
+
+def test_a_record_that_says_something_twice_is_refused_in_bulk() -> None:
+    body = b'{"reports": [{"id": 1, "attempt": 1, "status": "done", "status": "failed"}]}'
+    with pytest.raises(InvalidInput) as caught:
+        read_bulk(body, ReportBody)
+    assert [problem.pointer for problem in caught.value.problems] == ["/reports/0"]
+
+
+def test_a_body_with_rules_of_its_own_is_not_read_in_bulk() -> None:
+    with pytest.raises(TypeError):
+        reader_of(LeaseBody)
