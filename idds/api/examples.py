@@ -25,6 +25,13 @@ BODIES: Mapping[str, Any] = {
         "share": "physics",
         "priority": 10,
     },
+    "registerContents": {
+        "contents": [
+            {"name": "EVNT.0001.root", "scope": "mc23", "bytes": 1_500_000_000, "adler32": "0a1b2c3d"},
+            {"name": "EVNT.0002.root", "scope": "mc23", "min_id": 1, "max_id": 500},
+            {"name": "point-3", "parameters": {"mass": 125.1}},
+        ]
+    },
     "issueToken": {"lifetime_s": 3600},
     "leaseContents": {"lessee": "pilot-1", "count": 10, "ttl_s": 900, "wait_s": 20},
     "extendLeases": {"held": [{"id": 7, "attempt": 1}], "ttl_s": 900},
@@ -34,4 +41,13 @@ BODIES: Mapping[str, Any] = {
             {"id": 8, "attempt": 2, "status": "failed", "reason": "no input", "retry": False},
         ]
     },
+    "registerContents": {
+        "contents": [
+            {"scope": "data18", "name": "raw.0001.root", "bytes": 2_000_000_000, "adler32": "0a1b2c3d"},
+            {"scope": "data18", "name": "raw.0002.root", "bytes": 1_900_000_000},
+        ]
+    },
+    "retryRequest": {"lifetime_s": 604_800},
+    "extendRequest": {"lifetime_s": 604_800},
+    "makeToken": {"role": "reader", "lifetime_s": 86_400, "note": "for the dashboard"},
 }

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from idds.api.examples import BODIES
+from idds.api.lines import NDJSON
 from idds.api.problems import MEANINGS, MEDIA_TYPE, ProblemDocument
 from idds.api.route import Caller, Route
 
@@ -131,6 +132,8 @@ def _operation(route: Route, schemas: Any) -> dict[str, Any]:
         if route.name in BODIES:
             content["example"] = BODIES[route.name]
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        if route.reads_lines:
+            operation["requestBody"]["content"][NDJSON] = {"schema": {"type": "string"}}
     return operation
 
 
@@ -184,7 +187,7 @@ def _name(status: int) -> str:
 def _error(status: int, schemas: Any) -> dict[str, Any]:
     names = ("X-Request-Id", *_HEADERS_OF.get(status, ()))
     return {
-        "description": MEANINGS[status],
+        "description": MEANINGS.get(status, HTTPStatus(status).phrase),
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
         "content": {MEDIA_TYPE: {"schema": schemas[("", "problem"), "serialization"]}},
     }

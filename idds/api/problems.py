@@ -39,6 +39,10 @@ class Stale(Conflict):
     """The one report that was sent came too late."""
 
 
+class Stalled(IddsError):
+    """Nothing more came of the body."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProblemDocument:
     """What went wrong. `problems` name the places: JSON pointers into the body, `?name` for a query parameter."""
@@ -57,6 +61,7 @@ _KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
     Forbidden: (403, "forbidden", "This may not be done with this token"),
     NotFound: (404, "not-found", "There is no such thing"),
     UnknownDid: (404, "unknown-did", "Data management does not know it"),
+    Stalled: (408, "stalled", "The body did not come"),
     Stale: (409, "stale-report", "The report came too late"),
     Conflict: (409, "conflict", "Its state does not allow this"),
     UnsupportedMedia: (415, "unsupported-media-type", "The body's media type is not read here"),
@@ -69,6 +74,7 @@ MEANINGS: Mapping[int, str] = {
     401: "A valid token is needed",
     403: "This may not be done with this token",
     404: "There is no such thing, or it is not the caller's to see",
+    408: "Nothing more came of the body",
     409: "The state of the thing does not allow what was asked",
     413: "The body is larger than is taken",
     415: "The body's media type, charset or encoding is not read here",
@@ -89,7 +95,7 @@ def of_error(error: IddsError, request_id: str) -> web.Response:
         headers["WWW-Authenticate"] = 'Bearer realm="idds"'
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    detail = str(error) or title
+    detail = ". ".join([str(error) or title, *getattr(error, "__notes__", ())])
     return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems), headers)
 
 

@@ -3,13 +3,20 @@
 from functools import cache
 from typing import Any
 
-from idds.api import collections, contents, leases, operations, requests
-from idds.api.openapi import DESCRIBED_AT, describe
+from aiohttp import web
+
+from idds.api import collections, contents, leases, operations, requests, tokens
+from idds.api.openapi import DESCRIBED_AT, PRESENTED_AT, describe
+from idds.api.page import Page, present
 from idds.api.route import Call, Caller, Reply, Route
 
 
 async def _describe(_call: Call[None, None]) -> Reply:
     return Reply(openapi())
+
+
+async def _present(_call: Call[None, None]) -> web.StreamResponse:
+    return _page().respond()
 
 
 ROUTES: tuple[Route, ...] = (
@@ -18,7 +25,9 @@ ROUTES: tuple[Route, ...] = (
     *contents.ROUTES,
     *leases.ROUTES,
     *operations.ROUTES,
+    *tokens.ROUTES,
     Route("GET", DESCRIBED_AT, "openapi", "This description", Caller.PUBLIC, _describe, reply=dict[str, Any]),
+    Route("GET", PRESENTED_AT, "docs", "This description as a page", Caller.PUBLIC, _present, also="text/html"),
 )
 
 
@@ -26,3 +35,8 @@ ROUTES: tuple[Route, ...] = (
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of all of them."""
     return describe(ROUTES)
+
+
+@cache
+def _page() -> Page:
+    return present(openapi())
