@@ -12,9 +12,11 @@ from idds.api import problems
 from idds.api.authentication import Authentication, admit
 from idds.api.bodies import NoQuery
 from idds.api.documents import read_body, read_query
+from idds.api.lines import NDJSON
 from idds.api.registry import ROUTES
 from idds.api.route import Call, Caller, Reply, Route
 from idds.api.settings import ApiSettings
+from idds.api.usage import Usage
 from idds.api.waiting import Counters
 from idds.domain.errors import IddsError
 from idds.runtime.doors import Doors
@@ -36,6 +38,8 @@ def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     application = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_answer])
     counters = Counters(doors.delivery, doors.catalogue, doors.wakeups)
     authentication = Authentication(doors.access, settings)
+    usage = Usage(authentication, doors.access, settings.token_usage_interval_s)
+    application.cleanup_ctx.append(usage.during)
     for route in ROUTES:
         handler = _handler(route, doors, settings, counters, authentication)
         application.router.add_route(route.method, _pattern(route.path), handler, name=route.name)
@@ -61,10 +65,11 @@ def _handler(
         number = int(request.match_info.get("id", "0"))
         grant = None
         if route.caller is not Caller.PUBLIC:
-            grant = await authentication.authenticate(request.headers.get("Authorization"))
+            grant = await authentication.of(request)
             admit(route.caller, grant, number)
         query = read_query(request, route.query or NoQuery)
-        body = await read_body(request, route.body) if route.body else None
+        lines = route.reads_lines and request.content_type == NDJSON
+        body = await read_body(request, route.body) if route.body and not lines else None
         call = Call(doors, settings, counters, request, grant, number, query, body)
         answer = await route.endpoint(call)
         return _encode(answer) if isinstance(answer, Reply) else answer

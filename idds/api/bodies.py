@@ -1,9 +1,10 @@
 """What callers send: bodies and query parameters, read strictly."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.workflow import Workflow
 
@@ -12,6 +13,8 @@ MAX_AT_ONCE = 10_000
 
 Identifier = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Seconds = Annotated[float, Field(gt=0)]
+EventNumber = Annotated[int, Field(ge=0, le=LARGEST_ID)]
+Lifetime = Annotated[float, Field(ge=0.001, le=10**9)]
 After = Annotated[
     int, Field(ge=0, le=LARGEST_ID, description="Rows with ids above this one: `next` of the page before.")
 ]
@@ -40,6 +43,19 @@ class SubmitBody(_Body):
     workflow: Workflow
     share: Annotated[str, Field(max_length=128)] = ""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    lifetime_s: Lifetime | None = None
+
+
+class RetryBody(_Body):
+    """Without `lifetime_s` the service's default holds."""
+
+    lifetime_s: Lifetime | None = None
+
+
+class ExtendBody(_Body):
+    """When a request expires: `lifetime_s` from now; null: never."""
+
+    lifetime_s: Lifetime | None
 
 
 def _of_outside(lessee: str) -> str:
@@ -72,7 +88,10 @@ class HeartbeatBody(Bulk):
 
 
 class Report(_Body):
-    """What came of a content. Attempt 0 acknowledges one that was announced and never leased."""
+    """What came of a content. Attempt 0 acknowledges one that was announced and never leased.
+
+    `events` is how many events a file has: another work may have it cut into ranges.
+    """
 
     id: Identifier
     attempt: Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -80,6 +99,7 @@ class Report(_Body):
     reason: Annotated[str, Field(max_length=4000)] | None = None
     retry: bool = True
     objective_values: Annotated[list[float], Field(max_length=100)] = []
+    events: Annotated[int, Field(ge=0, le=LARGEST_ID)] | None = None
 
 
 class ReportBody(Bulk):
@@ -88,10 +108,46 @@ class ReportBody(Bulk):
     reports: Annotated[list[Report], Field(min_length=1, max_length=MAX_AT_ONCE)]
 
 
+class NewContentBody(Bulk):
+    """A content to be registered: a file, a range of its events, or what payloads take as `parameters`.
+
+    `min_id`..`max_id` are events of a file, counted from 1; 0..0 is all of it. Files to be staged need their `scope`
+    and `bytes`. `adler32` is eight hex digits.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    scope: Annotated[str, Field(max_length=64)] = ""
+    min_id: EventNumber = 0
+    max_id: EventNumber = 0
+    bytes: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    adler32: Annotated[str, Field(min_length=8, max_length=8)] | None = None
+    parameters: Annotated[dict[str, Any], Field(max_length=1000)] | None = None
+
+
+class RegisterBody(Bulk):
+    """Contents to be registered."""
+
+    contents: Annotated[list[NewContentBody], Field(min_length=1, max_length=MAX_AT_ONCE)]
+
+
 class TokenBody(_Body):
     """A token for payloads. Without `lifetime_s` the service's default holds."""
 
     lifetime_s: Seconds | None = None
+
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class NewTokenBody(_Body):
+    """A token for the caller itself, or for whom it may speak. What is not given is the caller's own."""
+
+    role: Annotated[Role, Field(strict=False)] | None = None
+    owner: Name | None = None
+    vo: Name | None = None
+    shares: Annotated[list[Annotated[str, Field(max_length=128)]], Field(min_length=1, max_length=100)] | None = None
+    lifetime_s: Lifetime | None = None
+    note: Annotated[str, Field(max_length=256)] | None = None
 
 
 class RequestsQuery(_Query):
@@ -124,6 +180,23 @@ class LogsQuery(_Query):
         int, Field(ge=-LARGEST_ID, le=LARGEST_ID, description="Where to begin; below zero, from the end.")
     ] = 0
     limit: Annotated[int, Field(ge=1, le=2**20, description="How many bytes at most.")] = 65536
+
+
+class TokensQuery(_Query):
+    """Which tokens: in id order, with ids above `after`."""
+
+    owner: Annotated[Name | None, Field(description="Those of this owner only.")] = None
+    after: After = 0
+    limit: Limit = 100
+
+
+class AuditQuery(_Query):
+    """Which entries: in id order, with ids above `after`."""
+
+    entity: Annotated[Name | None, Field(description="Those of this entity only, as in request:7.")] = None
+    owner: Annotated[Name | None, Field(description="What this owner ordered only.")] = None
+    after: After = 0
+    limit: Limit = 100
 
 
 class NoQuery(_Query):

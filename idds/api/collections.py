@@ -14,15 +14,19 @@ async def show(call: Call[None, None]) -> Reply:
 
 
 async def issue_token(call: Call[None, TokenBody]) -> Reply:
-    lifetime_s, longest = call.body.lifetime_s, call.settings.max_token_s
+    lifetime_s, longest = call.body.lifetime_s, call.settings.max_payload_token_s
     if lifetime_s is None:
-        lifetime_s = call.settings.default_token_s
+        lifetime_s = call.settings.default_payload_token_s
     if lifetime_s > longest:
         raise InvalidInput([Problem("/lifetime_s", f"a token for payloads lasts {longest:g} s at most")])
     token = await call.doors.access.issue_for_payloads(
         call.principal, CollectionId(call.number), lifetime=max(1, round(lifetime_s * MICROSECONDS))
     )
     return Reply(TokenReply(token), 201)
+
+
+async def close(call: Call[None, None]) -> Reply:
+    return Reply(of_collection(await call.doors.registration.close(call.principal, CollectionId(call.number))))
 
 
 _OF_COLLECTION = "/v1/collections/{id}"
@@ -37,6 +41,16 @@ ROUTES = (
         show,
         reply=CollectionReply,
         statuses=(200, 404),
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}:close",
+        "closeCollection",
+        "Say that nothing more will be registered in an open collection; saying it again changes nothing",
+        Caller.USER,
+        close,
+        reply=CollectionReply,
+        statuses=(200, 404, 409),
     ),
     Route(
         "POST",

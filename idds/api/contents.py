@@ -1,17 +1,21 @@
-"""Contents of a collection: listed and streamed."""
+"""Contents of a collection: listed, streamed, registered."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
 
-from idds.api.bodies import ContentsQuery
-from idds.api.replies import ContentPage, of_content
+from idds.api.bodies import ContentsQuery, NewContentBody, RegisterBody
+from idds.api.documents import read_lines
+from idds.api.lines import NDJSON, blocks
+from idds.api.replies import ContentPage, RegisterReply, of_content
 from idds.api.route import Call, Caller, Reply, Route
+from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.identifiers import CollectionId
 from idds.services.catalogue import Listed
-
-NDJSON = "application/x-ndjson"
+from idds.services.registration import Taken
 
 
 async def list_contents(call: Call[ContentsQuery, None]) -> Reply | web.StreamResponse:
@@ -56,6 +60,68 @@ def _lines(page: Sequence[Listed]) -> bytes:
     return b"".join(msgspec.json.encode(of_content(listed)) + b"\n" for listed in page)
 
 
+async def register(call: Call[None, RegisterBody | None]) -> Reply:
+    writing = _Writing(call)
+    if call.body is not None:
+        writing.begin(call.body.contents, "/contents")
+        await writing.end()
+    else:
+        await _register_lines(call, writing)
+    return Reply(RegisterReply(writing.registered, writing.known))
+
+
+async def _register_lines(call: Call[None, RegisterBody | None], writing: "_Writing") -> None:
+    """Each block is read while the one before is written."""
+    read = 0
+    try:
+        try:
+            async with aclosing(blocks(call.request, call.settings.max_stall_s)) as found:
+                async for lines in found:
+                    contents = await asyncio.to_thread(read_lines, lines, NewContentBody, read)
+                    await writing.end()
+                    writing.begin(contents, "", read)
+                    read += len(lines)
+        finally:
+            await writing.end()
+    except IddsError as error:
+        error.add_note(f"Before that, {writing.registered:,} contents were registered, {writing.known:,} known already")
+        raise
+
+
+class _Writing:
+    """Registers a block at a time, in the background, and counts."""
+
+    def __init__(self, call: Call[None, RegisterBody | None]) -> None:
+        self.registered = 0
+        self.known = 0
+        self._call = call
+        self._task: asyncio.Task[Taken] | None = None
+
+    def begin(self, contents: Sequence[NewContentBody], place: str, first: int = 0) -> None:
+        """Begin to write a block, whose first content stands at `place/first`."""
+        self._task = asyncio.create_task(self._register(contents, place, first))
+
+    async def end(self) -> None:
+        """Wait until what was begun is written. Raises what `Registration.register` raises."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            taken = await task
+            self.registered += taken.registered
+            self.known += taken.known
+
+    async def _register(self, contents: Sequence[NewContentBody], place: str, first: int) -> Taken:
+        call = self._call
+        try:
+            return await call.doors.registration.register(call.principal, CollectionId(call.number), contents)
+        except InvalidInput as error:
+            raise InvalidInput([_placed(problem, place, first) for problem in error.problems]) from None
+
+
+def _placed(problem: Problem, place: str, first: int) -> Problem:
+    number, field = problem.pointer.removeprefix("/").split("/", 1)
+    return Problem(f"{place}/{first + int(number)}/{field}", problem.message)
+
+
 _OF_COLLECTION = "/v1/collections/{id}"
 
 ROUTES = (
@@ -70,5 +136,19 @@ ROUTES = (
         query=ContentsQuery,
         statuses=(200, 404),
         also=NDJSON,
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents",
+        "registerContents",
+        "Register contents in an open collection: at once, or any number of them as application/x-ndjson, a line each. "
+        "What is there already is `known` and stays as it is. An error in a line names it, counted from 0; the "
+        "blocks of lines before it are registered",
+        Caller.USER,
+        register,
+        reply=RegisterReply,
+        body=RegisterBody,
+        statuses=(200, 404, 408, 409),
+        reads_lines=True,
     ),
 )

@@ -4,7 +4,8 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeVar, cast
@@ -73,6 +74,26 @@ def read_bulk(body: bytes, model: type[M]) -> M:
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # what is wrong with it is told by the model
     return parse(body, model)
+
+
+def read_lines(lines: Sequence[bytes], model: type[M], first: int) -> list[M]:
+    """A document a line, each as `read_bulk` reads it. Raises InvalidInput, counting lines from `first`."""
+    if _is_sound(b"[%b]" % b",".join(lines)):
+        decode = reader_of(model).decode
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            return [decode(line) for line in lines]
+    found: list[M] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(lines, first):
+        try:
+            found.append(parse(line, model))
+        except (InvalidInput, Malformed) as error:
+            problems += [Problem(f"/{number}{problem.pointer}", problem.message) for problem in error.problems]
+        if len(problems) >= MAX_PROBLEMS:
+            break
+    if problems:
+        raise InvalidInput(problems[:MAX_PROBLEMS])
+    return found
 
 
 def read_query(request: web.Request, model: type[M]) -> M:

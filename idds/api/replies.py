@@ -31,6 +31,8 @@ class RequestSummary:
     priority: int
     created_at: int
     changed_at: int
+    expires_at: int | None
+    retries: int
     reason: str | None
 
 
@@ -64,6 +66,8 @@ class RequestReply:
     priority: int
     created_at: int
     changed_at: int
+    expires_at: int | None
+    retries: int
     reason: str | None
     workflow: Workflow
     transforms: Sequence[Transform]
@@ -157,6 +161,14 @@ class LeaseReply:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterReply:
+    """How many contents are new to the collection, and how many it had already: those stay as they are."""
+
+    registered: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatReply:
     """The contents whose lease still holds."""
 
@@ -220,6 +232,8 @@ def of_request(request: Request) -> RequestSummary:
         priority=request.priority,
         created_at=request.created_at,
         changed_at=request.changed_at,
+        expires_at=request.expires_at,
+        retries=request.retries,
         reason=request.reason,
     )
 
@@ -238,6 +252,8 @@ def of_whole_request(
         priority=request.priority,
         created_at=request.created_at,
         changed_at=request.changed_at,
+        expires_at=request.expires_at,
+        retries=request.retries,
         reason=request.reason,
         workflow=request.workflow,
         transforms=transforms,

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from idds.api.settings import ApiSettings
 from idds.api.waiting import Counters
+from idds.domain.access import Grant
 from idds.domain.request import Principal
 from idds.runtime.doors import Doors
-from idds.store.tokens import Grant
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -84,6 +84,8 @@ class Route:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     statuses: tuple[int, ...] = (200,)
+    reads_lines: bool = False
+    """It takes a body as lines, too: its endpoint reads them itself, and is given no `body` then."""
     also: str | None = None
     """Another media type that it answers, or its only one where `reply` is None."""
     headers: Mapping[str, str] = field(default_factory=dict)

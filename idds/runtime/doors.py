@@ -7,6 +7,7 @@ from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.explanation import Explanation
+from idds.services.registration import Registration
 from idds.services.submission import Submission
 from idds.store.database import Database
 
@@ -21,4 +22,5 @@ class Doors:
     submission: Submission
     catalogue: Catalogue
     delivery: Delivery
+    registration: Registration
     explanation: Explanation

@@ -29,12 +29,14 @@ from idds.services.catalogue import Catalogue
 from idds.services.collecting import Collecting
 from idds.services.delivery import Delivery
 from idds.services.execution import Execution
+from idds.services.expiring import Expiring, Lifetimes
 from idds.services.explanation import Explanation
 from idds.services.forgetting import Forgetting
 from idds.services.listing import Listing
 from idds.services.placement import Placement
 from idds.services.progress import Progress
 from idds.services.publishing import Acknowledging, Publishing
+from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.staging import Residencies
 from idds.services.submission import Offer, Submission
@@ -74,6 +76,9 @@ class Wired:
             self.database,
             Placement(placement.provider, placement.disk, placement.outputs, placement.samples_in_flight),
         )
+
+    def expiring(self) -> Expiring:
+        return Expiring(self.database)
 
     def sampling(self) -> Sampling:
         return Sampling(self.database, SAMPLERS, self.owner)
@@ -150,7 +155,7 @@ async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database
         # Nobody else is here: whoever holds a claim died with it.
         await _give_back(database, None)
     elif not await is_current(database):
-        raise Unavailable("the database has not the tables of this version: run `idds upgrade` once")
+        raise Unavailable("the database has not the tables of this version: run `idds db upgrade` once")
     await wakeups.start()
     stack.push_async_callback(wakeups.stop)
     return database, wakeups
@@ -223,6 +228,11 @@ async def _declare_windows(database: Database, settings: Settings) -> None:
             await tx.windows.declare("rse", name, limit_bytes=rse.window_bytes, limit_files=rse.window_files)
 
 
+def _lifetimes(settings: Settings) -> Lifetimes:
+    default, longest = settings.requests.default_lifetime_s, settings.requests.max_lifetime_s
+    return Lifetimes(*(None if seconds is None else seconds * 1_000_000 for seconds in (default, longest)))
+
+
 def _doors(settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider]) -> Doors:
     disks = {settings.placement.disk, settings.placement.outputs, *settings.rses}
     offer = Offer(frozenset(settings.providers), frozenset(disks), frozenset(SAMPLERS))
@@ -230,8 +240,9 @@ def _doors(settings: Settings, database: Database, wakeups: LocalWakeups, provid
         database=database,
         wakeups=wakeups,
         access=Access(database),
-        submission=Submission(database, offer),
+        submission=Submission(database, offer, _lifetimes(settings)),
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),
+        registration=Registration(database),
         explanation=Explanation(database),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idds.domain.content import Content, Move
+from idds.domain.content import Content, Move, NewContent
 from idds.domain.effect import NewEffect
 from idds.domain.identifiers import CollectionId
 from idds.domain.message import MAX_CONTENTS
@@ -11,6 +11,7 @@ from idds.domain.request import Request
 from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
 from idds.domain.transform import Transform
 from idds.ports.wakeups import Channel
+from idds.services.ranges import cut_counted
 from idds.store.collections import Address
 from idds.store.database import Transaction
 
@@ -23,6 +24,7 @@ async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
         return
     ids = {CollectionId(int(move.entity.partition(":")[2])) for move in moves}
     addresses = await tx.collections.addresses(ids)
+    more: list[Move] = []
     for move in moves:
         address = addresses[CollectionId(int(move.entity.partition(":")[2]))]
         status = ContentStatus(move.to_status)
@@ -31,24 +33,62 @@ async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
         for start in range(0, len(move.ids), MAX_CONTENTS):
             contents = await tx.contents.get(move.ids[start : start + MAX_CONTENTS])
             await _announce(tx, address, status, contents)
+            if status is ContentStatus.DONE and address.is_counted:
+                more += await cut_counted(tx, address.collection_id, contents)
             if status.is_terminal:
                 await _give_back(tx, address, contents)
         if status is ContentStatus.AVAILABLE:
             tx.wake(Channel.CONTENTS)
     tx.requests.mark_due({address.request_id for address in addresses.values()})
+    await follow(tx, more)
 
 
 async def _announce(tx: Transaction, address: Address, status: ContentStatus, contents: Sequence[Content]) -> None:
     paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
+    _tell_contents(tx, address, status, [describe(content, paths.get(content.id)) for content in contents])
+
+
+async def announce_registered(
+    tx: Transaction, collection: CollectionId, contents: Sequence[tuple[int, NewContent]]
+) -> None:
+    """Tell of contents, with their ids, that are available from the first: they need not be read back for it."""
+    address = (await tx.collections.addresses([collection]))[collection]
+    for start in range(0, len(contents), MAX_CONTENTS):
+        described = [_describe_new(*each) for each in contents[start : start + MAX_CONTENTS]]
+        _tell_contents(tx, address, ContentStatus.AVAILABLE, described)
+    if contents:
+        tx.wake(Channel.CONTENTS)
+
+
+def _tell_contents(
+    tx: Transaction, address: Address, status: ContentStatus, described: Sequence[Mapping[str, Any]]
+) -> None:
     body = {
         "type": f"contents.{status}",
         "request": address.request_id,
         "transform": address.transform_id,
         "work": address.work,
         "collection": address.collection_id,
-        "contents": [describe(content, paths.get(content.id)) for content in contents],
+        "contents": described,
     }
     tx.messages.add(address.request_id, [(f"idds/{address.vo}/contents/{status}", body)])
+
+
+def _describe_new(identifier: int, content: NewContent) -> dict[str, Any]:
+    """As `describe` does once it is there."""
+    return {
+        "id": identifier,
+        "scope": content.scope,
+        "name": content.name,
+        "min_id": content.min_id,
+        "max_id": content.max_id,
+        "bytes": content.bytes,
+        "adler32": content.adler32,
+        "attempt": 0,
+        "path": None,
+        "parameters": (content.payload or {}).get("parameters"),
+        "reason": None,
+    }
 
 
 def describe(content: Content, path: str | None) -> dict[str, Any]:

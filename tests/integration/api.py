@@ -20,6 +20,7 @@ from idds.services.delivery import Delivery
 from idds.services.explanation import Explanation
 from idds.services.placement import Placement
 from idds.services.progress import Progress
+from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.submission import Offer, Submission
 from idds.store.database import Database
@@ -121,6 +122,7 @@ async def api_on(
             submission=Submission(database, offer),
             catalogue=Catalogue(database, providers or {}),
             delivery=Delivery(database),
+            registration=Registration(database),
             explanation=Explanation(database),
         )
         async with TestClient(TestServer(make_application(doors, settings))) as client:

@@ -1,0 +1,173 @@
+"""Registering contents in collections that callers fill, and closing those."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from idds.domain.collection import Collection
+from idds.domain.content import NewContent
+from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
+from idds.domain.identifiers import CollectionId
+from idds.domain.request import Principal, Request
+from idds.domain.statuses import Intent, SourceKind, Status
+from idds.domain.transform import Transform
+from idds.engine.transitions import ContentEvent
+from idds.services.announcing import announce_registered, tell_collection_closed
+from idds.store.database import Database, Transaction
+
+MAX_PROBLEMS = 100
+_ADLER32 = re.compile("[0-9a-f]{8}")
+
+
+class Entry(Protocol):
+    """A content as its caller gives it. Events `min_id`..`max_id` of a file, from 1; 0..0 is all of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def min_id(self) -> int: ...
+    @property
+    def max_id(self) -> int: ...
+    @property
+    def bytes(self) -> int | None: ...
+    @property
+    def adler32(self) -> str | None: ...
+    @property
+    def parameters(self) -> Mapping[str, Any] | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How many contents are new to their collection, and how many it had already."""
+
+    registered: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A collection that callers fill, and what it belongs to."""
+
+    collection: Collection
+    request: Request
+    transform: Transform
+
+
+class Registration:
+    """What the API does for who fills a collection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, principal: Principal, collection: CollectionId, entries: Sequence[Entry]) -> Taken:
+        """Register contents, all of these or none. What is there already stays as it is, whatever else is given now.
+
+        Raises InvalidInput with pointers `/NUMBER/field`, NotFound, and Conflict where nothing can be registered.
+        """
+        if problems := list(_problems(entries)):
+            raise InvalidInput(problems[:MAX_PROBLEMS])
+        async with self._database.transaction("api") as tx:
+            place = await _place(tx, principal, collection)
+            if refusal := _refusal(place):
+                raise Conflict(f"nothing can be registered in collection {collection}: {refusal}")
+            is_staged = place.collection.rse is not None
+            if is_staged and (problems := list(_staging_problems(entries))):
+                raise InvalidInput(problems[:MAX_PROBLEMS])
+            event = ContentEvent.LISTED if is_staged else ContentEvent.LANDED
+            ids, new = await tx.contents.register_more(place.collection, [_new(entry) for entry in entries], event)
+            if not is_staged:
+                await announce_registered(tx, collection, list(zip(ids, new, strict=True)))
+            tx.requests.mark_due([place.request.id])
+            taken = Taken(len(ids), len(entries) - len(ids))
+            tx.audit.record(principal, "register", f"collection:{collection}", asdict(taken))
+            return taken
+
+    async def close(self, principal: Principal, collection: CollectionId) -> Collection:
+        """Say that nothing more will be registered. Saying it again changes nothing.
+
+        Raises NotFound, and Conflict where it is not for callers to close.
+        """
+        async with self._database.transaction("api") as tx:
+            place = await _place(tx, principal, collection)
+            if place.collection.source is not SourceKind.REGISTERED:
+                raise Conflict(f"collection {collection} is not closed by callers: {_OTHER}")
+            if await tx.collections.close(place.collection):
+                await tell_collection_closed(tx, collection)
+                tx.audit.record(principal, "close", f"collection:{collection}")
+                tx.requests.mark_due([place.request.id])
+            closed = await tx.collections.get(collection)
+            assert closed is not None
+            return closed
+
+
+_OTHER = "only those of works whose input is `registered` are filled by callers"
+
+
+async def _place(tx: Transaction, principal: Principal, identifier: CollectionId) -> _Place:
+    """With its request locked."""
+    found = await tx.collections.get(identifier, principal)
+    if found is None:
+        raise NotFound(f"there is no collection {identifier}")
+    await tx.requests.lock([found.request_id])
+    collection = await tx.collections.get(identifier)
+    request = await tx.requests.get(found.request_id)
+    transform = await tx.transforms.get(found.transform_id)
+    assert collection is not None
+    assert request is not None
+    assert transform is not None
+    return _Place(collection, request, transform)
+
+
+def _refusal(place: _Place) -> str | None:
+    """Why nothing can be registered there, and what to do."""
+    request, transform = place.request, place.transform
+    if place.collection.source is not SourceKind.REGISTERED:
+        return _OTHER
+    if request.status.is_terminal:
+        return f"request {request.id} ended {request.status}; submit another one"
+    if request.intent not in (Intent.RUN, Intent.SUSPEND):
+        return f"request {request.id} is to {request.intent}; submit another one"
+    if transform.status is not Status.RUNNING:
+        return f"work {transform.work!r} ended {transform.status}; submit another request"
+    if place.collection.is_closed:
+        return "it is closed; submit another request for what is left"
+    return None
+
+
+def _problems(entries: Sequence[Entry]) -> Iterator[Problem]:
+    for number, entry in enumerate(entries):
+        if entry.adler32 is not None and not _ADLER32.fullmatch(entry.adler32):
+            yield Problem(f"/{number}/adler32", "a checksum is eight hex digits, in lower case")
+        if ":" in entry.scope:
+            yield Problem(f"/{number}/scope", "a scope has no colon: that stands between scope and name")
+        if entry.min_id == entry.max_id == 0:
+            continue
+        if entry.min_id == 0:
+            yield Problem(f"/{number}/min_id", "events are counted from 1; 0 to 0 is all of a file")
+        elif entry.max_id < entry.min_id:
+            yield Problem(f"/{number}/max_id", f"it is before min_id, {entry.min_id}")
+
+
+def _staging_problems(entries: Sequence[Entry]) -> Iterator[Problem]:
+    for number, entry in enumerate(entries):
+        if not entry.scope:
+            yield Problem(f"/{number}/scope", "this is a file to be staged: its scope is required")
+        if entry.bytes is None:
+            yield Problem(f"/{number}/bytes", "this is a file to be staged: its size is required, for the window")
+
+
+def _new(entry: Entry) -> NewContent:
+    return NewContent(
+        entry.name,
+        0,
+        entry.scope,
+        entry.min_id,
+        entry.max_id,
+        entry.bytes or 0,
+        entry.adler32,
+        None,
+        None if entry.parameters is None else {"parameters": entry.parameters},
+    )
