@@ -173,6 +173,14 @@ class ContentsQuery(_Query):
     limit: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="How many at most; a stream has no limit.")] = 1000
 
 
+class EventsQuery(_Query):
+    """Which events: of a request, of an entity (`request:7`, `collection:3`), or all; those with ids above `after`."""
+
+    request: Identifier | None = None
+    entity: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    after: Annotated[int, Field(ge=0, le=LARGEST_ID)] | None = None
+
+
 class LogsQuery(_Query):
     """Which bytes: up to `limit` from `offset`; a negative offset counts from the end."""
 

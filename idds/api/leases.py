@@ -46,6 +46,7 @@ async def report(call: Call[None, ReportBody]) -> Reply:
             reason=each.reason,
             retry=each.retry,
             objective_values=tuple(each.objective_values),
+            events=each.events,
         )
         for each in call.body.reports
     ]

@@ -21,6 +21,7 @@ def problems(workflow: Workflow) -> list[Problem]:
         found += _reference_problems(work, names, place)
         if work.input is not None:
             found += _input_problems(work.input, f"{place}/input")
+            found += _range_problems(work, work.input, names, place)
         found += _delivery_problems(work, place)
     if not found:
         found += _cycle_problems(workflow)
@@ -50,7 +51,7 @@ def _reference_problems(work: Work, names: Mapping[str, Work], place: str) -> It
 
 def _input_problems(source: Input, place: str) -> Iterator[Problem]:
     given = [name for name in _SOURCES if getattr(source, name) is not None]
-    if len(given) != 1:
+    if len(given) != 1 and not (source.ranges and source.ranges.counted_by):
         yield Problem(place, f"give exactly one of {', '.join(_SOURCES)}; there are {len(given)}")
     if source.dataset is not None:
         yield from _did_problems(source.dataset, f"{place}/dataset")
@@ -67,6 +68,31 @@ def _input_problems(source: Input, place: str) -> Iterator[Problem]:
             yield Problem(f"{place}/window/files", f"a batch of {source.batch} samples does not fit into it")
         for name, parameter in source.samples.space.items():
             yield from _parameter_problems(parameter, f"{place}/samples/space/{_escape(name)}")
+
+
+def _range_problems(work: Work, source: Input, names: Mapping[str, Work], place: str) -> Iterator[Problem]:
+    if source.ranges is None:
+        return
+    name = source.ranges.counted_by
+    if name is None:
+        if source.dataset is None:
+            yield Problem(f"{place}/input/ranges", "give the dataset whose files are cut, or counted_by")
+        return
+    at = f"{place}/input/ranges/counted_by"
+    if any(getattr(source, other) is not None for other in _SOURCES):
+        yield Problem(at, f"the files are those of work {name!r}: leave {', '.join(_SOURCES)} out")
+    counting = names[name].input if name in names else None
+    if name not in names:
+        yield Problem(at, f"there is no work {name!r}")
+    elif counting is None or counting.samples is not None or counting.ranges is not None:
+        yield Problem(at, f"work {name!r} takes no whole files that it could count")
+    if source.window != type(source.window)() or source.rse is not None:
+        at = f"{place}/input/{'window' if source.rse is None else 'rse'}"
+        yield Problem(at, f"the files stay where work {name!r} has them, within its window: say it there")
+    if source.batch != 1:
+        yield Problem(f"{place}/input/batch", "a file stays on disk until its batch is complete: counted ones go alone")
+    if work.after:
+        yield Problem(f"{place}/after", f"the files stay on disk from when work {name!r} counts them: let that wait")
 
 
 def _escape(name: str) -> str:
@@ -118,16 +144,16 @@ def _cycle_problems(workflow: Workflow) -> Iterator[Problem]:
 
 def parents(work: Work) -> tuple[str, ...]:
     """The works that this one depends on, in any way."""
-    source = work.input.outputs if work.input else None
+    source = work.input.feeder if work.input else None
     return (*work.after, *((source,) if source else ()))
 
 
 def fed_by(workflow: Workflow, names: Iterable[str]) -> set[str]:
-    """The works that take outputs of these, and of those, and so on."""
+    """The works that these feed, and those, and so on."""
     taking: dict[str, list[str]] = {}
     for work in workflow.works:
-        if work.input is not None and work.input.outputs is not None:
-            taking.setdefault(work.input.outputs, []).append(work.name)
+        if work.input is not None and work.input.feeder is not None:
+            taking.setdefault(work.input.feeder, []).append(work.name)
     found: set[str] = set()
     ahead = list(names)
     while ahead:
@@ -143,10 +169,10 @@ def barred_by(work: Work, states: Mapping[str, Status]) -> str | None:
 
 
 def may_start(work: Work, states: Mapping[str, Status]) -> bool:
-    """Whether all that it waits for is there. Outputs stream: their work needs only to have started."""
+    """Whether all that it waits for is there. What feeds it needs only to have started."""
     if not all(states[name] in _USABLE for name in work.after):
         return False
-    source = work.input.outputs if work.input else None
+    source = work.input.feeder if work.input else None
     return source is None or states[source] is not Status.NEW
 
 

@@ -159,4 +159,5 @@ def _report(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "retry": outcome.retry,
         "objective_values": list(outcome.objective_values),
+        "events": outcome.events,
     }

@@ -8,7 +8,8 @@
                 events = count(content.path)
                 job.output(f"{content.name}.json").write_text(json.dumps(events))
 
-With a sample it is `with job.processing(content) as sample:` and `sample.report(loss)`.
+With a sample it is `with job.processing(content) as sample:` and `sample.report(loss)`; with a file whose events are
+counted, `with job.processing(content) as file:` and `file.count(events)`.
 An exception within `job.processing` fails that content alone, and the job goes on; one outside it breaks the job:
 what was reported until then stands, and the exception goes on, so that the job's exit code says it too.
 
@@ -39,7 +40,8 @@ variable IDDS_INPUT names, is written by the service:
         "status": "done" or "failed",
         "reason": "...",                why it failed; may be left out
         "retry": true,                  false when trying again is pointless; may be left out, meaning true
-        "objective_values": [0.5]       of a sample that is done; may be left out
+        "objective_values": [0.5],      of a sample that is done; may be left out
+        "events": 1000                  of a file that is done, how many it has; may be left out
       }],
       "outputs": [{
         "name": "f1.json",              relative to the folder of outputs
@@ -165,6 +167,7 @@ class Processing:
 
     def __init__(self, outcomes: dict[int, dict[str, Any]], contents: tuple[Content, ...]) -> None:
         self._objective_values: tuple[float, ...] = ()
+        self._events: int | None = None
         self._outcomes = outcomes
         self._contents = contents
 
@@ -174,6 +177,12 @@ class Processing:
         if not all(map(math.isfinite, values)):
             raise ValueError(f"objective values must be finite: {values}")
         self._objective_values = values
+
+    def count(self, events: int) -> None:
+        """How many events a file has, for a work that takes ranges of them. Raises ValueError for a negative number."""
+        if events < 0:
+            raise ValueError(f"a file has no {events} events")
+        self._events = int(events)
 
     def __enter__(self) -> "Processing":
         return self
@@ -188,6 +197,8 @@ class Processing:
             outcome = {"status": "done"}
             if self._objective_values:
                 outcome["objective_values"] = self._objective_values
+            if self._events is not None:
+                outcome["events"] = self._events
         else:
             traceback.print_exception(error, file=sys.stderr)
             outcome = {

@@ -162,9 +162,10 @@ class LeasedContent:
     parameters: Mapping[str, Any] | None = None
     lease_until: int | None = None
 
-    def done(self, *objective_values: float) -> Outcome:
-        """To be reported: it is done, and what came out if it is a sample."""
-        return Outcome(ContentId(self.id), self.attempt, done=True, objective_values=objective_values)
+    def done(self, *objective_values: float, events: int | None = None) -> Outcome:
+        """To be reported: it is done; what came out if it is a sample, how many events it has if it is a file."""
+        held = (ContentId(self.id), self.attempt)
+        return Outcome(*held, done=True, objective_values=objective_values, events=events)
 
     def failed(self, reason: str, *, retry: bool = True) -> Outcome:
         """To be reported: it failed; `retry` is False when trying again is pointless."""

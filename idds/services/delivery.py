@@ -190,6 +190,7 @@ async def _take(tx: Transaction, place: _Place, outcomes: Sequence[Outcome]) -> 
             case _:
                 pass
     ids = [outcome.content_id for outcome in done]
+    await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
         await tx.samples.note_results([(outcome.content_id, outcome.objective_values) for outcome in done])
     if ids:

@@ -9,12 +9,13 @@ from idds.domain.content import NewContent
 from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable, UnknownDid
 from idds.domain.files import File, FilePage
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, Did
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import TRIES
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
 from idds.services.announcing import follow, tell_collection_closed
+from idds.services.ranges import UNTOLD, pieces, register, unfinished
 from idds.services.sources import give_up
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
@@ -73,23 +74,28 @@ class Listing:
             async with self._database.transaction(AGENT) as tx:
                 await give_up(tx, effect, "input/dataset", str(error))
             return False
-        async with self._database.transaction(AGENT) as tx:
-            await tx.requests.lock([collection.request_id])
-            await tx.effects.hold(effect, LEASE)
-            return await self._record(tx, effect, identifier, page)
+        while (more := await self._record(effect, collection, page)) is None:
+            pass
+        return more
 
-    async def _record(self, tx: Transaction, effect: Effect, identifier: CollectionId, page: FilePage) -> bool:
-        collection = await tx.collections.get(identifier)
-        assert collection is not None
-        if collection.is_closed:  # cancelled, or ended early, while the page was fetched
-            await tx.effects.finish([effect])
-            return False
-        # What was looked at before comes again with what a growing dataset has more, and has its numbers.
-        files = await _unknown(tx, collection, page) if effect.tries > 1 else page.files
-        if files or page.next is not None:
-            new = _new_contents(collection, files)
-            move = await tx.contents.register(collection, new, ContentEvent.LISTED, listed_to=page.next)
-            await follow(tx, [move])
+    async def _record(self, effect: Effect, listed: Collection, page: FilePage) -> bool | None:
+        """Register what is new in a page; whether there is another, None while more is to come of this one."""
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([listed.request_id])
+            await tx.effects.hold(effect, LEASE)
+            collection = await tx.collections.get(listed.id)
+            assert collection is not None
+            if collection.is_closed:  # cancelled, or ended early, while the page was fetched
+                await tx.effects.finish([effect])
+                return False
+            if collection.range_events is None:
+                again = effect.tries > 1 or "again" in effect.payload
+                await _register_files(tx, collection, page, again=again)
+            elif not await _register_ranges(tx, collection, page):
+                return None
+            return await self._conclude(tx, effect, collection, page)
+
+    async def _conclude(self, tx: Transaction, effect: Effect, collection: Collection, page: FilePage) -> bool:
         if page.next is not None and page.files:
             return True
         if page.is_open:
@@ -102,12 +108,37 @@ class Listing:
         return False
 
 
-async def _unknown(tx: Transaction, collection: Collection, page: FilePage) -> list[File]:
+async def _register_files(tx: Transaction, collection: Collection, page: FilePage, *, again: bool) -> None:
+    # What was looked at before comes again with what a growing dataset has more, and has its numbers.
+    known = await _known(tx, collection, page) if again else {}
+    files = [file for file in page.files if file.did not in known]
+    if files or page.next is not None:
+        new = _new_contents(collection, files)
+        move = await tx.contents.register(collection, new, ContentEvent.LISTED, listed_to=page.next)
+        await follow(tx, [move])
+
+
+async def _register_ranges(tx: Transaction, collection: Collection, page: FilePage) -> bool:
+    """Register some of the ranges of these files; whether that was all."""
+    known = await _known(tx, collection, page)
+    cut = pieces(collection, unfinished(page.files, known), UNTOLD, known=known)
+    piece = next(cut)
+    is_last = next(cut, None) is None
+    listed_to = page.next if is_last else None
+    await follow(tx, await register(tx, collection, piece, ContentEvent.LISTED, listed_to=listed_to))
+    return is_last
+
+
+async def _known(tx: Transaction, collection: Collection, page: FilePage) -> dict[Did, int]:
+    """The files that are registered already, and up to which event."""
     by_scope: dict[str, list[str]] = {}
     for file in page.files:
         by_scope.setdefault(file.did.scope, []).append(file.did.name)
-    known = {scope: await tx.contents.known(collection.id, scope, names) for scope, names in by_scope.items()}
-    return [file for file in page.files if file.did.name not in known[file.did.scope]]
+    return {
+        Did(scope, name): last
+        for scope, names in by_scope.items()
+        for name, last in (await tx.contents.known(collection.id, scope, names)).items()
+    }
 
 
 def _new_contents(collection: Collection, files: Sequence[File]) -> list[NewContent]:

@@ -81,6 +81,7 @@ class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
     reason: Annotated[str, msgspec.Meta(max_length=1000, pattern=STORABLE)] | None = None
     retry: bool = True
     objective_values: list[float] = []
+    events: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
 
 
 class Acknowledgement(msgspec.Struct):
@@ -112,7 +113,9 @@ class Acknowledging:
             log.warning("a message that is no acknowledgement was dropped", topic=message.topic, error=str(error))
             return
         outcomes = [
-            Outcome(ContentId(c.id), c.attempt, c.status == "done", c.reason, c.retry, tuple(c.objective_values))
+            Outcome(
+                ContentId(c.id), c.attempt, c.status == "done", c.reason, c.retry, tuple(c.objective_values), c.events
+            )
             for c in body.contents
         ]
         receipts = await self._delivery.acknowledge(vo, body.id, outcomes)

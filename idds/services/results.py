@@ -8,6 +8,7 @@ from idds.domain.content import Outcome
 from idds.domain.identifiers import ContentId
 
 Adler32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
+EventCount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 OutputName = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 
 
@@ -17,6 +18,7 @@ class ContentResult(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
     retry: bool = True
     objective_values: list[float] = []
+    events: EventCount | None = None
 
 
 class OutputResult(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,6 +44,7 @@ class Result(msgspec.Struct, forbid_unknown_fields=True):
                 reason=_short(each.reason) if each.status == "failed" else None,
                 retry=each.retry,
                 objective_values=tuple(each.objective_values),
+                events=each.events,
             )
             for each in self.contents
             if each.id in held

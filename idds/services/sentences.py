@@ -104,9 +104,10 @@ def _unreleased(s: Situation) -> Iterator[Sentence]:
     waits = [name for name in s.work.after if not s.works[name].is_terminal]
     for name in waits:
         yield Sentence(f"waits for work {name!r} to end", s.transform.changed_at, f"that is {s.works[name]}")
-    source = s.work.input.outputs if s.work.input else None
+    source = s.work.input.feeder if s.work.input else None
     if source is not None and source not in waits and s.works[source] is Status.NEW:
-        yield Sentence(f"waits for work {source!r} to start: it takes its outputs", s.transform.changed_at)
+        takes = "takes its outputs" if s.work.input and s.work.input.outputs else "takes the files that it counts"
+        yield Sentence(f"waits for work {source!r} to start: it {takes}", s.transform.changed_at)
         waits.append(source)
     if barrier := graph.barred_by(s.work, s.works):
         yield Sentence(f"needs work {barrier!r}, which ended {s.works[barrier]}", None, "it will not start")
@@ -125,8 +126,11 @@ def _source(s: Situation) -> Iterator[Sentence]:
             text = f"dataset {s.collection.did} is being listed: {total} so far"
             yield Sentence(text, effect.created_at if effect else None, _next(effect, s.now, "a carrier"))
         case SourceKind.OUTPUTS:
-            source = s.work.input.outputs if s.work.input else None
+            source = s.work.input.feeder if s.work.input else None
             yield Sentence(f"takes the outputs of work {source!r} as they come: {total} so far", s.last_moved)
+        case SourceKind.COUNTED:
+            source = s.work.input.feeder if s.work.input else None
+            yield Sentence(f"takes files as work {source!r} counts their events: {total} so far", s.last_moved)
         case SourceKind.SAMPLES:
             yield from _sampling(s, s.collection)
         case SourceKind.REGISTERED:
@@ -157,7 +161,7 @@ def _admission(s: Situation) -> Iterator[Sentence]:
     """Files that are not let into the windows yet."""
     if s.collection is None or not s.collection.unadmitted or s.collection.rse is None:
         return
-    files = _n(s.collection.unadmitted, "file")
+    files = _n(s.collection.unadmitted, "file" if s.collection.range_events is None else "range")
     if s.intent is not Intent.RUN:
         yield Sentence(f"{files} not admitted, by order to {s.intent}", s.last_moved)
         return

@@ -19,7 +19,10 @@ from idds.store.visibility import visible
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a collection belongs: what a message about its contents says besides them."""
+    """Where a collection belongs: what a message about its contents says besides them.
+
+    One is counted where another work takes its files, cut into ranges, as they are done.
+    """
 
     collection_id: CollectionId
     request_id: RequestId
@@ -27,12 +30,20 @@ class Address:
     vo: str
     work: str
     source: SourceKind | None
+    is_counted: bool
 
 
+_counting = collections.alias("counting")
 _OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("request")).order_by(collections.c.id)
 _ADDRESSES = (
     select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
     .add_columns(requests.c.vo, transforms.c.work)
+    .add_columns(
+        select(_counting.c.id)
+        .where(_counting.c.source_id == collections.c.id, _counting.c.source == SourceKind.COUNTED)
+        .exists()
+        .label("is_counted")
+    )
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
     .where(among_bound(collections.c.id, "ids"))
@@ -100,23 +111,35 @@ class Collections(Noun):
                 row.vo,
                 row.work,
                 SourceKind(row.source) if row.source else None,
+                bool(row.is_counted),
             )
             for row in await self._execute(_ADDRESSES, {"ids": list(ids)})
         }
 
     async def fed_by(self, source: CollectionId) -> Sequence[Collection]:
-        """The open input collections whose contents are the outputs in `source`."""
+        """The open input collections whose contents are outputs in `source`, or files counted in it."""
         query = select(collections).where(collections.c.source_id == source, collections.c.is_closed.is_(False))
         return [_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
 
-    async def close(self, collection: Collection, reason: str | None = None) -> bool:
-        """Let no more contents in; False when it was closed already."""
+    async def close(self, collection: Collection, reason: str | None = None, *, cut_off: bool = False) -> bool:
+        """Let no more contents in; False when it was closed already. `cut_off`: its source may have more to tell."""
         closed = update(collections).where(collections.c.id == collection.id, collections.c.is_closed.is_(False))
-        if (await self._execute(closed.values(is_closed=True))).rowcount != 1:
+        if (await self._execute(closed.values(is_closed=True, cut_off=cut_off))).rowcount != 1:
             return False
         entity = f"collection:{collection.id}"
         self._tx.moves.record(entity, "closed", ("open", "closed"), request=collection.request_id, n=0, reason=reason)
         return True
+
+    async def reopen(self, collection: Collection) -> None:
+        """Let contents in again, if it is closed."""
+        closed = update(collections).where(collections.c.id == collection.id, collections.c.is_closed)
+        if (await self._execute(closed.values(is_closed=False, cut_off=False))).rowcount == 1:
+            entity = f"collection:{collection.id}"
+            self._tx.moves.record(entity, "reopened", ("closed", "open"), request=collection.request_id, n=0)
+
+    async def note_retried(self, collection: CollectionId, to: int | None) -> None:
+        """Note how far a retry has looked through its contents; None: to the end."""
+        await self._execute(update(collections).where(collections.c.id == collection).values(retried_to=to))
 
     async def count(
         self,

@@ -1,11 +1,12 @@
 """Contents: in sets only. Every move is one guarded statement a source status; what it returns is the move."""
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, text, update
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
@@ -45,6 +46,17 @@ _HELD_BY = (
     .where(among_bound_texts(contents.c.lessee, "lessees"), _is(ContentStatus.LEASED))
     .order_by(contents.c.id)
 )
+
+
+_EACH_NAME = "jsonb_array_elements_text(CAST(:names AS jsonb)) AS each (value)"
+# Each is looked up by itself: of a file in a million ranges, the last one.
+_KNOWN = """
+SELECT name, last FROM (
+SELECT value AS name, (
+SELECT max_id FROM contents WHERE collection_id = :collection AND scope = :scope AND name = value
+ ORDER BY min_id DESC, max_id DESC LIMIT 1) AS last
+  FROM {each}) AS named WHERE last IS NOT NULL
+"""
 
 
 class Contents(Registering):
@@ -155,7 +167,7 @@ class Contents(Registering):
         return whole or await self._files(collection, waiting.where(contents.c.group_no == last))
 
     async def _files(self, collection: Collection, waiting: Select[Any]) -> list[Unadmitted]:
-        some = waiting.subquery("some")
+        some = waiting.subquery("waiting")
         files = (
             select(
                 func.min(some.c.id).label("id"),
@@ -329,10 +341,9 @@ class Contents(Registering):
 
     async def known(self, collection: CollectionId, scope: str, names: Sequence[str]) -> dict[str, int]:
         """Those of these names that are registered already, and up to which event; 0 where it is the whole file."""
-        last = func.max(contents.c.max_id).label("last")
-        query = select(contents.c.name, last).where(contents.c.collection_id == collection, contents.c.scope == scope)
-        query = query.where(among_texts(contents.c.name, names)).group_by(contents.c.name)
-        return {row.name: row.last for row in await self._execute(query)}
+        each = "json_each(:names)" if self._is_sqlite else _EACH_NAME
+        bound = {"collection": collection, "scope": scope, "names": json.dumps(names)}
+        return {row.name: row.last for row in await self._execute(text(_KNOWN.format(each=each)), bound)}
 
     async def note_events(self, counted: Mapping[ContentId, int]) -> None:
         """Note how many events these files turned out to have."""

@@ -8,6 +8,7 @@ from idds.domain.workflow import (
     Output,
     Parameter,
     Payload,
+    Ranges,
     Registered,
     Resources,
     Samples,
@@ -43,9 +44,10 @@ def _input(source: Mapping[str, Any]) -> Input:
     values = dict(source)
     values["window"] = WindowLimits(**source["window"])
     values["samples"] = _samples(source["samples"]) if source["samples"] else None
-    # Documents stored before there was such a source don't name it.
+    # Documents stored before there were such don't name them.
     registered = source.get("registered")
     values["registered"] = None if registered is None else Registered(**registered)
+    values["ranges"] = Ranges(**source["ranges"]) if source.get("ranges") else None
     return Input(**values)
 
 

@@ -16,7 +16,7 @@ from idds.testing.clock import ManualClock
 from tests.integration.large_store import AVAILABLE, BATCH, DONE, HELD, LEASED, NOW, PINNED, RSE, fill
 from tests.integration.plans import Plans, captured
 
-SMALL = {"windows", "due", "ended", "each", "last", "waiting", "some", "files", "json_each"}
+SMALL = {"windows", "due", "ended", "each", "last", "waiting", "files", "named", "json_each"}
 """Read as a whole: few rows, or what the statement itself has gathered."""
 BY_KEY = {"pk_contents", "primary key", "pk_collections", "pk_requests", "pk_transforms", "pk_processings"}
 BY_KEY |= {"pk_effects", "pk_replicas", "pk_messages", "sqlite_autoindex_messages_1"}
