@@ -3,6 +3,8 @@
 import re
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import structlog
@@ -12,7 +14,9 @@ from idds.api import problems
 from idds.api.authentication import Authentication, admit
 from idds.api.bodies import NoQuery
 from idds.api.documents import read_body, read_query
+from idds.api.events import encode
 from idds.api.lines import NDJSON
+from idds.api.listening import Listeners
 from idds.api.registry import ROUTES
 from idds.api.route import Call, Caller, Reply, Route
 from idds.api.settings import ApiSettings
@@ -33,19 +37,32 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all calls share."""
+
+    doors: Doors
+    settings: ApiSettings
+    counters: Counters
+    listeners: Listeners
+    authentication: Authentication
+
+
 def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     """The API over these services. Starting and stopping them is the caller's."""
     application = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_answer])
     counters = Counters(doors.delivery, doors.catalogue, doors.wakeups)
+    listeners = Listeners(doors.events, doors.wakeups, settings, encode)
     authentication = Authentication(doors.access, settings)
     usage = Usage(authentication, doors.access, settings.token_usage_interval_s)
     application.cleanup_ctx.append(usage.during)
+    parts = _Parts(doors, settings, counters, listeners, authentication)
     for route in ROUTES:
-        handler = _handler(route, doors, settings, counters, authentication)
-        application.router.add_route(route.method, _pattern(route.path), handler, name=route.name)
+        application.router.add_route(route.method, _pattern(route.path), _handler(route, parts), name=route.name)
 
     async def close(_application: web.Application) -> None:
         await counters.close()
+        await listeners.close()
 
     application.on_shutdown.append(close)
     application.on_response_prepare.append(_mark)
@@ -58,19 +75,28 @@ def _pattern(path: str) -> str:
     return path
 
 
-def _handler(
-    route: Route, doors: Doors, settings: ApiSettings, counters: Counters, authentication: Authentication
-) -> Handler:
+def _handler(route: Route, parts: _Parts) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         number = int(request.match_info.get("id", "0"))
         grant = None
         if route.caller is not Caller.PUBLIC:
-            grant = await authentication.of(request)
+            grant = await parts.authentication.of(request)
             admit(route.caller, grant, number)
         query = read_query(request, route.query or NoQuery)
         lines = route.reads_lines and request.content_type == NDJSON
         body = await read_body(request, route.body) if route.body and not lines else None
-        call = Call(doors, settings, counters, request, grant, number, query, body)
+        call = Call(
+            parts.doors,
+            parts.settings,
+            parts.counters,
+            parts.listeners,
+            partial(parts.authentication.of, request),
+            request,
+            grant,
+            number,
+            query,
+            body,
+        )
         answer = await route.endpoint(call)
         return _encode(answer) if isinstance(answer, Reply) else answer
 

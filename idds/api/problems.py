@@ -35,6 +35,10 @@ class UnsupportedMedia(IddsError):
     """The body is of another media type than is read here."""
 
 
+class TooMany(IddsError):
+    """The caller does more at once than it may."""
+
+
 class Stale(Conflict):
     """The one report that was sent came too late."""
 
@@ -66,6 +70,7 @@ _KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
     Conflict: (409, "conflict", "Its state does not allow this"),
     UnsupportedMedia: (415, "unsupported-media-type", "The body's media type is not read here"),
     InvalidInput: (422, "invalid-input", "The input cannot be taken"),
+    TooMany: (429, "too-many", "This is more than you may do for now"),
     Unavailable: (503, "unavailable", "Not available for now"),
 }
 
@@ -93,7 +98,7 @@ def of_error(error: IddsError, request_id: str) -> web.Response:
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="idds"'
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     detail = ". ".join([str(error) or title, *getattr(error, "__notes__", ())])
     return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems), headers)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from idds.api.listening import Listeners
 from idds.api.settings import ApiSettings
 from idds.api.waiting import Counters
 from idds.domain.access import Grant
@@ -32,11 +33,16 @@ class Caller(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Query, Body]):
-    """One call of a route, admitted and validated. `number` is the `{id}` of its path, 0 where it has none."""
+    """One call of a route, admitted and validated. `number` is the `{id}` of its path, 0 where it has none.
+
+    `identify` tells what the caller's token gives by now, and raises Unauthenticated when it has ended.
+    """
 
     doors: Doors
     settings: ApiSettings
     counters: Counters
+    listeners: Listeners
+    identify: Callable[[], Awaitable[Grant]]
     request: web.Request
     grant: Grant | None
     number: int

@@ -26,3 +26,7 @@ class ApiSettings:
     readiness_timeout_s: float = 2.0
     authentication_memory_s: float = 3.0
     authentication_memory_size: int = 10_000
+    max_streams: int = 2000
+    max_streams_each: int = 100
+    max_event_bytes: int = 2**20
+    event_beat_s: float = 15.0

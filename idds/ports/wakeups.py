@@ -7,9 +7,10 @@ from idds.domain.statuses import EffectKind
 
 
 class Channel(StrEnum):
-    """What there is: each has one duty that waits for it, but for two.
+    """What there is: each has one duty that waits for it, but for three.
 
-    Whoever leases waits for `contents`; nobody wakes `age`, and what has grown old is looked for now and then.
+    Whoever leases waits for `contents`, whoever listens for `events`; nobody wakes `age`, and what has grown old is
+    looked for now and then.
     """
 
     REQUESTS = "requests"
@@ -24,7 +25,9 @@ class Channel(StrEnum):
     SUBMIT = "effects.submit"
     CANCEL = "effects.cancel"
     ASK = "effects.ask"
+    EXPIRY = "expiry"
     AGE = "age"
+    EVENTS = "events"
 
 
 def of_effects(kind: EffectKind) -> Channel:

@@ -6,6 +6,7 @@ from idds.ports.wakeups import Wakeups
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
+from idds.services.events import Events
 from idds.services.explanation import Explanation
 from idds.services.registration import Registration
 from idds.services.submission import Submission
@@ -24,3 +25,4 @@ class Doors:
     delivery: Delivery
     registration: Registration
     explanation: Explanation
+    events: Events

@@ -28,6 +28,7 @@ from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.collecting import Collecting
 from idds.services.delivery import Delivery
+from idds.services.events import Events
 from idds.services.execution import Execution
 from idds.services.expiring import Expiring, Lifetimes
 from idds.services.explanation import Explanation
@@ -245,4 +246,5 @@ def _doors(settings: Settings, database: Database, wakeups: LocalWakeups, provid
         delivery=Delivery(database),
         registration=Registration(database),
         explanation=Explanation(database),
+        events=Events(database),
     )

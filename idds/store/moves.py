@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, func, insert, select, text
 
 from idds.domain.content import Move
+from idds.domain.event import Event
 from idds.domain.identifiers import MoveId, RequestId
+from idds.domain.request import Principal
+from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
-from idds.store.schema import moves
+from idds.store.schema import moves, requests
+from idds.store.visibility import visible
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
+
+_TOLD = [column for column in moves.c if column.name != "ids"]
+_EVENTS = select(*_TOLD, requests.c.owner, requests.c.vo, requests.c.share).outerjoin(
+    requests, requests.c.id == moves.c.request_id
+)
+# Who writes moves holds this lock from before the first gets its id until after the commit, or the rollback.
+_WRITERS = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = 'moves'::regclass"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND mode = 'RowExclusiveLock' AND granted"
+)
 
 
 class Moves(Noun):
@@ -58,6 +73,7 @@ class Moves(Noun):
         recorded, self._recorded = self._recorded, []
         if recorded:
             await self._execute(insert(moves), recorded)
+            self._tx.wake(Channel.EVENTS)
 
     async def of(self, entities: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Move]:
         """The history of these entities, oldest first."""
@@ -70,6 +86,48 @@ class Moves(Noun):
         await self.flush()
         query = select(moves).where(moves.c.request_id == request, moves.c.id > after)
         return [_move(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
+
+    async def events(self, after: int, limit: int) -> list[Event]:
+        """All events with ids above `after` that can be seen by now, in id order."""
+        query = _EVENTS.where(moves.c.id > after).order_by(moves.c.id).limit(limit)
+        return [_event(row) for row in await self._execute(query)]
+
+    async def events_for(
+        self,
+        principal: Principal,
+        *,
+        after: int,
+        until: int,
+        limit: int,
+        request: int | None = None,
+        entity: str | None = None,
+    ) -> list[Event]:
+        """Events with ids above `after`, up to `until`, that the principal may see, in id order."""
+        query = visible(_EVENTS.where(moves.c.id > after, moves.c.id <= until), principal)
+        if request is not None:
+            query = query.where(moves.c.request_id == request)
+        if entity is not None:
+            query = query.where(moves.c.entity == entity)
+        return [_event(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
+
+    async def last(self, request: RequestId | None = None) -> int:
+        """The highest id that can be seen by now, of all or of a request; 0 where there is none."""
+        query = select(func.max(moves.c.id))
+        if request is not None:
+            query = query.where(moves.c.request_id == request)
+        return int((await self._execute(query)).scalar() or 0)
+
+    async def writers(self) -> frozenset[str]:
+        """The transactions that have written moves and have not ended. On SQLite nobody writes while others read."""
+        if self._is_sqlite:
+            return frozenset()
+        return frozenset(row.virtualtransaction for row in await self._execute(_WRITERS))
+
+
+def _event(row: Row[Any]) -> Event:
+    values = row._asdict()
+    owner, vo, share = values.pop("owner"), values.pop("vo"), values.pop("share")
+    return Event(Move(**values, ids=()), owner, vo, share)
 
 
 def _move(row: Row[Any]) -> Move:

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Select
 
 from idds.domain.request import Principal, Role
-from idds.store.schema import requests
+from idds.store.schema import requests, tokens
 
 
 def visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
@@ -16,3 +16,21 @@ def visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
     if principal.shares is not None:
         query = query.where(requests.c.share.in_(sorted(principal.shares)))
     return query.where(requests.c.owner == principal.owner) if principal.role is Role.USER else query
+
+
+def sees(principal: Principal, *, owner: str | None, vo: str | None, share: str | None) -> bool:
+    """The same rule for what is at hand already: whether the principal may see what belongs to these."""
+    if principal.role is Role.OPERATOR:
+        return True
+    if vo != principal.vo or (principal.shares is not None and share not in principal.shares):
+        return False
+    return principal.role is not Role.USER or owner == principal.owner
+
+
+def visible_tokens(query: Select[Any], principal: Principal) -> Select[Any]:
+    """A query over `tokens`: a user's own; a workload manager's, all of its VO unless it is held to shares."""
+    if principal.role is Role.OPERATOR:
+        return query
+    query = query.where(tokens.c.vo == principal.vo)
+    sees_all = principal.role is Role.WFMS and principal.shares is None
+    return query if sees_all else query.where(tokens.c.owner == principal.owner)

@@ -17,6 +17,7 @@ from idds.search.random_sampler import RandomSampler
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
+from idds.services.events import Events
 from idds.services.explanation import Explanation
 from idds.services.placement import Placement
 from idds.services.progress import Progress
@@ -65,6 +66,8 @@ class Api:
         if body is not None:
             more["json"] = body
         async with self.client.request(method, path, headers=headers, **more) as response:
+            if response.content_type == "text/event-stream":
+                return Answer(response.status, response.headers, None)
             is_json = response.content_type in ("application/json", "application/problem+json")
             document = await response.json(content_type=None) if is_json else await response.read()
             return Answer(response.status, response.headers, document)
@@ -124,6 +127,7 @@ async def api_on(
             delivery=Delivery(database),
             registration=Registration(database),
             explanation=Explanation(database),
+            events=Events(database),
         )
         async with TestClient(TestServer(make_application(doors, settings))) as client:
             api = Api(client, doors)

@@ -42,6 +42,8 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "listTokens": (USER, None),
     "revokeToken": (USER, None),
     "listAudit": (OPERATOR, None),
+    "listenToEvents": (READER, None),
+    "listenToRequest": (READER, None),
     "healthz": (PUBLIC, None),
     "readyz": (PUBLIC, None),
     "openapi": (PUBLIC, None),
