@@ -5,17 +5,20 @@ from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty
 from idds.runtime.wiring import Wired
 from idds.services.delivery import LEASES_ENDED_AT_ONCE
+from idds.services.expiring import EXPIRED_AT_ONCE
 from idds.services.progress import BATCH
 
 
 def agent(wired: Wired) -> Agent:
     progress, sampling, delivery = wired.progress(), wired.sampling(), wired.doors.delivery
+    expiring = wired.expiring()
     ask = wired.next_effect(EffectKind.ASK)
     return Agent(
         "transformer",
         [
             Duty("requests", Channel.REQUESTS, progress.step, BATCH, progress.due_in),
             Duty("sampling", Channel.ASK, sampling.step, 1, ask),
+            Duty("expiry", Channel.EXPIRY, expiring.step, EXPIRED_AT_ONCE, expiring.due_in),
             Duty("leases", Channel.LEASES, delivery.end_leases, LEASES_ENDED_AT_ONCE, delivery.lease_ends_in),
         ],
     )

@@ -2,7 +2,7 @@
 
 import re
 
-from idds.api.bodies import PageQuery, RequestsQuery, SubmitBody
+from idds.api.bodies import ExtendBody, PageQuery, RequestsQuery, RetryBody, SubmitBody
 from idds.api.replies import (
     MovePage,
     ProcessingPage,
@@ -16,8 +16,10 @@ from idds.api.replies import (
 from idds.api.route import Call, Caller, Endpoint, Reply, Route
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import RequestId
+from idds.domain.request import Terms
 from idds.domain.statuses import Intent
 from idds.services.explanation import Answer
+from idds.services.submission import WrongWorkflow
 
 _KEY = "Idempotency-Key"
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,255}")
@@ -31,11 +33,10 @@ async def submit(call: Call[None, SubmitBody]) -> Reply:
         request, is_new = await call.doors.submission.submit(
             call.principal,
             call.body.workflow,
+            Terms(call.body.share, call.body.priority, _microseconds(call.body.lifetime_s)),
             idempotency_key=key,
-            share=call.body.share,
-            priority=call.body.priority,
         )
-    except InvalidInput as error:
+    except WrongWorkflow as error:
         raise InvalidInput([Problem(f"/workflow{p.pointer}", p.message) for p in error.problems]) from None
     headers = {"Location": f"/v1/requests/{request.id}"}
     return Reply(of_request(request), 201 if is_new else 200, headers)
@@ -54,6 +55,20 @@ async def list_requests(call: Call[RequestsQuery, None]) -> Reply:
 async def show(call: Call[None, None]) -> Reply:
     found = await call.doors.catalogue.overview(call.principal, RequestId(call.number))
     return Reply(of_whole_request(found.request, found.transforms, found.collections))
+
+
+def _microseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e6)
+
+
+async def retry(call: Call[None, RetryBody]) -> Reply:
+    lifetime = _microseconds(call.body.lifetime_s)
+    return Reply(of_request(await call.doors.submission.retry(call.principal, RequestId(call.number), lifetime)))
+
+
+async def extend(call: Call[None, ExtendBody]) -> Reply:
+    lifetime = _microseconds(call.body.lifetime_s)
+    return Reply(of_request(await call.doors.submission.extend(call.principal, RequestId(call.number), lifetime)))
 
 
 def _order(intent: Intent) -> Endpoint:
@@ -137,6 +152,28 @@ ROUTES = (
             statuses=(200, 404, 409),
         )
         for verb, intent, summary in _ORDERS
+    ),
+    Route(
+        "POST",
+        "/v1/requests/{id}:retry",
+        "retryRequest",
+        "Go on with what did not succeed; 200, too, for one that was retried and is under way",
+        Caller.USER,
+        retry,
+        reply=RequestSummary,
+        body=RetryBody,
+        statuses=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        "/v1/requests/{id}:extend",
+        "extendRequest",
+        "Say anew when it expires",
+        Caller.USER,
+        extend,
+        reply=RequestSummary,
+        body=ExtendBody,
+        statuses=(200, 404, 409),
     ),
     Route(
         "GET",

@@ -37,6 +37,15 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which a request is carried out. `lifetime` is in microseconds, None for the service's default."""
+
+    share: str = ""
+    priority: int = 0
+    lifetime: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Times are microseconds UTC. It is ended at `expires_at`, if it has not by then; None: it may take for ever."""
 

@@ -83,7 +83,10 @@ Instruction = SettleDone | SettleFailed | SettleCancelled | SubmitAgain
 def decide(
     processing: Processing, attempts: int, event: ProcessingEvent, now: int
 ) -> Decision[Processing, Instruction]:
-    """What becomes of the processing, of which there may be `attempts` in all since the last retry. An ended one stays as it is."""
+    """What becomes of the processing. An ended one stays as it is.
+
+    There may be `attempts` of it in all, since the last retry of its request.
+    """
     if processing.status.is_terminal:
         return Decision(processing)
     match event:

@@ -1,5 +1,6 @@
 """Decisions for a transform: how its contents come, go on to processings, and when it has ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from idds.domain.collection import Collection
@@ -12,7 +13,14 @@ from idds.engine.decision import Decision
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Its work may start."""
+    """Its work may start. `again` is its input where it had started before: it goes on with what is not done."""
+
+    again: Collection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """It has ended, and its request is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +56,29 @@ class Broke:
     reason: str
 
 
-TransformEvent = Released | Barred | Progressed | Broke
+TransformEvent = Released | Renewed | Barred | Progressed | Broke
 
 
 @dataclass(frozen=True, slots=True)
 class List:
     """Have the dataset listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Have told what its source had not told when the input was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookThrough:
+    """Begin to look through its contents for what is to be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Go on with that: so many more may be tried again now, None for any number."""
+
+    room: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +105,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class CloseInput:
-    """Nothing more will come."""
+    """Nothing more will come; `cut_off` says that nobody wants more, though there may be."""
+
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +125,25 @@ class CloseOutput:
     """It has ended: its outputs are complete."""
 
 
-Instruction = List | SubmitAlone | Admit | Ask | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
+Filling = List | Admit | Ask | Reopen | LookThrough | Retry
+"""Of an input: its contents are to come, and to become available."""
+Instruction = Filling | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
+_CUT = CloseInput(cut_off=True)
 
 
 def decide(transform: Transform, work: Work, event: TransformEvent, now: int) -> Decision[Transform, Instruction]:
-    """What becomes of the transform. An ended one stays as it is, whatever comes."""
+    """What becomes of the transform. An ended one stays as it is, whatever comes, unless it is renewed."""
+    if isinstance(event, Renewed):
+        return Decision(_to(transform, Status.NEW, now) if transform.status.is_terminal else transform)
     if transform.status.is_terminal:
         return Decision(transform)
     match event:
-        case Released():
-            return Decision(_to(transform, Status.RUNNING, now), _first(work))
+        case Released(again):
+            return Decision(_to(transform, Status.RUNNING, now), _first(work) if again is None else _go_on(again))
         case Barred(reason):
             return Decision(_to(transform, Status.CANCELLED, now, reason), (CloseOutput(),))
         case Broke(reason):
-            return Decision(_to(transform, Status.FAILED, now, reason), (CancelContents(), CloseInput(), CloseOutput()))
+            return Decision(_to(transform, Status.FAILED, now, reason), (CancelContents(), _CUT, CloseOutput()))
         case Progressed(None):
             return _alone(transform, event, now)
         case Progressed():
@@ -129,13 +161,26 @@ def _first(work: Work) -> tuple[Instruction, ...]:
     return (List(),) if work.input.dataset is not None else ()
 
 
+def _go_on(collection: Collection) -> tuple[Instruction, ...]:
+    # Outputs may have come while nobody took them, whyever the input was closed.
+    has_more = collection.cut_off or collection.source is SourceKind.OUTPUTS
+    return (Reopen(), LookThrough()) if has_more else (LookThrough(),)
+
+
+_BY_ORDER: Mapping[Intent, tuple[Status, str]] = {
+    Intent.CANCEL: (Status.CANCELLED, "cancelled by order"),
+    Intent.EXPIRE: (Status.EXPIRED, "the time of its request was over"),
+}
+
+
 def _alone(transform: Transform, event: Progressed, now: int) -> Decision[Transform, Instruction]:
     if transform.open_processings:
-        return Decision(transform, (CancelProcessings(),) if event.intent is Intent.CANCEL else ())
+        return Decision(transform, (CancelProcessings(),) if event.intent in _BY_ORDER else ())
     if event.alone is not None and event.alone.status is Status.FINISHED:
         return Decision(_to(transform, Status.FINISHED, now), (CloseOutput(),))
-    if event.intent is Intent.CANCEL:
-        return Decision(_to(transform, Status.CANCELLED, now, "cancelled by order"), (CloseOutput(),))
+    if event.intent in _BY_ORDER:
+        status, why = _BY_ORDER[event.intent]
+        return Decision(_to(transform, status, now, why), (CloseOutput(),))
     reason = (event.alone.reason if event.alone else None) or "its processing failed"
     return Decision(_to(transform, Status.FAILED, now, reason), (CloseOutput(),))
 
@@ -143,7 +188,8 @@ def _alone(transform: Transform, event: Progressed, now: int) -> Decision[Transf
 def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> Decision[Transform, Instruction]:
     collection = event.input
     assert collection is not None
-    if collection.is_closed and collection.open == 0 and transform.open_processings == 0:
+    looked = collection.retried_to is None or event.intent not in (Intent.RUN, Intent.SUSPEND)
+    if looked and collection.is_closed and collection.open == 0 and transform.open_processings == 0:
         status, reason = verdict(collection, event.intent)
         return Decision(_to(transform, status, now, reason), (CloseOutput(),))
     match event.intent:
@@ -152,9 +198,9 @@ def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> 
         case Intent.SUSPEND:
             return Decision(transform)
         case Intent.FINISH:
-            return Decision(transform, (CloseInput(), CancelContents()) if _has_untaken(collection) else ())
-        case Intent.CANCEL:
-            order: tuple[Instruction, ...] = (CloseInput(), CancelContents()) if _has_untaken(collection) else ()
+            return Decision(transform, (_CUT, CancelContents()) if _has_untaken(collection) else ())
+        case Intent.CANCEL | Intent.EXPIRE:
+            order: tuple[Instruction, ...] = (_CUT, CancelContents()) if _has_untaken(collection) else ()
             return Decision(transform, (*order, CancelProcessings()) if transform.open_processings else order)
 
 
@@ -166,17 +212,30 @@ def _has_untaken(collection: Collection) -> bool:
 def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
     instructions: list[Instruction] = []
     match collection.source:
-        case SourceKind.DATASET | SourceKind.REGISTERED if collection.unadmitted:
+        case _ if collection.retried_to is not None:
+            instructions += _retry(collection, event.room)
+        case SourceKind.DATASET | SourceKind.REGISTERED | SourceKind.COUNTED if collection.unadmitted:
             instructions.append(Admit())
-        case SourceKind.OUTPUTS if event.source_ended and not collection.is_closed:
+        case SourceKind.OUTPUTS | SourceKind.COUNTED if event.source_ended and not collection.is_closed:
             instructions.append(CloseInput())
         case SourceKind.SAMPLES if not collection.is_closed:
             instructions += _ask(work, collection, event.room)
         case _:
             pass
-    if work.payload is not None and (collection.counts[ContentStatus.AVAILABLE] or instructions):
+    if _may_group(collection) and work.payload and (collection.counts[ContentStatus.AVAILABLE] or instructions):
         instructions.append(Group())
     return tuple(instructions)
+
+
+def _retry(collection: Collection, room: int | None) -> tuple[Instruction, ...]:
+    if collection.source is not SourceKind.SAMPLES:
+        return (Retry(None),)
+    return (Retry(room),) if room != 0 else ()
+
+
+def _may_group(collection: Collection) -> bool:
+    """A group is made when all of it is there. Of samples, whole groups are tried again together, as room comes."""
+    return collection.retried_to is None or collection.source is SourceKind.SAMPLES
 
 
 def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruction, ...]:
@@ -195,8 +254,8 @@ def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]
     """What a transform came to, all of whose contents have ended; with the reason if that is not plain success."""
     counts = collection.counts
     done, bad = counts[ContentStatus.DONE], counts[ContentStatus.FAILED] + counts[ContentStatus.MISSING]
-    if intent is Intent.CANCEL:
-        return Status.CANCELLED, "cancelled by order"
+    if intent in _BY_ORDER:
+        return _BY_ORDER[intent]
     if bad == 0 and counts[ContentStatus.CANCELLED] == 0:
         return Status.FINISHED, None
     reason = f"{done} of {collection.total} contents done, {bad} failed, {counts[ContentStatus.CANCELLED]} cancelled"

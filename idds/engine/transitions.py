@@ -9,22 +9,31 @@ from idds.domain.statuses import TERMINAL, ContentStatus, ReplicaStatus, Status
 
 _ENDS = TERMINAL
 
+_AGAIN = frozenset({Status.NEW})
+
+# A retry makes all of it new again but what finished.
 REQUEST: Mapping[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
     Status.RUNNING: _ENDS | {Status.SUSPENDED},
     Status.SUSPENDED: _ENDS | {Status.RUNNING},
+    **dict.fromkeys(_ENDS - {Status.FINISHED}, _AGAIN),
 }
 
+# One that finished is new again where it takes the outputs of one that is retried.
 TRANSFORM: Mapping[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.RUNNING, Status.FAILED, Status.CANCELLED}),
     Status.RUNNING: _ENDS,
+    **dict.fromkeys(_ENDS, _AGAIN),
 }
 
-# A processing goes back to `new` when its next attempt is to be submitted.
+# A processing goes back to `new` when its next attempt is to be submitted; also an ended one, whose group has contents
+# to be done again.
+_OWN_ENDS = _ENDS - {Status.EXPIRED}
 PROCESSING: Mapping[Status, frozenset[Status]] = {
     Status.NEW: frozenset({Status.READY, Status.SUBFINISHED, Status.FAILED, Status.CANCELLED, Status.NEW}),
-    Status.READY: _ENDS | {Status.RUNNING, Status.NEW},
-    Status.RUNNING: _ENDS | {Status.NEW},
+    Status.READY: _OWN_ENDS | {Status.RUNNING, Status.NEW},
+    Status.RUNNING: _OWN_ENDS | {Status.NEW},
+    **dict.fromkeys(_OWN_ENDS, _AGAIN),
 }
 
 
@@ -57,6 +66,8 @@ class ContentEvent(StrEnum):
     """Whoever leased it went away, or failed and may try again."""
     CANCELLED = "cancelled"
     """Nobody wants it any more."""
+    RETRIED = "retried"
+    """It came to a bad end, and is tried again from the beginning."""
 
 
 S = TypeVar("S", ContentStatus, ReplicaStatus)
@@ -82,6 +93,7 @@ CONTENT: Mapping[ContentEvent, Edge[ContentStatus]] = {
     ContentEvent.LOST: Edge((_C.NEW,), _C.MISSING),
     ContentEvent.RETURNED: Edge((_C.LEASED,), _C.AVAILABLE),
     ContentEvent.CANCELLED: Edge((_C.NEW, _C.AVAILABLE, _C.LEASED), _C.CANCELLED),
+    ContentEvent.RETRIED: Edge((_C.FAILED, _C.MISSING, _C.CANCELLED), _C.NEW),
 }
 
 

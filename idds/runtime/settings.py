@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from idds.domain.errors import InvalidInput, Problem
+from idds.runtime.settings_file import NESTED, PREFIX, Sources, load
 
 
 class _Section(BaseModel):
@@ -59,6 +62,23 @@ class PlacementSettings(_Section):
     samples_in_flight: int = Field(100, gt=0, description="Window of a study that names none.")
 
 
+class RequestsSettings(_Section):
+    """Requests."""
+
+    default_lifetime_s: int | None = Field(
+        None, gt=0, le=10**9, description="How long one may take that does not say; none for ever, or for the longest."
+    )
+    max_lifetime_s: int | None = Field(None, gt=0, le=10**9, description="How long one may take; none for ever.")
+
+    @field_validator("max_lifetime_s")
+    @classmethod
+    def _not_below_the_default(cls, longest: int | None, info: ValidationInfo) -> int | None:
+        default = info.data.get("default_lifetime_s")
+        if longest is not None and default is not None and default > longest:
+            raise ValueError(f"it is below default_lifetime_s, {default}")
+        return longest
+
+
 class KeepSettings(_Section):
     """How long is kept what nobody needs any more."""
 
@@ -79,7 +99,7 @@ class Settings(BaseSettings):
     """All settings. The defaults make a whole service on one machine, in the state folder."""
 
     model_config = SettingsConfigDict(
-        env_prefix="IDDS_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, extra="forbid", hide_input_in_errors=True
     )
 
     state: Path = Field(Path("idds-state"), description="Folder of what the service keeps on this machine.")
@@ -92,6 +112,7 @@ class Settings(BaseSettings):
         {"local": PluginSettings(plugin="local", options={})}, description="Providers by name."
     )
     placement: PlacementSettings = PlacementSettings()
+    requests: RequestsSettings = RequestsSettings(default_lifetime_s=None, max_lifetime_s=None)
     keep: KeepSettings = KeepSettings(jobs_s=7 * 86400, messages_s=7 * 86400)
     log: LogSettings = LogSettings()
 
@@ -112,10 +133,11 @@ class Settings(BaseSettings):
 
 
 def read_settings(file: Path | None, **overrides: Any) -> Settings:
-    """The settings of a TOML file (None: the defaults). Raises FileNotFoundError and pydantic.ValidationError."""
-    values: dict[str, Any] = {}
-    if file is not None:
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no settings file {file}")
-        values = dict(TomlConfigSettingsSource(Settings, file)())
-    return Settings(**(values | overrides))
+    """The settings of a TOML file (None: the defaults). Raises FileNotFoundError, and InvalidInput with every place."""
+    values = {} if file is None else load(file)
+    try:
+        return Settings(**(values | overrides))
+    except ValidationError as error:
+        raise Sources(file).refusal(error) from None
+    except SettingsError as error:
+        raise InvalidInput([Problem("", f"the environment: {error}")]) from None

@@ -240,6 +240,8 @@ class Execution:
             _request, work = works[processing.id]
             event = engine.Ended(result.state, ids, result.outcomes)
             decision = engine.decide(processing, work.attempts, event, tx.now)
+            told = [outcome for outcome in result.outcomes.values() if outcome.done and outcome.content_id in ids]
+            await tx.contents.note_events({o.content_id: o.events for o in told if o.events is not None})
             if not await self._save(tx, processing, decision, "ended"):
                 continue
             values = [(o.content_id, o.objective_values) for o in result.outcomes.values() if o.done]
@@ -254,9 +256,12 @@ class Execution:
         async with self._database.transaction(AGENT) as tx:
             claimed = await tx.effects.claim(EffectKind.CANCEL, owner=self._owner, lease=LEASE, limit=AT_ONCE)
             processings = await tx.processings.get([effect.payload["processing"] for effect in claimed])
+        meant = {(effect.payload["processing"], effect.attempt) for effect in claimed}
         handles: dict[str, dict[int, Handle]] = {}
         for processing in processings:
-            if processing.handle is not None and not processing.status.is_terminal:
+            # One that was ordered for an attempt before is not for this one.
+            is_meant = (processing.id, processing.attempt) in meant and not processing.status.is_terminal
+            if processing.handle is not None and is_meant:
                 handles.setdefault(processing.provider, {})[processing.id] = processing.handle
         errors: dict[int, str] = {}
         for name, of_one in sorted(handles.items()):

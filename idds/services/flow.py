@@ -16,6 +16,7 @@ from idds.engine.window import room
 from idds.services.admission import admit_files
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
 from idds.services.placement import Placement
+from idds.services.retrying import ask_again, list_on, look_through, not_taken
 from idds.services.settlement import as_new, cancellation, carry_out, feed, submission
 from idds.store.database import Transaction
 
@@ -65,9 +66,13 @@ class Flow:
             match instruction:
                 case request_engine.Release(name):
                     source = self._request.workflow.work(name).input
-                    more = more or (source is not None and source.dataset is None and source.registered is None)
+                    again = self._inputs.get(transform.id)
+                    at_once = source is not None and source.dataset is None and source.registered is None
+                    # What is counted feeds its ranges from the first: they are released along with it.
+                    feeds = any(work.input and work.input.feeder == name for work in self._request.workflow.works)
+                    more = more or at_once or feeds or again is not None
                     await self._open(transform)
-                    await self._decide(transform, engine.Released())
+                    await self._decide(transform, engine.Released(again))
                 case request_engine.Bar(_, reason):
                     await self._decide(transform, engine.Barred(reason))
                     more = True
@@ -83,7 +88,7 @@ class Flow:
             progressed = await self._progressed(transform, ends)
             instructions = await self._decide(transform, progressed)
             fed = transform.id in self._outputs and engine.CloseOutput() in instructions
-            more = more or fed or engine.CloseInput() in instructions
+            more = more or fed or any(isinstance(each, engine.CloseInput) for each in instructions)
         return more
 
     async def _progressed(self, transform: Transform, ends: Mapping[TransformId, engine.End]) -> engine.Progressed:
@@ -95,7 +100,7 @@ class Flow:
         if collection.source is SourceKind.SAMPLES:
             ref = ("collection", str(collection.id))
             return engine.Progressed(collection, intent, room=room(list((await self._tx.windows.find([ref])).values())))
-        source = work.input.outputs if work.input else None
+        source = work.input.feeder if work.input else None
         ended = source is not None and self._transforms[source].status.is_terminal
         return engine.Progressed(collection, intent, source_ended=ended)
 
@@ -113,45 +118,67 @@ class Flow:
 
     async def _carry_out(self, transform: Transform, work: Work, instruction: engine.Instruction) -> None:
         match instruction:
-            case engine.List():
-                effect = NewEffect(EffectKind.LIST, f"collection:{self._inputs[transform.id].id}", 0, {})
-                self._tx.effects.add([effect], self._request.id)
             case engine.SubmitAlone():
                 await self._make_processings(transform, work, [0])
-            case engine.Admit():
-                await admit_files(self._tx, self._request, self._inputs[transform.id])
-            case engine.Ask(count):
-                await self._ask(self._inputs[transform.id], count)
             case engine.Group():
                 await self._group(transform, work)
-            case engine.CloseInput():
-                await self._close(self._inputs.get(transform.id))
+            case engine.CloseInput(cut_off):
+                await self._close(self._inputs.get(transform.id), cut_off=cut_off)
             case engine.CloseOutput():
                 await self._close(self._outputs.get(transform.id))
             case engine.CancelContents():
                 await self._cancel_contents(self._inputs.get(transform.id))
             case engine.CancelProcessings():
                 await self._cancel_processings(transform, work)
+            case _:
+                await self._fill(self._inputs[transform.id], work, instruction)
+
+    async def _fill(self, collection: Collection, work: Work, instruction: engine.Filling) -> None:
+        """Have contents come into an input, and become available."""
+        match instruction:
+            case engine.List():
+                effect = NewEffect(EffectKind.LIST, f"collection:{collection.id}", 0, {})
+                self._tx.effects.add([effect], self._request.id)
+            case engine.Ask(count):
+                await self._ask(collection, count)
+            case engine.Admit():
+                await admit_files(self._tx, self._request, collection)
+            case engine.Reopen():
+                await self._reopen(collection, work)
+            case engine.LookThrough():
+                await self._tx.collections.note_retried(collection.id, 0)
+            case engine.Retry(room):
+                await look_through(self._tx, collection, room)
 
     async def _open(self, transform: Transform) -> None:
-        """Make the collections of a transform that is released."""
+        """Make the collections of a transform that is released; those of one that is released again are there."""
         work = self._request.workflow.work(transform.work)
         tx, request = self._tx, self._request.id
-        if work.output is not None:
+        if transform.id in self._outputs:
+            await tx.collections.reopen(self._outputs[transform.id])
+        elif work.output is not None:
             did = Did.parse(work.output.dataset)
             rse = work.output.rse or self._placement.outputs
             output = await tx.collections.add(request, transform.id, Relation.OUTPUT, did=did, rse=rse)
             self._outputs[transform.id] = await self._collection(output)
-        if work.input is None:
+        if work.input is None or transform.id in self._inputs:
             return
         batch = 0 if work.input.batch == "all" else work.input.batch
         limits = work.input.window
         if work.input.is_staged:
-            did = None if work.input.dataset is None else Did.parse(work.input.dataset)
-            source = (SourceKind.REGISTERED if did is None else SourceKind.DATASET, None)
+            dataset = None if work.input.dataset is None else Did.parse(work.input.dataset)
+            source = (SourceKind.REGISTERED if dataset is None else SourceKind.DATASET, None)
             rse = work.input.rse or self._placement.disk
+            longest = work.input.ranges.events if work.input.ranges else None
             made = await tx.collections.add(
-                request, transform.id, Relation.INPUT, did=did, source=source, rse=rse, batch=batch
+                request,
+                transform.id,
+                Relation.INPUT,
+                did=dataset,
+                source=source,
+                rse=rse,
+                batch=batch,
+                range_events=longest,
             )
             if limits.bytes is not None or limits.files is not None:
                 await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
@@ -163,6 +190,18 @@ class Flow:
             made = await tx.collections.add(request, transform.id, Relation.INPUT, source=study, batch=batch)
             files = limits.files or max(self._placement.samples_in_flight, batch)
             await tx.windows.add("collection", str(made), limit_bytes=None, limit_files=files)
+        elif work.input.ranges is not None:
+            counted = self._inputs[self._transforms[work.input.feeder or ""].id]
+            taken = (SourceKind.COUNTED, counted.id)
+            made = await tx.collections.add(
+                request,
+                transform.id,
+                Relation.INPUT,
+                source=taken,
+                rse=counted.rse,
+                batch=batch,
+                range_events=work.input.ranges.events,
+            )
         else:
             assert work.input.outputs is not None
             feeding = self._outputs[self._transforms[work.input.outputs].id]
@@ -180,21 +219,44 @@ class Flow:
         """Outputs that were there before the work that takes them was released."""
         async for page in self._tx.contents.stream(feeding.id, after=0, limit=GROUPED_AT_ONCE):
             current = await self._collection(fed.id)
-            await follow(self._tx, [await feed(self._tx, current, [as_new(content) for content in page])])
+            if new := await not_taken(self._tx, current, page) if current.total else page:
+                await follow(self._tx, [await feed(self._tx, current, [as_new(content) for content in new])])
 
-    async def _make_processings(self, transform: Transform, work: Work, groups: Sequence[int]) -> None:
+    async def _reopen(self, collection: Collection, work: Work) -> None:
+        """Have told the rest of an input that is opened again."""
+        await self._tx.collections.reopen(collection)
+        match collection.source:
+            case SourceKind.DATASET:
+                list_on(self._tx, collection)
+            case SourceKind.SAMPLES:
+                await ask_again(self._tx, collection)
+            case SourceKind.OUTPUTS:
+                assert work.input is not None
+                assert work.input.outputs is not None
+                await self._feed(self._outputs[self._transforms[work.input.outputs].id], collection)
+            case _:
+                pass
+
+    async def _make_processings(self, transform: Transform, work: Work, groups: Sequence[int]) -> set[int]:
+        """One of each group, or its next attempt; but where it is under way: the groups whose processings are made."""
         provider = work.provider or self._placement.provider
         made = await self._tx.processings.add(self._request.id, transform.id, provider, groups)
+        effects = [submission(processing, 1) for processing in made.values()]
+        if known := [group for group in groups if group not in made]:
+            renewed = await self._tx.processings.retry(transform.id, provider, known)
+            effects += [submission(processing.id, processing.attempt) for processing in renewed]
+            made |= {processing.group_no: processing.id for processing in renewed}
         self._tx.transforms.count_processings(transform.id, len(made))
-        self._tx.effects.add([submission(processing, 1) for processing in made.values()], self._request.id)
+        self._tx.effects.add(effects, self._request.id)
+        return set(made)
 
     async def _group(self, transform: Transform, work: Work) -> None:
         collection = await self._collection(self._inputs[transform.id].id)
         groups = await self._tx.contents.ready_groups(collection, GROUPED_AT_ONCE)
         if not groups:
             return
-        await self._make_processings(transform, work, sorted(groups))
-        ids = [content for members in groups.values() for content in members]
+        made = await self._make_processings(transform, work, sorted(groups))
+        ids = [content for group in sorted(made) for content in groups[group]]
         await self._tx.contents.lease_to_processings(collection, transform.id, ids)
         if len(ids) >= GROUPED_AT_ONCE // 2:
             self._tx.requests.mark_due([self._request.id])
@@ -208,8 +270,8 @@ class Flow:
             effect = NewEffect(EffectKind.ASK, f"collection:{collection.id}", collection.next_no, payload)
             self._tx.effects.add([effect], self._request.id)
 
-    async def _close(self, collection: Collection | None) -> None:
-        if collection is not None and await self._tx.collections.close(collection):
+    async def _close(self, collection: Collection | None, *, cut_off: bool = False) -> None:
+        if collection is not None and await self._tx.collections.close(collection, cut_off=cut_off):
             await tell_collection_closed(self._tx, collection.id)
 
     async def _cancel_contents(self, collection: Collection | None) -> None:

@@ -59,7 +59,7 @@ async def _end(tx: Transaction, request: Request, before: Transform, after: Tran
     for each in await tx.collections.of_request(request.id):
         if each.transform_id != before.id:
             continue
-        if await tx.collections.close(each, after.reason):
+        if await tx.collections.close(each, after.reason, cut_off=each.relation is Relation.INPUT):
             await tell_collection_closed(tx, each.id)
         if each.relation is Relation.INPUT:
             await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])

@@ -28,6 +28,10 @@ class Offer:
     samplers: frozenset[str]
 
 
+class WrongWorkflow(InvalidInput):
+    """The workflow document cannot be carried out: pointers lead into it."""
+
+
 ANY_TIME = Lifetimes()
 
 
@@ -49,10 +53,11 @@ class Submission:
     ) -> tuple[Request, bool]:
         """Record a request; with False when this key brought the same document under the same terms before.
 
-        Raises InvalidInput with everything that is wrong, and Conflict when the key came with something else.
+        Raises WrongWorkflow with everything that is wrong in it, InvalidInput for the terms, and Conflict when the
+        key came with something else.
         """
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
-            raise InvalidInput(problems)
+            raise WrongWorkflow(problems)
         async with self._database.transaction("api") as tx:
             expires_at = self._lifetimes.end(terms.lifetime, tx.now)
             request = await tx.requests.add(

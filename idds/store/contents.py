@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, text, update
@@ -15,7 +15,12 @@ from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.registering import Registering
 from idds.store.schema import contents, processings, replicas
-from idds.store.sets import among, among_bound_texts, among_selected, among_texts, has_status, is_status
+from idds.store.sets import among, among_bound, among_bound_texts, among_selected, among_texts, has_status, is_status
+
+
+COLUMNS = tuple(contents.c[field.name] for field in fields(Content))
+"""Of a content, in its order."""
+_STATUS = [column.name for column in COLUMNS].index("status")
 
 
 def _is(*statuses: ContentStatus) -> ColumnElement[bool]:
@@ -41,8 +46,9 @@ class Unadmitted:
     replica_is_pinned: bool
 
 
+_BY_ID = select(*COLUMNS).where(among_bound(contents.c.id, "ids")).order_by(contents.c.id)
 _HELD_BY = (
-    select(contents)
+    select(*COLUMNS)
     .where(among_bound_texts(contents.c.lessee, "lessees"), _is(ContentStatus.LEASED))
     .order_by(contents.c.id)
 )
@@ -284,48 +290,20 @@ class Contents(Registering):
             },
         )
 
-    async def lease(self, collection: Collection, count: int, *, lessee: str, until: int) -> list[Content]:
-        """Lease up to `count` available contents to somebody outside, oldest first."""
-        free = (
-            select(contents.c.id)
-            .where(contents.c.collection_id == collection.id, _is(ContentStatus.AVAILABLE))
-            .order_by(contents.c.collection_id, contents.c.id)
-            .limit(count)
-        )
-        values = {"lessee": lessee, "lease_until": until, "attempt": contents.c.attempt + 1}
-        taken = await self.move(ContentEvent.LEASED, among_selected(contents.c.id, free), values=values)
-        return await self.get([content for move in taken for content in move.ids])
-
-    async def extend(self, collection: CollectionId, held: Mapping[int, int], until: int) -> set[ContentId]:
-        """Move the end of leases, given as content: attempt; the contents whose lease still held."""
-        rows = await self.get(list(held))
-        holding = [
-            content.id
-            for content in rows
-            if content.collection_id == collection
-            and content.status is ContentStatus.LEASED
-            and content.lease_until is not None
-            and content.attempt == held[content.id]
-        ]
-        extended = update(contents).where(among(contents.c.id, holding), _is(ContentStatus.LEASED))
-        await self._execute(extended.values(lease_until=until))
-        return set(holding)
-
     async def get(self, ids: Sequence[int]) -> list[Content]:
-        query = select(contents).where(among(contents.c.id, ids)).order_by(contents.c.id)
-        return [_content(row) for row in await self._execute(query)]
+        return [read_content(row) for row in await self._execute(_BY_ID, {"ids": list(ids)})] if ids else []
 
     async def held_by(self, lessees: Sequence[str]) -> dict[str, list[Content]]:
         """What each of these holds, by lessee; contents in id order."""
         held: dict[str, list[Content]] = {lessee: [] for lessee in lessees}
         for row in await self._execute(_HELD_BY, {"lessees": list(lessees)}):
-            held[row.lessee].append(_content(row))
+            held[row.lessee].append(read_content(row))
         return held
 
     async def ended_leases(self, limit: int) -> list[Content]:
         """Contents whose lease has ended."""
-        query = select(contents).where(_is(ContentStatus.LEASED), contents.c.lease_until <= self._tx.now)
-        return [_content(row) for row in await self._execute(query.order_by(contents.c.lease_until).limit(limit))]
+        query = select(*COLUMNS).where(_is(ContentStatus.LEASED), contents.c.lease_until <= self._tx.now)
+        return [read_content(row) for row in await self._execute(query.order_by(contents.c.lease_until).limit(limit))]
 
     async def next_lease_end(self) -> int | None:
         query = select(func.min(contents.c.lease_until)).where(
@@ -355,11 +333,11 @@ class Contents(Registering):
         self, collection: CollectionId, *, status: ContentStatus | None, after: int, limit: int
     ) -> list[Content]:
         """Contents in id order, with ids above `after`."""
-        query = select(contents).where(contents.c.collection_id == collection, contents.c.id > after)
+        query = select(*COLUMNS).where(contents.c.collection_id == collection, contents.c.id > after)
         if status is not None:
             query = query.where(_is(status))
         query = query.order_by(contents.c.collection_id, contents.c.id).limit(limit)
-        return [_content(row) for row in await self._execute(query)]
+        return [read_content(row) for row in await self._execute(query)]
 
     async def paths(self, ids: Sequence[int]) -> dict[ContentId, str | None]:
         """Where the replica of each content lies, for those that pin one."""
@@ -411,5 +389,8 @@ def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:
     return among(contents.c.id, ids)
 
 
-def _content(row: Row[Any]) -> Content:
-    return Content(**{**row._asdict(), "status": ContentStatus(row.status)})
+def read_content(row: Row[Any]) -> Content:
+    """Of a row that begins with these columns."""
+    values = list(row[: len(COLUMNS)])
+    values[_STATUS] = ContentStatus(values[_STATUS])
+    return Content(*values)

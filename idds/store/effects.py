@@ -126,6 +126,11 @@ class Effects(Noun):
             dropped = dropped.where(effects.c.tries == 0)
         return [row.id for row in await self._execute(dropped.returning(effects.c.id))]
 
+    async def revoke(self, entity: str, kinds: Sequence[EffectKind]) -> None:
+        """Take back effects of this entity, also from who has claimed them: they are fenced off."""
+        await self.flush()
+        await self._execute(delete(effects).where(effects.c.entity == entity, effects.c.kind.in_(kinds)))
+
     async def hasten(self, entity: str, kinds: Sequence[EffectKind]) -> None:
         """Make effects of this entity that were postponed due at once."""
         await self.flush()

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Integer, Row, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import Handle, ProcessingId, RequestId, TransformId
 from idds.domain.processing import Processing
-from idds.domain.statuses import Intent, Status
+from idds.domain.statuses import TERMINAL, Intent, Status
 from idds.engine.transform import End
 from idds.store.noun import Noun
 from idds.store.schema import processings
@@ -85,7 +86,7 @@ class Processings(Noun):
     async def add(
         self, request: RequestId, transform: TransformId, provider: str, groups: Sequence[int]
     ) -> dict[int, ProcessingId]:
-        """Record a new processing for each group; their ids by group."""
+        """Record a new processing for each group that has none; their ids by group."""
         rows = [
             {
                 "request_id": request,
@@ -100,11 +101,34 @@ class Processings(Noun):
             }
             for group in groups
         ]
-        added = insert(processings).returning(processings.c.id, processings.c.group_no)
+        new = sqlite.insert(processings) if self._is_sqlite else postgresql.insert(processings)
+        added = new.on_conflict_do_nothing().returning(processings.c.id, processings.c.group_no)
         ids = {row.group_no: ProcessingId(row.id) for row in await self._execute(added, rows)}
         for processing in ids.values():
             self._tx.moves.record(f"processing:{processing}", "made", (None, Status.NEW), request=request)
         return ids
+
+    async def retry(self, transform: TransformId, provider: str, groups: Sequence[int]) -> list[Processing]:
+        """Have those of these groups' processings that have ended submitted again, as their next attempt."""
+        ended = among(processings.c.group_no, groups) & processings.c.status.in_(TERMINAL)
+        query = select(*_COLUMNS).where(processings.c.transform_id == transform, ended)
+        before = {row.id: Status(row.status) for row in await self._execute(query)}
+        fresh = {
+            "status": Status.NEW,
+            "intent": Intent.RUN,
+            "attempt": processings.c.attempt + 1,
+            "spent": processings.c.attempt,
+            "provider": provider,
+            "failed": 0,
+            "changed_at": self._tx.now,
+        }
+        left = dict.fromkeys(("handle", "reason", "submitted_at", "ended_at", "due_at", "owner"))
+        again = update(processings).where(among(processings.c.id, before)).values({**fresh, **left})
+        renewed = [_processing(row) for row in await self._execute(again.returning(*_COLUMNS))]
+        for processing in renewed:
+            change = (before[processing.id], Status.NEW)
+            self._tx.moves.record(f"processing:{processing.id}", "retried", change, request=processing.request_id)
+        return renewed
 
     async def get(self, ids: Sequence[int]) -> list[Processing]:
         return [_processing(row) for row in await self._execute(_BY_ID, {"ids": list(ids)})]

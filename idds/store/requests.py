@@ -13,15 +13,16 @@ from sqlalchemy import BigInteger, Integer, Row, bindparam, func, or_, select, t
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal, Request, Terms
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Workflow
+from idds.engine.request import EXPIRING
 from idds.engine.retry import backoff
 from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, processings, requests, transforms
-from idds.store.sets import among_bound, among_selected
+from idds.store.sets import among_bound, among_selected, is_status
 from idds.store.visibility import visible
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _COLUMNS = (
 )
 
 
+NO_TERMS = Terms()
 _OF_PROCESSINGS = (
     select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
     .join(transforms, transforms.c.id == processings.c.transform_id)
@@ -62,6 +64,18 @@ _DUE = (
 # Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
 _TAKE_DUE = (
     update(requests).where(among_selected(requests.c.id, _DUE)).values(due_at=None, tries=0).returning(*_COLUMNS)
+)
+_EXPIRING = (
+    requests.c.expires_at.is_not(None)
+    & is_status(requests.c.status, Status.NEW, Status.RUNNING, Status.SUSPENDED)
+    & is_status(requests.c.intent, *EXPIRING)
+)
+_OVERDUE = (
+    select(requests.c.id)
+    .where(_EXPIRING, requests.c.expires_at <= bindparam("until"))
+    .order_by(requests.c.expires_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
 )
 _MARK_DUE = (
     update(requests)
@@ -81,7 +95,13 @@ class Requests(Noun):
         self._due: set[int] = set()
 
     async def add(
-        self, workflow: Workflow, principal: Principal, *, idempotency_key: str | None, share: str, priority: int
+        self,
+        workflow: Workflow,
+        principal: Principal,
+        terms: Terms = NO_TERMS,
+        *,
+        idempotency_key: str | None = None,
+        expires_at: int | None = None,
     ) -> Request | None:
         """Record a new request, due at once; None where the principal's key brought one before."""
         values: dict[str, Any] = {
@@ -90,13 +110,14 @@ class Requests(Noun):
             "intent": Intent.RUN,
             "owner": principal.owner,
             "vo": principal.vo,
-            "share": share,
-            "priority": priority,
+            "share": terms.share,
+            "priority": terms.priority,
             "workflow": asdict(workflow),
             "created_at": self._tx.now,
             "changed_at": self._tx.now,
+            "expires_at": expires_at,
         }
-        hidden = {"idempotency_key": idempotency_key, "due_at": self._tx.now, "digest": digest(workflow)}
+        hidden = {"idempotency_key": idempotency_key, "due_at": self._tx.now, "digest": digest(workflow, terms)}
         new = sqlite.insert(requests) if self._is_sqlite else postgresql.insert(requests)
         added = new.values(values | hidden).on_conflict_do_nothing().returning(requests.c.id)
         row = (await self._execute(added)).first()
@@ -106,7 +127,7 @@ class Requests(Noun):
         return Request(id=RequestId(row.id), **(values | {"workflow": workflow}))
 
     async def by_key(self, principal: Principal, idempotency_key: str) -> tuple[Request, str] | None:
-        """The request that was submitted under this key, and its document's digest."""
+        """The request that was submitted under this key, and the digest of what was submitted."""
         query = select(*_COLUMNS, requests.c.digest).where(
             requests.c.owner == principal.owner,
             requests.c.vo == principal.vo,
@@ -154,6 +175,24 @@ class Requests(Noun):
         await self.flush()
         return [_request(row) for row in await self._execute(_TAKE_DUE, {"until": self._tx.now, "most": limit})]
 
+    async def expire(self, limit: int) -> Sequence[RequestId]:
+        """Order those to end whose time is over, up to `limit` that nobody else works on; which."""
+        ordered = update(requests).where(among_selected(requests.c.id, _OVERDUE)).returning(requests.c.id)
+        values = {"intent": Intent.EXPIRE, "changed_at": self._tx.now, "due_at": self._tx.now}
+        bound = {"until": self._tx.now, "most": limit}
+        expired = sorted(RequestId(row.id) for row in await self._execute(ordered.values(values), bound))
+        for request in expired:
+            change = (None, f"intent {Intent.EXPIRE}")
+            self._tx.moves.record(f"request:{request}", "overdue", change, request=request)
+        if expired:
+            self._tx.wake(Channel.REQUESTS)
+        return expired
+
+    async def next_expiry(self) -> int | None:
+        """When the next request's time is over."""
+        found: int | None = (await self._execute(select(func.min(requests.c.expires_at)).where(_EXPIRING))).scalar()
+        return found
+
     def mark_due(self, ids: Iterable[int]) -> None:
         """Have these requests advanced once this transaction is committed."""
         self._due.update(ids)
@@ -175,13 +214,18 @@ class Requests(Noun):
         """Write what changed, with its history."""
         if before == after:
             return
-        values = {"status": after.status, "intent": after.intent, "changed_at": self._tx.now, "reason": after.reason}
+        values = {
+            "status": after.status,
+            "intent": after.intent,
+            "changed_at": self._tx.now,
+            "expires_at": after.expires_at,
+            "reason": after.reason,
+            "retries": after.retries,
+        }
         await self._execute(update(requests).where(requests.c.id == after.id).values(values))
-        change = (
-            (before.status, after.status)
-            if before.status != after.status
-            else (f"intent {before.intent}", f"intent {after.intent}")
-        )
+        change: tuple[str, str] = (before.status, after.status)
+        if before.intent != after.intent and before.status == after.status:
+            change = (f"intent {before.intent}", f"intent {after.intent}")
         entity = f"request:{after.id}"
         self._tx.moves.record(entity, event, change, request=after.id, reason=after.reason)
 
@@ -194,9 +238,9 @@ class Requests(Noun):
         return tries
 
 
-def digest(workflow: Workflow) -> str:
-    """The same for the same document, however it was written."""
-    return hashlib.sha256(json.dumps(asdict(workflow), sort_keys=True).encode()).hexdigest()
+def digest(workflow: Workflow, terms: Terms) -> str:
+    """The same for the same document under the same terms, however they were written."""
+    return hashlib.sha256(json.dumps([asdict(workflow), asdict(terms)], sort_keys=True).encode()).hexdigest()
 
 
 def _request(row: Row[Any]) -> Request:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, Row, bindparam, insert, select, update
+from sqlalchemy import Integer, Row, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import RequestId, TransformId
 from idds.domain.statuses import Status
@@ -52,7 +53,7 @@ class Transforms(Noun):
         self._opened: Counter[TransformId] = Counter()
 
     async def add(self, request: RequestId, works: Iterable[str]) -> None:
-        """Record a new transform for each of these works."""
+        """Record a new transform for each of these works that has none."""
         rows = [
             {
                 "request_id": request,
@@ -64,7 +65,8 @@ class Transforms(Noun):
             }
             for work in works
         ]
-        await self._execute(insert(transforms), rows)
+        new = sqlite.insert(transforms) if self._is_sqlite else postgresql.insert(transforms)
+        await self._execute(new.on_conflict_do_nothing(), rows)
 
     async def of_request(self, request: RequestId) -> Sequence[Transform]:
         await self.flush()

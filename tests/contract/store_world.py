@@ -39,7 +39,7 @@ class World:
     async def submit(self, *works: Work, principal: Principal = ALICE, key: str | None = None) -> Request:
         workflow = Workflow(name="example", works=works or (WORK,))
         async with self.transaction() as tx:
-            request = await tx.requests.add(workflow, principal, idempotency_key=key, share="", priority=0)
+            request = await tx.requests.add(workflow, principal, idempotency_key=key)
             assert request is not None
             return request
 

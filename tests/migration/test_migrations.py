@@ -76,7 +76,7 @@ async def test_upgrading_again_changes_nothing(database: Database) -> None:
     await upgrade(database)
     workflow = Workflow(name="w", works=(Work(name="a", payload=Payload(argv=("x",))),))
     async with database.transaction("test") as tx:
-        request = await tx.requests.add(workflow, Principal("a", "b"), idempotency_key=None, share="", priority=0)
+        request = await tx.requests.add(workflow, Principal("a", "b"))
         assert request is not None
     await upgrade(database)
     async with database.snapshot() as tx:

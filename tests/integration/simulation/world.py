@@ -18,6 +18,7 @@ from idds.search.random_sampler import RandomSampler
 from idds.services.collecting import Collecting
 from idds.services.delivery import Delivered, Delivery
 from idds.services.execution import Execution
+from idds.services.expiring import Expiring
 from idds.services.listing import Listing
 from idds.services.placement import Placement
 from idds.services.progress import Progress
@@ -70,6 +71,7 @@ class World:
             lambda: execution.poll("local", []),
             execution.cancel,
             self.delivery.end_leases,
+            Expiring(self.database).step,
         ]
 
     async def start(self) -> None:
@@ -164,9 +166,14 @@ class World:
             await self._check_ends(tx.connection)
             await self._check_messages(tx.connection)
 
+    async def retry(self, request: RequestId) -> None:
+        """Somebody has it tried again: what ended without being done goes on from there."""
+        await self.submission.retry(OWNER, request)
+        self.ended = {key: status for key, status in self.ended.items() if key[0] == "contents" and status == "done"}
+
     async def _check_ends(self, connection: object) -> None:
         run = connection.execute  # type: ignore[attr-defined]
-        ends = {"finished", "subfinished", "failed", "cancelled", "done", "missing"}
+        ends = {"finished", "subfinished", "failed", "cancelled", "expired", "done", "missing"}
         now = {
             (table.name, row.id): row.status
             for table in (requests, transforms, contents)

@@ -12,7 +12,7 @@ from idds.engine import graph, transitions
 from idds.engine.request import Bar, Broke, Ordered, Progressed, Release, RequestEvent, decide, may_order
 from tests.unit.engine.examples import NOW, PAYLOAD, THEN, a_request, makes, takes
 
-RUN, SUSPEND, CANCEL, FINISH = Intent.RUN, Intent.SUSPEND, Intent.CANCEL, Intent.FINISH
+RUN, SUSPEND, CANCEL, FINISH, EXPIRE = Intent.RUN, Intent.SUSPEND, Intent.CANCEL, Intent.FINISH, Intent.EXPIRE
 NEW, RUNNING, DONE, FAILED = Status.NEW, Status.RUNNING, Status.FINISHED, Status.FAILED
 CHAIN = (Work(name="a", payload=PAYLOAD), Work(name="b", payload=PAYLOAD, after=("a",)))
 
@@ -84,7 +84,13 @@ def test_what_cannot_be_advanced_fails_with_the_reason() -> None:
 
 @pytest.mark.parametrize(
     ("before", "possible"),
-    [(RUN, set(Intent)), (SUSPEND, set(Intent)), (FINISH, {FINISH, CANCEL}), (CANCEL, {CANCEL})],
+    [
+        (RUN, set(Intent)),
+        (SUSPEND, set(Intent)),
+        (FINISH, {FINISH, CANCEL, EXPIRE}),
+        (CANCEL, {CANCEL}),
+        (EXPIRE, {EXPIRE}),
+    ],
 )
 def test_a_cancel_is_never_taken_back_and_an_early_end_only_by_a_cancel(before: Intent, possible: set[Intent]) -> None:
     request = a_request(*CHAIN, intent=before)

@@ -33,6 +33,7 @@ from idds.engine.transform import (
 from tests.unit.engine.examples import NOW, PAYLOAD, a_collection, a_transform, files, makes, study, takes
 
 RUN, SUSPEND, CANCEL, FINISH = Intent.RUN, Intent.SUSPEND, Intent.CANCEL, Intent.FINISH
+CUT = CloseInput(cut_off=True)
 FILES, ALONE, STREAM, STUDY = files(), makes("alone"), takes("stream", "alone"), study(10)
 ANNOUNCED = Work(name="announced", input=Input(dataset="data:set"))
 C = ContentStatus
@@ -61,7 +62,7 @@ def test_one_that_is_barred_ends_with_the_reason_and_tells_who_waits_for_its_out
 def test_one_that_cannot_be_carried_out_lets_go_of_all() -> None:
     decision = decide(a_transform(), FILES, Broke("no such dataset"), NOW)
     assert (decision.entity.status, decision.entity.reason) == (Status.FAILED, "no such dataset")
-    assert decision.instructions == (CancelContents(), CloseInput(), CloseOutput())
+    assert decision.instructions == (CancelContents(), CUT, CloseOutput())
 
 
 @pytest.mark.parametrize(
@@ -113,9 +114,9 @@ def test_nothing_new_starts_while_it_is_suspended() -> None:
 @pytest.mark.parametrize(
     ("counts", "closed", "expected"),
     [
-        ({C.NEW: 1, C.LEASED: 1}, True, [CloseInput(), CancelContents()]),
-        ({C.AVAILABLE: 1, C.LEASED: 1}, True, [CloseInput(), CancelContents()]),
-        ({C.LEASED: 1}, False, [CloseInput(), CancelContents()]),
+        ({C.NEW: 1, C.LEASED: 1}, True, [CUT, CancelContents()]),
+        ({C.AVAILABLE: 1, C.LEASED: 1}, True, [CUT, CancelContents()]),
+        ({C.LEASED: 1}, False, [CUT, CancelContents()]),
         ({C.LEASED: 1}, True, []),
     ],
 )
@@ -234,7 +235,7 @@ def test_whatever_comes_only_allowed_transitions_happen_and_ends_stay(
         if isinstance(event, Progressed) and after == transform:
             new_work = {type(i) for i in decision.instructions} & {Admit, Ask, Group, List, SubmitAlone}
             assert event.intent is RUN or not new_work
-            assert event.intent is CANCEL or CancelProcessings() not in decision.instructions
+            assert event.intent in (CANCEL, Intent.EXPIRE) or CancelProcessings() not in decision.instructions
         transform = after
 
 

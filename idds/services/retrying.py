@@ -1,0 +1,63 @@
+"""Trying again what came to a bad end: an input that is opened again, and its contents, some at a time."""
+
+from collections.abc import Sequence
+
+from idds.domain.collection import Collection
+from idds.domain.content import Content
+from idds.domain.effect import NewEffect
+from idds.domain.identifiers import ContentId
+from idds.domain.statuses import EffectKind, SourceKind
+from idds.services.announcing import follow
+from idds.store.database import Transaction
+
+RETRIED_AT_ONCE = 5000
+"""So many contents in one step: a request with a million of them is not locked for long."""
+
+
+def list_on(tx: Transaction, collection: Collection) -> None:
+    """Have a dataset listed from where that stood."""
+    effect = NewEffect(EffectKind.LIST, f"collection:{collection.id}", 0, {"again": True})
+    tx.effects.add([effect], collection.request_id)
+
+
+async def ask_again(tx: Transaction, collection: Collection) -> None:
+    """Have drawn what was asked for and never came. Its places in the window were never given back."""
+    entity = f"collection:{collection.id}"
+    await tx.effects.revoke(entity, [EffectKind.ASK])
+    holes = await tx.samples.undrawn(collection.id, collection.next_no)
+    asked = [NewEffect(EffectKind.ASK, entity, hole.start, {"first": hole.start, "count": len(hole)}) for hole in holes]
+    tx.effects.add(asked, collection.request_id)
+
+
+async def not_taken(tx: Transaction, collection: Collection, outputs: Sequence[Content]) -> list[Content]:
+    """Those of these outputs that the collection has not."""
+    by_scope: dict[str, list[str]] = {}
+    for content in outputs:
+        by_scope.setdefault(content.scope, []).append(content.name)
+    known = {scope: await tx.contents.known(collection.id, scope, names) for scope, names in by_scope.items()}
+    return [content for content in outputs if content.name not in known[content.scope]]
+
+
+async def look_through(tx: Transaction, collection: Collection, room: int | None) -> None:
+    """Have tried again the next contents that ended badly, at most as many as there is room for (None: any number)."""
+    assert collection.retried_to is not None
+    limit = RETRIED_AT_ONCE if room is None else min(room, RETRIED_AT_ONCE)
+    found = await tx.contents.ended_badly(collection, collection.retried_to, limit + 1)
+    ids = [content for content, _ in found[:limit]]
+    if collection.source is SourceKind.SAMPLES:
+        ids = _whole_groups(found, limit)
+        ref = ("collection", str(collection.id))
+        window = (await tx.windows.find([ref]))[ref]
+        if found and not (ids and await tx.windows.reserve(window.id, bytes=0, files=len(ids))):
+            return  # there is no room yet for the next group
+    await follow(tx, await tx.contents.retry(collection, ids))
+    await tx.collections.note_retried(collection.id, ids[-1] if len(ids) < len(found) else None)
+    tx.requests.mark_due([collection.request_id])
+
+
+def _whole_groups(found: Sequence[tuple[ContentId, int]], limit: int) -> list[ContentId]:
+    """Of samples those that are processed together are tried again together."""
+    if len(found) > limit:
+        cut = found[limit][1]
+        found = [(content, group) for content, group in found[:limit] if group != cut]
+    return [content for content, _ in found]
