@@ -3,7 +3,10 @@
 import asyncio
 import os
 import resource
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +265,27 @@ async def test_writing_to_tape(ddm: PosixDDM, tmp_path: Path) -> None:
         await ddm.write_tape("TAPE", DATASET, FILE, tmp_path / "nowhere", "T1")
     assert ddm.tape_path("TAPE", FILE).read_bytes() == b"content"
     assert len((await ddm.list_files(DATASET, after=None, limit=10)).files) == 1
+
+
+async def test_a_listing_tells_how_many_events_a_file_has(ddm: PosixDDM) -> None:
+    assert (await ddm.write_tape("TAPE", DATASET, FILE, b"content", "T1", events=7)).events == 7
+    other = Did("s", "other")
+    await ddm.write_tape("TAPE", DATASET, other, b"content", "T1")
+    events = {file.did: file.events for file in (await ddm.list_files(DATASET, after=None, limit=10)).files}
+    assert events == {FILE: 7, other: None}
+    await ddm.write_tape("TAPE", DATASET, FILE, b"content", "T1")
+    await ddm.write_tape("TAPE", DATASET, other, b"content", "T1", events=0)
+    events = {file.did: file.events for file in (await ddm.list_files(DATASET, after=None, limit=10)).files}
+    assert events == {FILE: 7, other: 0}, "what is not said again stays; what was not known can be told"
+
+
+async def test_a_catalogue_of_before_files_had_events_is_gone_on_with(ddm: PosixDDM, site: PosixSite) -> None:
+    file = await ddm.write_tape("TAPE", DATASET, FILE, b"content", "T1", events=7)
+    await site.stop()
+    with closing(sqlite3.connect(next(site.root.rglob("*.sqlite*")))) as db:
+        db.execute("ALTER TABLE files DROP COLUMN events")
+    ddm = await site.ddm()
+    assert (await ddm.list_files(DATASET, after=None, limit=10)).files == (replace(file, events=None),)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "[1]", "null", "[0, 0, 0, 0, null, 0]"])

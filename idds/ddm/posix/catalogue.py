@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS datasets (
   id INTEGER PRIMARY KEY, scope TEXT NOT NULL, name TEXT NOT NULL, is_open INTEGER NOT NULL, UNIQUE (scope, name)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS files (
-  scope TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, adler32 TEXT NOT NULL, PRIMARY KEY (scope, name)
+  scope TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, adler32 TEXT NOT NULL, events INTEGER,
+  PRIMARY KEY (scope, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attachments (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, dataset_id INTEGER NOT NULL REFERENCES datasets,
@@ -123,10 +124,19 @@ class Catalogue:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(SCHEMA)
+            _know_events(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
             raise Unavailable(f"the catalogue of data management cannot be opened: {error}") from error
         return connection
+
+
+def _know_events(connection: sqlite3.Connection) -> None:
+    """A catalogue of before files had a number of events gets the column for it."""
+    connection.execute("BEGIN IMMEDIATE")
+    if "events" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(files)")}:
+        connection.execute("ALTER TABLE files ADD COLUMN events INTEGER")
+    connection.execute("COMMIT")
 
 
 def _transaction(connection: sqlite3.Connection, begin: str, statement: Callable[[sqlite3.Connection], T]) -> T:

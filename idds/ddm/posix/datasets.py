@@ -74,11 +74,11 @@ def find(db: sqlite3.Connection, dataset: Did) -> tuple[int, bool]:
 
 
 def register(db: sqlite3.Connection, file: File) -> None:
-    """Raises Conflict when the name stands for other bytes already."""
+    """What is not said of its events leaves them as they are. Raises Conflict when the name stands for other bytes."""
     row = db.execute(
-        "INSERT INTO files (scope, name, bytes, adler32) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET bytes = bytes RETURNING bytes, adler32",
-        (file.did.scope, file.did.name, file.bytes, file.adler32),
+        "INSERT INTO files (scope, name, bytes, adler32, events) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET events = coalesce(excluded.events, events) RETURNING bytes, adler32",
+        (file.did.scope, file.did.name, file.bytes, file.adler32, file.events),
     ).fetchone()
     if row != (file.bytes, file.adler32):
         raise Conflict(f"{file.did} is in the catalogue with adler32 {row[1]} and {row[0]} bytes")
@@ -143,7 +143,7 @@ def page(db: sqlite3.Connection, dataset: Did, after: str | None, limit: int) ->
 
 def _round(db: sqlite3.Connection, dataset_id: int, place: Place, limit: int) -> list[tuple[File, Place]]:
     rows = db.execute(
-        "SELECT a.scope, a.name, f.bytes, f.adler32, a.off_tape, a.cartridge, a.position, a.seq"
+        "SELECT a.scope, a.name, f.bytes, f.adler32, f.events, a.off_tape, a.cartridge, a.position, a.seq"
         " FROM attachments a JOIN files f USING (scope, name)"
         " WHERE a.dataset_id = ? AND a.seq > ? AND a.seq <= ?"
         " AND (a.off_tape, a.cartridge, a.position, a.seq) > (?, ?, ?, ?)"
@@ -152,8 +152,8 @@ def _round(db: sqlite3.Connection, dataset_id: int, place: Place, limit: int) ->
     )
     return [
         (
-            File(Did(scope, name), size, adler32),
+            File(Did(scope, name), size, adler32, events),
             replace(place, off_tape=off_tape, cartridge=cartridge, position=position, seq=seq),
         )
-        for scope, name, size, adler32, off_tape, cartridge, position, seq in rows
+        for scope, name, size, adler32, events, off_tape, cartridge, position, seq in rows
     ]

@@ -111,8 +111,12 @@ class PosixDDM:
         """Raises UnknownDid."""
         await self._catalogue.write(datasets.close, dataset)
 
-    async def write_tape(self, rse: str, dataset: Did, did: Did, content: Path | bytes, cartridge: str) -> File:
+    async def write_tape(
+        self, rse: str, dataset: Did, did: Did, content: Path | bytes, cartridge: str, *, events: int | None = None
+    ) -> File:
         """Write a file behind the last one of the cartridge and attach it, also to a closed dataset.
+
+        `events` says how many events are in it, where that is known.
 
         Raises UnknownDid for the dataset, NotFound for the tape RSE, InvalidInput for a file that cannot be read,
         Conflict when the DID stands for other bytes already.
@@ -124,7 +128,7 @@ class PosixDDM:
             part = await self._in_thread(write_part, content, target, Expected())
         except Unreadable as error:
             raise InvalidInput([Problem("/content", str(error))]) from error
-        file = File(did, part.bytes, part.adler32)
+        file = File(did, part.bytes, part.adler32, events)
         try:
             await self._catalogue.write(datasets.record_tape_copy, rse, dataset, file, cartridge)
             await self._in_thread(part.publish, target)
