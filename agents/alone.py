@@ -5,8 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from idds.domain.errors import IddsError
 from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
@@ -21,7 +19,7 @@ def run_alone(agent: Callable[[Wired], Agent], arguments: Sequence[str], *, outs
         settings = read_settings(Path(arguments[0]) if arguments else None)
         configure_logs(settings.log.level, as_json=settings.log.as_json)
         asyncio.run(_run(agent, settings, outside=outside, bus=bus))
-    except (IddsError, FileNotFoundError, ValidationError) as error:
+    except (IddsError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -60,7 +60,13 @@ app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
 app.command("token")(contents.token)
 add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
-add_later(app, "upgrade", "idds.cli.upgrade", "Bring a database to the tables of this version.")
+
+db = typer.Typer(help="Upgrade, check or back up the database.", no_args_is_help=True)
+add_later(db, "upgrade", "idds.cli.db", "Bring the database to the tables of this version.")
+add_later(db, "check", "idds.cli.db", "Whether the database holds together, and all that is counted in it agrees.")
+add_later(db, "backup", "idds.cli.db", "Copy the database, while the service runs.")
+app.add_typer(db, name="db")
+
 add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
 
 

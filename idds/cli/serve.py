@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
+from idds.cli.settings import SettingsFile, told
 from idds.domain.request import Principal, Role
 from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
@@ -83,7 +84,7 @@ async def _operator_token(parts: Wired) -> Path:
 
 
 def serve(
-    settings_file: Annotated[Path | None, typer.Option("--settings", help="TOML file; see config/idds.toml.")] = None,
+    settings_file: SettingsFile = None,
     state: Annotated[Path | None, typer.Option(help="Folder of what the service keeps.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 for any free one.")] = None,
     with_agents: Annotated[
@@ -91,20 +92,14 @@ def serve(
     ] = True,
 ) -> None:
     """Run the whole service in one process: the API and the three agents, until SIGTERM or Ctrl-C."""
-    from pydantic import ValidationError
-
-    from idds.domain.errors import IddsError
     from idds.runtime.telemetry import configure_logs
 
-    try:
+    with told():
         settings = read_settings(settings_file, **({"state": state} if state else {}))
         if port is not None:
             settings.api.port = port
         configure_logs(settings.log.level, as_json=settings.log.as_json)
         asyncio.run(_serve(settings, with_agents))
-    except (IddsError, FileNotFoundError, ValidationError, OSError) as error:
-        sys.stderr.write(f"idds serve: {error}\n")
-        raise typer.Exit(1) from None
 
 
 async def _serve(settings: Settings, with_agents: bool) -> None:

@@ -107,7 +107,7 @@ async def test_agents_of_their_own_some_of_which_die(
     settings.write_text(SETTINGS.format(folder=tmp_path, database=postgres_url, broker=mosquitto.url))
     total = await _write_tape(tmp_path)
     idds = str(Path(sys.executable).with_name("idds"))
-    assert await (await _start(idds, "upgrade", "--settings", str(settings))).wait() == 0
+    assert await (await _start(idds, "db", "upgrade", "--settings", str(settings))).wait() == 0
     arguments = ("--settings", str(settings), "--no-agents")
     async with service(tmp_path / "state", *arguments) as running, running.client() as client:
         names = ("transformer", "transformer", "carrier", "conductor")

@@ -11,10 +11,9 @@ from random import Random
 from typing import cast
 
 import pytest
-from pydantic import ValidationError
 from sqlalchemy import select, text
 
-from idds.domain.errors import Unavailable, UnknownDid
+from idds.domain.errors import InvalidInput, Unavailable, UnknownDid
 from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import CollectionId, Did, Handle, RequestId
 from idds.domain.job import JobSpec
@@ -407,7 +406,7 @@ async def test_what_postgresql_cannot_do_for_now_is_no_defect(postgres_url: str,
 def test_settings_that_cannot_be_do_not_show_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDDS_STORE__URI", "postgresql://idds:secret@here/idds")
     monkeypatch.setenv("IDDS_LOG__LEVEL", "secret")
-    with pytest.raises(ValidationError) as raised:
+    with pytest.raises(InvalidInput) as raised:
         read_settings(None)
     assert "secret" not in str(raised.value)
 
