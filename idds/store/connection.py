@@ -7,6 +7,7 @@ statement a call: the asyncio driver takes five hops between threads for each (d
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy
@@ -81,13 +82,18 @@ class Threads:
     def __init__(self, number: int) -> None:
         self._executor = ThreadPoolExecutor(number, "sqlite")
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Do it in a thread. When cancelled it waits for the end all the same: what follows needs the connection."""
+    async def run(self, work: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
+        """Do it in a thread. When cancelled it waits for the end all the same: what follows needs the connection.
+
+        What came of it, and nobody gets then, is left to `undo`.
+        """
         future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait({future})
+            if undo is not None and future.exception() is None:
+                await self.run(partial(undo, future.result()))
             raise
 
     def stop(self) -> None:

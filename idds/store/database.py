@@ -26,6 +26,7 @@ from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
 from idds.store.contents import Contents
 from idds.store.effects import Effects
+from idds.store.leases import Leases
 from idds.store.messages import Messages
 from idds.store.moves import Moves
 from idds.store.processings import Processings
@@ -97,6 +98,10 @@ class Transaction:
     @cached_property
     def contents(self) -> Contents:
         return Contents(self)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return Leases(self)
 
     @cached_property
     def samples(self) -> Samples:
@@ -207,7 +212,7 @@ class _Sqlite:
     @asynccontextmanager
     async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
         async with self._writer if writes else nullcontext(), self._seats:
-            connection = await self._threads.run(lambda: self._open(_begin(writes)))
+            connection = await self._threads.run(lambda: self._open(_begin(writes)), undo=sqlalchemy.Connection.close)
             try:
                 yield SqliteConnection(connection, self._threads)
                 await self._threads.run(connection.commit)
