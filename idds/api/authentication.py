@@ -5,19 +5,25 @@ import re
 import time
 from collections.abc import Callable
 
+from aiohttp import web
+
 from idds.api.route import Caller
 from idds.api.settings import ApiSettings
+from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Role
 from idds.services.access import Access, check_reach
-from idds.store.tokens import Grant
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+LONGEST_TOKEN = 8192
 
 
 class Authentication:
-    """A token that ended, or was revoked, is taken for `authentication_memory_s` more at most."""
+    """A token that was revoked by another process is taken for `authentication_memory_s` more at most.
+
+    One that was revoked here, or has ended, is not. `clock` counts seconds.
+    """
 
     def __init__(self, access: Access, settings: ApiSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._access = access
@@ -25,22 +31,45 @@ class Authentication:
         self._size = settings.authentication_memory_size
         self._clock = clock
         self._known: dict[bytes, tuple[Grant, float]] = {}
+        self._revocations = access.revocations
+        self.used: set[TokenId] = set()
+        """Local tokens that were shown; whoever notes that takes them out."""
+
+    async def of(self, request: web.Request) -> Grant:
+        """What the caller may be. Raises Unauthenticated, and what `Access.authenticate` raises."""
+        header = request.headers.get("Authorization")
+        proxy = self._access.proxy
+        if header is None and proxy is not None and (names := request.headers.getall(proxy.header, ())):
+            grant = proxy.identify(request.remote or "", names)
+            if grant is not None:
+                return grant
+        return await self.authenticate(header)
 
     async def authenticate(self, header: str | None) -> Grant:
-        """What the token in an Authorization header gives. Raises Unauthenticated."""
+        """What the token in an Authorization header gives. Raises as `of` does."""
         if header is None:
             raise Unauthenticated("send a token: Authorization: Bearer ...")
         found = _BEARER.fullmatch(header.strip())
-        if found is None:
+        if found is None or len(header) > LONGEST_TOKEN:
             raise Unauthenticated("the Authorization header holds no bearer token")
-        secret = found.group(1)
+        grant = await self._grant(found.group(1))
+        if grant.token_id is not None:
+            self.used.add(grant.token_id)
+        return grant
+
+    async def _grant(self, secret: str) -> Grant:
         key = hashlib.sha256(secret.encode()).digest()
+        if self._revocations != self._access.revocations:
+            self._known.clear()
+        # Taken before the question is asked: an answer that a revocation overtakes is not kept.
+        revocations = self._revocations = self._access.revocations
         now = self._clock()
         known = self._known.get(key)
         if known is not None and now < known[1]:
             return known[0]
         grant = await self._access.authenticate(secret)
-        self._remember(key, grant, now)
+        if revocations == self._access.revocations:
+            self._remember(key, grant, now)
         return grant
 
     def _remember(self, key: bytes, grant: Grant, now: float) -> None:
@@ -50,7 +79,10 @@ class Authentication:
             if self._known[oldest][1] > now and len(self._known) < self._size:
                 break
             del self._known[oldest]
-        self._known[key] = (grant, now + self._memory_s)
+        left_s = (
+            self._memory_s if grant.expires_at is None else min(self._memory_s, grant.expires_at / 1e6 - time.time())
+        )
+        self._known[key] = (grant, now + left_s)
 
 
 _LEAST = {

@@ -1,24 +1,53 @@
 """Who is calling, and tokens for it."""
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from idds.domain.errors import Forbidden, NotFound, Unauthenticated
-from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal
+from idds.domain.access import AuditEntry, Grant, Proof, Token
+from idds.domain.errors import Forbidden, InvalidInput, NotFound, Problem, Unauthenticated
+from idds.domain.identifiers import CollectionId, TokenId
+from idds.domain.request import Principal, Role
+from idds.ports.identity import Issuer, Issuers, Proxy
 from idds.store.database import Database
-from idds.store.tokens import Grant
 
 PREFIX = "idds_"
 
 
-class Access:
-    """What the API does to know its callers."""
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token that somebody wants, good for `lifetime` microseconds. What is None is the caller's own."""
 
-    def __init__(self, database: Database) -> None:
+    lifetime: int
+    role: Role | None = None
+    owner: str | None = None
+    vo: str | None = None
+    shares: frozenset[str] | None = None
+    note: str | None = None
+
+
+class Access:
+    """What the API does to know its callers.
+
+    `issuers` are those whose tokens are taken beside the service's own, `proxy` tells of certificates.
+    """
+
+    def __init__(self, database: Database, issuers: Issuers | None = None, proxy: Proxy | None = None) -> None:
         self._database = database
+        self._issuers = issuers
+        self.proxy = proxy
+        self.revocations = 0
+        """How many tokens were revoked by this process: whoever remembers grants asks anew when it has grown."""
+
+    @property
+    def issuers(self) -> Sequence[Issuer]:
+        """Where people can get a token that is taken here."""
+        return () if self._issuers is None else self._issuers.known
 
     async def authenticate(self, secret: str) -> Grant:
-        """What a bearer token gives. Raises Unauthenticated."""
+        """What a bearer token gives. Raises Unauthenticated, and what `Issuers.verify` raises."""
+        if self._issuers is not None and not secret.startswith(PREFIX):
+            return await self._issuers.verify(secret)
         async with self._database.snapshot() as tx:
             grant = await tx.tokens.find(secret)
         if grant is None:
@@ -27,27 +56,88 @@ class Access:
 
     async def issue(self, principal: Principal, *, lifetime: int | None = None, note: str | None = None) -> str:
         """A new token of this principal, good for `lifetime` microseconds. It is shown this once."""
-        secret = PREFIX + secrets.token_urlsafe(32)
+        secret = _secret()
         async with self._database.transaction("access") as tx:
             expires = None if lifetime is None else tx.now + lifetime
-            await tx.tokens.add(secret, principal, expires_at=expires, note=note)
+            token = await tx.tokens.add(secret, principal, expires_at=expires, note=note)
+            tx.audit.record(principal, "issue", f"token:{token.id}", {"by": "the service"})
         return secret
+
+    async def issue_for(self, grant: Grant, wanted: NewToken) -> tuple[Token, str]:
+        """A token for the caller or for somebody that it may speak for, and its secret, shown this once.
+
+        Raises Forbidden for more than the caller may itself, and InvalidInput for a token that would outlive its own.
+        """
+        principal = _at_most(grant.principal, wanted)
+        secret = _secret()
+        async with self._database.transaction("access") as tx:
+            expires = tx.now + wanted.lifetime
+            if grant.by is Proof.TOKEN and grant.expires_at is not None and expires > grant.expires_at:
+                left = max(0, grant.expires_at - tx.now) // 1_000_000
+                raise InvalidInput([Problem("/lifetime_s", f"the token that makes it ends itself in {left} s")])
+            token = await tx.tokens.add(secret, principal, expires_at=expires, note=wanted.note)
+            details = {"owner": token.owner, "vo": token.vo, "role": token.role, "expires_at": token.expires_at}
+            tx.audit.record(grant.principal, "issue", f"token:{token.id}", details)
+        return token, secret
 
     async def issue_for_payloads(self, principal: Principal, collection: CollectionId, *, lifetime: int) -> str:
-        """A token that can lease from one collection and report to it, and nothing else. Raises NotFound."""
-        secret = PREFIX + secrets.token_urlsafe(32)
+        """A token that can lease from one collection and report to it, and nothing else. Raises NotFound.
+
+        Its owner is the request's, as a user of all shares, whoever makes it: it reaches no further than it must.
+        """
+        secret = _secret()
         async with self._database.transaction("access") as tx:
-            if await tx.collections.get(collection, principal) is None:
+            found = await tx.collections.get(collection, principal)
+            if found is None:
                 raise NotFound(f"there is no collection {collection}")
-            expires = tx.now + lifetime
-            await tx.tokens.add(secret, principal, collection=collection, expires_at=expires, note="payload")
+            request = await tx.requests.get(found.request_id)
+            assert request is not None
+            token = await tx.tokens.add(
+                secret,
+                Principal(request.owner, request.vo),
+                collection=collection,
+                expires_at=tx.now + lifetime,
+                note="payload",
+            )
+            details = {"collection": collection, "expires_at": token.expires_at}
+            tx.audit.record(principal, "issue", f"token:{token.id}", details)
         return secret
 
-    async def revoke(self, secret: str) -> None:
-        """End a token. Raises NotFound."""
+    async def tokens(
+        self, principal: Principal, *, owner: str | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[Token]:
+        """Tokens that the principal may see, in the order of their ids, with ids above `after`."""
+        async with self._database.snapshot() as tx:
+            return await tx.tokens.list(principal, owner=owner, after=after, limit=limit)
+
+    async def revoke(self, principal: Principal, token_id: TokenId) -> Token:
+        """End a token. Doing so again changes nothing.
+
+        Raises NotFound, and Forbidden for somebody else's of a higher role.
+        """
         async with self._database.transaction("access") as tx:
-            if not await tx.tokens.revoke(secret):
-                raise NotFound("this token is not known")
+            token = await tx.tokens.get(token_id, principal)
+            if token is None:
+                raise NotFound(f"there is no token {token_id}")
+            if token.owner != principal.owner and not principal.role.includes(token.role):
+                raise Forbidden(f"token {token_id} is of the role {token.role}, above yours")
+            revoked = await tx.tokens.revoke(token_id)
+            if revoked is not None:
+                tx.audit.record(principal, "revoke", f"token:{token_id}", {"owner": token.owner})
+        self.revocations += 1
+        return revoked or token
+
+    async def note_used(self, tokens: frozenset[TokenId]) -> None:
+        """Note that these were used about now."""
+        async with self._database.transaction("access") as tx:
+            await tx.tokens.note_used(tokens)
+
+    async def audit(
+        self, *, entity: str | None = None, owner: str | None = None, after: int = 0, limit: int = 100
+    ) -> Sequence[AuditEntry]:
+        """Who ordered which change, oldest first, with ids above `after`."""
+        async with self._database.snapshot() as tx:
+            return await tx.audit.page(entity=entity, owner=owner, after=after, limit=limit)
 
 
 def check_reach(grant: Grant, collection: CollectionId | None) -> Principal:
@@ -55,3 +145,30 @@ def check_reach(grant: Grant, collection: CollectionId | None) -> Principal:
     if grant.collection_id is not None and grant.collection_id != collection:
         raise Forbidden(f"this token is good for leases and reports of collection {grant.collection_id} only")
     return grant.principal
+
+
+def acting_for(principal: Principal, owner: str | None) -> Principal:
+    """As whom the principal submits. Raises Forbidden where it may not speak for this owner of its VO."""
+    if owner is None or owner == principal.owner:
+        return principal
+    if not principal.role.includes(Role.WFMS):
+        raise Forbidden(f"/owner: only the roles wfms and operator speak for others; this token's is {principal.role}")
+    return replace(principal, owner=owner)
+
+
+def _at_most(caller: Principal, wanted: NewToken) -> Principal:
+    """Whom the wanted token is to be of, if that is no more than the caller is itself."""
+    principal = acting_for(caller, wanted.owner)
+    role = caller.role if wanted.role is None else wanted.role
+    if not caller.role.includes(role):
+        raise Forbidden(f"/role: your own is {caller.role}, and {role} is above it")
+    if wanted.vo not in (None, caller.vo) and caller.role is not Role.OPERATOR:
+        raise Forbidden(f"/vo: only operators make tokens for other VOs than their own, {caller.vo}")
+    shares = caller.shares if wanted.shares is None else wanted.shares
+    if caller.shares is not None and not (shares or frozenset()) <= caller.shares:
+        raise Forbidden(f"/shares: yours are {', '.join(sorted(caller.shares))}")
+    return replace(principal, vo=wanted.vo or caller.vo, role=role, shares=shares)
+
+
+def _secret() -> str:
+    return PREFIX + secrets.token_urlsafe(32)

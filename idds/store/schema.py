@@ -389,6 +389,8 @@ tokens = Table(
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
     Index(None, "vo", "owner", "id"),
+    Index(None, "expires_at"),
+    Index(None, "revoked_at"),
 )
 
 audit = Table(

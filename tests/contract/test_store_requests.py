@@ -392,23 +392,3 @@ async def test_results_of_samples_are_kept(world: World) -> None:
         await tx.samples.add(study.id, list(zip(ids, range(3), strict=True)))
         await tx.samples.note_results([(ids[1], (0.5, 2.0)), (ids[2], ())])
         assert await tx.samples.results(ids) == {ids[1]: (0.5, 2.0), ids[2]: ()}
-
-
-async def test_a_token_gives_what_it_was_made_for_until_it_ends(world: World) -> None:
-    collection = await world.collection()
-    async with world.transaction() as tx:
-        await tx.tokens.add("secret", OPERATOR)
-        await tx.tokens.add("short", ALICE, collection=collection.id, expires_at=world.now + 10, note="payload")
-        found = await tx.tokens.find("secret")
-        assert found is not None
-        assert (found.principal, found.collection_id) == (OPERATOR, None)
-        short = await tx.tokens.find("short")
-        assert short is not None
-        assert (short.principal, short.collection_id) == (ALICE, collection.id)
-        assert await tx.tokens.find("unknown") is None
-    world.clock.advance(10)
-    async with world.transaction() as tx:
-        assert await tx.tokens.find("short") is None
-        assert await tx.tokens.revoke("secret")
-        assert not await tx.tokens.revoke("secret")
-        assert await tx.tokens.find("secret") is None

@@ -1,18 +1,23 @@
 """Knowing callers, and remembering them for a moment."""
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from idds.api.authentication import Authentication, admit
 from idds.api.route import Caller
 from idds.api.settings import ApiSettings
+from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Principal, Role
 from idds.services.access import Access
-from idds.store.tokens import Grant
 
-USER = Grant(Principal("owner", "vo"), None)
-OPERATOR = Grant(Principal("operator", "vo", Role.OPERATOR), None)
+USER = Grant(Principal("owner", "vo"), token_id=TokenId(7))
+READER = Grant(Principal("reader", "vo", Role.READER))
+WFMS = Grant(Principal("robot", "vo", Role.WFMS))
+OPERATOR = Grant(Principal("operator", "vo", Role.OPERATOR))
 PAYLOAD = Grant(Principal("owner", "vo"), CollectionId(5))
 
 
@@ -20,12 +25,17 @@ class CountingAccess(Access):
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.known = {"idds_a", "idds_b", "idds_c"}
+        self.revocations = 0
+        self.proxy = None
+        self.grant = USER
+        self.is_overtaken = False
 
     async def authenticate(self, secret: str) -> Grant:
         self.asked.append(secret)
         if secret not in self.known:
             raise Unauthenticated("unknown")
-        return USER
+        self.revocations += self.is_overtaken
+        return self.grant
 
 
 class Parts:
@@ -61,6 +71,45 @@ async def test_who_is_unknown_is_not_remembered() -> None:
     assert len(parts.access.asked) == 3
 
 
+async def test_nobody_is_remembered_beyond_his_end() -> None:
+    parts = Parts()
+    parts.access.grant = replace(USER, expires_at=round((time.time() - 1) * 1e6))
+    await parts.call("idds_a")
+    await parts.call("idds_a")
+    assert len(parts.access.asked) == 2
+    parts.access.grant = replace(USER, expires_at=round((time.time() + 1000) * 1e6))
+    await parts.call("idds_b")
+    await parts.call("idds_b")
+    assert len(parts.access.asked) == 3
+
+
+async def test_after_a_revocation_everybody_is_asked_for_anew() -> None:
+    parts = Parts()
+    await parts.call("idds_a")
+    parts.access.revocations += 1
+    await parts.call("idds_a")
+    await parts.call("idds_a")
+    assert len(parts.access.asked) == 2
+
+
+async def test_an_answer_that_a_revocation_overtakes_is_not_kept() -> None:
+    parts = Parts()
+    parts.access.is_overtaken = True
+    await parts.call("idds_a")
+    parts.access.is_overtaken = False
+    await parts.call("idds_a")
+    assert len(parts.access.asked) == 2
+
+
+async def test_what_was_used_is_known_also_of_who_is_remembered() -> None:
+    parts = Parts()
+    await parts.call("idds_a")
+    parts.authentication.used.clear()
+    await parts.call("idds_a")
+    assert parts.authentication.used == {7}
+    assert len(parts.access.asked) == 1
+
+
 async def test_the_memory_is_bounded() -> None:
     parts = Parts(size=2)
     for secret in ("idds_a", "idds_b", "idds_c", "idds_c", "idds_b", "idds_a"):
@@ -76,23 +125,28 @@ async def test_what_is_no_bearer_token_costs_no_query(header: str | None) -> Non
     assert parts.access.asked == []
 
 
-@pytest.mark.parametrize(
-    ("caller", "grant", "number", "is_let_in"),
-    [
-        (Caller.USER, USER, 1, True),
-        (Caller.USER, OPERATOR, 1, True),
-        (Caller.USER, PAYLOAD, 5, False),
-        (Caller.PAYLOAD, USER, 1, True),
-        (Caller.PAYLOAD, PAYLOAD, 5, True),
-        (Caller.PAYLOAD, PAYLOAD, 6, False),
-        (Caller.OPERATOR, USER, 0, False),
-        (Caller.OPERATOR, PAYLOAD, 0, False),
-        (Caller.OPERATOR, OPERATOR, 0, True),
-    ],
-)
-def test_a_route_lets_in_whom_it_is_for(caller: Caller, grant: Grant, number: int, is_let_in: bool) -> None:
-    if is_let_in:
-        admit(caller, grant, number)
-    else:
-        with pytest.raises(Forbidden):
-            admit(caller, grant, number)
+LET_IN = {
+    Caller.PUBLIC: [USER, READER, WFMS, OPERATOR, PAYLOAD],
+    Caller.HOLDER: [USER, READER, WFMS, OPERATOR, PAYLOAD],
+    Caller.PAYLOAD: [USER, WFMS, OPERATOR, PAYLOAD],
+    Caller.READER: [USER, READER, WFMS, OPERATOR],
+    Caller.USER: [USER, WFMS, OPERATOR],
+    Caller.WFMS: [WFMS, OPERATOR],
+    Caller.OPERATOR: [OPERATOR],
+}
+
+
+@pytest.mark.parametrize("caller", Caller)
+def test_a_route_lets_in_whom_it_is_for(caller: Caller) -> None:
+    for grant in (USER, READER, WFMS, OPERATOR, PAYLOAD):
+        if grant in LET_IN[caller]:
+            admit(caller, grant, 5)
+        else:
+            with pytest.raises(Forbidden):
+                admit(caller, grant, 5)
+
+
+def test_a_payload_reaches_its_own_collection_only() -> None:
+    with pytest.raises(Forbidden, match="collection 5 only"):
+        admit(Caller.PAYLOAD, PAYLOAD, 6)
+    admit(Caller.PAYLOAD, USER, 6)

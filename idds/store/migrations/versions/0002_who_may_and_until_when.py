@@ -72,10 +72,13 @@ def upgrade() -> None:
     op.add_column("tokens", sa.Column("last_used_at", sa.BigInteger(), nullable=True))
     op.add_column("tokens", sa.Column("revoked_at", sa.BigInteger(), nullable=True))
     op.create_index(op.f("ix_tokens_vo_owner_id"), "tokens", ["vo", "owner", "id"])
+    op.create_index(op.f("ix_tokens_expires_at"), "tokens", ["expires_at"])
+    op.create_index(op.f("ix_tokens_revoked_at"), "tokens", ["revoked_at"])
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_tokens_vo_owner_id"), table_name="tokens")
+    for name in ("revoked_at", "expires_at", "vo_owner_id"):
+        op.drop_index(op.f(f"ix_tokens_{name}"), table_name="tokens")
     op.execute(sa.text("DELETE FROM tokens WHERE revoked_at IS NOT NULL"))
     op.add_column("tokens", sa.Column("is_operator", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.execute(sa.text("UPDATE tokens SET is_operator = (role = 'operator')"))
