@@ -268,6 +268,7 @@ class Issuer:
     issuer: str
     client_id: str
     scopes: tuple[str, ...]
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,12 @@ METHODS = {
     "listWindows": Client.windows,
     "countReplicas": Client.replicas,
     "readyz": Client.ready,
+    "whoami": Client.whoami,
+    "listIssuers": Client.issuers,
+    "makeToken": Client.new_token,
+    "listTokens": Client.tokens,
+    "revokeToken": Client.revoke_token,
+    "listAudit": Client.audit,
 }
 NOT_OF_THE_CLIENT = {
     "healthz": "asked by who starts the process; readyz tells a client more",
