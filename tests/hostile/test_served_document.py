@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.hostile.world import world
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+HOOKS = "tests.hostile.hooks"
 LONGER_S = int(os.environ.get("IDDS_HOSTILE_S", "0"))
 DEADLINE_S = 240 + LONGER_S
 AMOUNT = ("--max-time", f"{LONGER_S}", "--max-examples", "500") if LONGER_S else ("--max-examples", "15")
@@ -26,12 +28,14 @@ async def test_the_service_does_what_its_document_says(database_url: str, tmp_pa
     async with world(database_url) as found:
         document = await found.api.get("/v1/openapi.json", token="")
         (tmp_path / "openapi.json").write_text(json.dumps(document))
-        said = await _schemathesis(tmp_path, str(found.api.client.make_url("/")), found.operator)
+        [mine] = (await found.api.get("/v1/tokens?owner=operator", token=found.operator))["tokens"]
+        environment = {"IDDS_HOSTILE_TOKEN": found.operator, "IDDS_HOSTILE_TOKEN_ID": str(mine["id"])}
+        said = await _schemathesis(tmp_path, str(found.api.client.make_url("/")), environment)
         assert f"Tested: {sum(map(len, document['paths'].values()))}\n" in said, said
         assert (await found.api.call("GET", "/v1/requests/1", token=found.operator)).status == 200
 
 
-async def _schemathesis(folder: Path, url: str, token: str) -> str:
+async def _schemathesis(folder: Path, url: str, environment: Mapping[str, str]) -> str:
     """What it says in the end; a failure of the test if it found something."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli"),
@@ -40,7 +44,13 @@ async def _schemathesis(folder: Path, url: str, token: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
-        env={**os.environ, "IDDS_HOSTILE_TOKEN": token, "COLUMNS": "120"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            **environment,
+            "COLUMNS": "120",
+            "SCHEMATHESIS_HOOKS": HOOKS,
+        },
     )
     try:
         async with asyncio.timeout(DEADLINE_S):

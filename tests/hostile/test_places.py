@@ -1,0 +1,165 @@
+"""Every refusal names its place and changes nothing: each route's example, spoilt at each of its places in turn."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.hostile.spoiling import UNREADABLE, Spoilt, doubled, is_near, leads_somewhere, spoilt
+from tests.hostile.world import World, world
+from tests.integration.api import Answer
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def found(sqlite_url: str) -> AsyncIterator[World]:
+    async with world(sqlite_url) as found:
+        yield found
+
+
+class Bodies:
+    """The served document's routes with a body: what they take, and what of it is bad."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+
+    def __iter__(self) -> Iterator[tuple[str, Any, Draft202012Validator]]:
+        for path, methods in self._document["paths"].items():
+            for operation in methods.values():
+                if "requestBody" in operation:
+                    body = operation["requestBody"]["content"]["application/json"]
+                    schema = {**body["schema"], "components": self._document["components"]}
+                    yield path.replace("{id}", "1"), body["example"], Draft202012Validator(schema)
+
+
+async def _bodies(found: World) -> Bodies:
+    return Bodies(await found.api.get("/v1/openapi.json", token=""))
+
+
+async def _send(found: World, path: str, body: bytes) -> Answer:
+    return await found.api.call("POST", path, data=body, headers=JSON, token=found.operator)
+
+
+def _is_valid(validator: Draft202012Validator, each: Spoilt) -> bool:
+    # What a schema says nothing about, and is not JSON or cannot be stored.
+    if any(word in each.what for word in ("not a number", "infinity", "64 bits", "U+0000", "half a character")):
+        return False
+    return bool(validator.is_valid(each.document))
+
+
+def _check(path: str, each: Spoilt, answer: Answer) -> None:
+    place = (path, each.what, answer.document)
+    assert answer.status in (400, 422), place
+    assert answer.headers["Content-Type"].startswith("application/problem+json"), place
+    problems = answer.document["problems"]
+    assert problems, place
+    for problem in problems:
+        assert problem["message"], place
+        assert leads_somewhere(each.document, problem["pointer"]), place
+
+
+async def test_what_the_schema_forbids_is_refused_at_its_place(found: World) -> None:
+    before, tried = await found.api.rows(), 0
+    for path, example, validator in await _bodies(found):
+        for each in spoilt(example):
+            if _is_valid(validator, each):
+                continue
+            tried += 1
+            answer = await _send(found, path, each.body)
+            _check(path, each, answer)
+            pointers = [problem["pointer"] for problem in answer.document["problems"]]
+            assert any(is_near(pointed, each.pointer) for pointed in pointers), (path, each.what, pointers)
+    assert tried > 1000
+    assert await found.api.rows() == before
+
+
+async def test_what_only_the_service_can_forbid_is_refused_at_its_place(found: World) -> None:
+    refused = 0
+    for path, example, validator in await _bodies(found):
+        for each in spoilt(example):
+            if not _is_valid(validator, each):
+                continue
+            before = await found.api.rows()
+            answer = await _send(found, path, each.body)
+            assert answer.status < 500, (path, each.what, answer.document)
+            if answer.status in (400, 422):
+                refused += 1
+                _check(path, each, answer)
+            if answer.status >= 400:
+                assert await found.api.rows() == before, (path, each.what)
+    assert refused > 5
+
+
+async def test_what_stands_twice_is_refused_at_its_place(found: World) -> None:
+    before = await found.api.rows()
+    for path, example, _ in await _bodies(found):
+        for each in doubled(example):
+            answer = await _send(found, path, each.body)
+            _check(path, each, answer)
+            assert each.pointer in [problem["pointer"] for problem in answer.document["problems"]], (path, each.what)
+    assert await found.api.rows() == before
+
+
+async def test_what_is_no_json_is_refused(found: World) -> None:
+    before = await found.api.rows()
+    for path, example, _ in await _bodies(found):
+        for what, spoil in UNREADABLE.items():
+            body = json.dumps(example).encode()
+            answer = await _send(found, path, spoil(body))
+            _check(path, Spoilt(what, (), body, example), answer)
+    assert await found.api.rows() == before
+
+
+INTEGERS = (
+    "",
+    "x",
+    "1.5",
+    "1e3",
+    "0x1",
+    "NaN",
+    "null",
+    "true",
+    " 1",
+    "1 ",
+    "1_000",
+    "+1",
+    "--1",
+    "٣",
+    f"{2**63}",
+    f"{-(2**63) - 1}",
+    "9" * 5000,
+    "[1]",
+    "1,2",
+    "a\0b",
+)
+OTHERS = ("", "x", "NEW", "new ", "null", "x" * 5000, "a\0b", "\U0001f600")
+
+
+async def test_every_parameter_of_a_query_is_checked_and_named(found: World) -> None:
+    document, tried = await found.api.get("/v1/openapi.json", token=""), 0
+    for path, methods in document["paths"].items():
+        place = path.replace("{id}", "1").replace("{stream}", "stdout")
+        for method, operation in methods.items():
+            if operation["tags"] == ["events"]:
+                continue
+            for parameter in [each for each in operation.get("parameters", ()) if each["in"] == "query"]:
+                schema = {**parameter["schema"], "components": document["components"]}
+                if schema.get("type") == "string" or (schema.get("type") == "boolean"):
+                    continue
+                values = INTEGERS if schema.get("type") == "integer" else OTHERS
+                for value in values:
+                    answer = await found.api.call(
+                        method.upper(), place, params={parameter["name"]: value}, token=found.operator
+                    )
+                    tried += 1
+                    at = (operation["operationId"], parameter["name"], value[:20], answer.document)
+                    assert answer.status == 422, at
+                    assert [each["pointer"] for each in answer.document["problems"]] == [f"?{parameter['name']}"], at
+            twice = await found.api.call(method.upper(), f"{place}?bogus=1", token=found.operator)
+            if operation.get("parameters") or method == "get":
+                assert twice.status == 422, (operation["operationId"], twice.document)
+                assert [each["pointer"] for each in twice.document["problems"]] == ["?bogus"]
+    assert tried > 50
