@@ -24,6 +24,9 @@ Before = Annotated[
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 
 
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,12 +41,13 @@ class _Query(BaseModel):
 
 
 class SubmitBody(_Body):
-    """A request to be carried out."""
+    """A request to be carried out. Another `owner` than the caller is for wfms and operators."""
 
     workflow: Workflow
     share: Annotated[str, Field(max_length=128)] = ""
     priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
     lifetime_s: Lifetime | None = None
+    owner: Name | None = None
 
 
 class RetryBody(_Body):
@@ -85,6 +89,12 @@ class HeartbeatBody(Bulk):
 
     held: Annotated[list[Held], Field(min_length=1, max_length=MAX_AT_ONCE)]
     ttl_s: Seconds | None = None
+
+
+class ReturnBody(Bulk):
+    """Leases that end, of contents that were not begun."""
+
+    held: Annotated[list[Held], Field(min_length=1, max_length=MAX_AT_ONCE)]
 
 
 class Report(_Body):
@@ -134,9 +144,6 @@ class TokenBody(_Body):
     """A token for payloads. Without `lifetime_s` the service's default holds."""
 
     lifetime_s: Seconds | None = None
-
-
-Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class NewTokenBody(_Body):

@@ -35,6 +35,7 @@ BODIES: Mapping[str, Any] = {
     "issueToken": {"lifetime_s": 3600},
     "leaseContents": {"lessee": "pilot-1", "count": 10, "ttl_s": 900, "wait_s": 20},
     "extendLeases": {"held": [{"id": 7, "attempt": 1}], "ttl_s": 900},
+    "returnContents": {"held": [{"id": 7, "attempt": 1}]},
     "reportContents": {
         "reports": [
             {"id": 7, "attempt": 1, "status": "done", "objective_values": [0.25]},

@@ -1,8 +1,8 @@
 """Contents leased, kept, and reported."""
 
-from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody
+from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody, ReturnBody
 from idds.api.problems import Stale
-from idds.api.replies import HeartbeatReply, LeaseReply, ReportReply, of_delivered, of_receipt
+from idds.api.replies import HeartbeatReply, LeaseReply, ReportReply, ReturnReply, of_delivered, of_receipt
 from idds.api.route import Call, Caller, Reply, Route
 from idds.api.waiting import Order
 from idds.domain.content import Outcome, Verdict
@@ -28,6 +28,16 @@ async def heartbeat(call: Call[None, HeartbeatBody]) -> Reply:
     async with call.counters.turn(collection):
         holding = await call.doors.delivery.heartbeat(call.principal, collection, held=held, ttl=ttl)
     return Reply(HeartbeatReply(sorted(holding)))
+
+
+async def give_back(call: Call[None, ReturnBody]) -> Reply:
+    held = {each.id: each.attempt for each in call.body.held}
+    if len(held) < len(call.body.held):
+        raise InvalidInput([Problem("/held", "the same content stands in it twice")])
+    collection = CollectionId(call.number)
+    async with call.counters.turn(collection):
+        returned = await call.doors.delivery.give_back(call.principal, collection, held)
+    return Reply(ReturnReply(sorted(returned)))
 
 
 def _ttl(call: Call[None, LeaseBody] | Call[None, HeartbeatBody], ttl_s: float | None) -> int:
@@ -82,6 +92,17 @@ ROUTES = (
         heartbeat,
         reply=HeartbeatReply,
         body=HeartbeatBody,
+        statuses=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents:return",
+        "returnContents",
+        "Give back contents that were not begun: such a lease counts as no attempt",
+        Caller.PAYLOAD,
+        give_back,
+        reply=ReturnReply,
+        body=ReturnBody,
         statuses=(200, 404, 409),
     ),
     Route(

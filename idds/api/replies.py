@@ -176,6 +176,13 @@ class HeartbeatReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnReply:
+    """The contents whose lease still held, and has ended."""
+
+    returned: Sequence[ContentId]
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptReply:
     id: ContentId
     verdict: Verdict

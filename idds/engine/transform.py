@@ -162,8 +162,8 @@ def _first(work: Work) -> tuple[Instruction, ...]:
 
 
 def _go_on(collection: Collection) -> tuple[Instruction, ...]:
-    # Outputs may have come while nobody took them, whyever the input was closed.
-    has_more = collection.cut_off or collection.source is SourceKind.OUTPUTS
+    # What feeds it may have gone on while nobody took it, whyever the input was closed.
+    has_more = collection.cut_off or collection.source in (SourceKind.OUTPUTS, SourceKind.COUNTED)
     return (Reopen(), LookThrough()) if has_more else (LookThrough(),)
 
 

@@ -93,6 +93,14 @@ class ContentCalls(Calls):
         path = f"/v1/collections/{collection}/contents:heartbeat"
         return frozenset(await self._ask(tuple[int, ...], Call("POST", path, body=body), "held"))
 
+    async def give_back(self, collection: int, contents: Sequence[LeasedContent]) -> frozenset[int]:
+        """End leases of what was not begun: that counts as no attempt. The ids of those that were still ours."""
+        if not contents:
+            return frozenset()
+        body = {"held": [{"id": content.id, "attempt": content.attempt} for content in contents]}
+        path = f"/v1/collections/{collection}/contents:return"
+        return frozenset(await self._ask(tuple[int, ...], Call("POST", path, body=body), "returned"))
+
     async def report(self, collection: int, outcomes: Sequence[Outcome]) -> tuple[Receipt, ...]:
         """Say what came of leased contents (`LeasedContent.done`, `.failed`); a receipt each, in order.
 

@@ -8,13 +8,13 @@ from idds.domain.content import Content, Outcome, Verdict
 from idds.domain.errors import Conflict, NotFound
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
-from idds.domain.statuses import Intent, Relation, SourceKind, Status
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Work
 from idds.engine.reporting import judge
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow
-from idds.store.contents import of_ids
+from idds.store.contents import NOT_TRIED, of_ids
 from idds.store.database import Database, Transaction
 
 LEASES_ENDED_AT_ONCE = 1000
@@ -78,6 +78,27 @@ class Delivery:
         async with self._database.transaction("api") as tx:
             await _place(tx, principal, collection)
             return await tx.contents.extend(collection, held, tx.now + ttl)
+
+    async def give_back(
+        self, principal: Principal, collection: CollectionId, held: Mapping[int, int]
+    ) -> set[ContentId]:
+        """End leases (content: attempt) of what was not begun; those that still held. Raises as `lease` does.
+
+        Such a lease counts as no attempt; the next one has the next number all the same.
+        """
+        async with self._database.transaction("api") as tx:
+            place = await _place(tx, principal, collection)
+            contents = await tx.contents.get(list(held))
+            holding = {
+                content.id
+                for content in contents
+                if content.collection_id == collection
+                and content.lease_until is not None
+                and content.status is ContentStatus.LEASED
+                and content.attempt == held[content.id]
+            }
+            await _return(tx, sorted(holding), place.is_running, tried=False)
+            return holding
 
     async def report(
         self, principal: Principal, collection: CollectionId, outcomes: Sequence[Outcome]
@@ -202,8 +223,9 @@ async def _take(tx: Transaction, place: _Place, outcomes: Sequence[Outcome]) -> 
     return receipts
 
 
-async def _return(tx: Transaction, ids: Sequence[int], is_running: bool) -> None:
+async def _return(tx: Transaction, ids: Sequence[int], is_running: bool, *, tried: bool = True) -> None:
     """Deliver them again; or cancel them, where the transform has ended and nobody would take them any more."""
     if ids:
         event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
-        await follow(tx, await tx.contents.move(event, of_ids(ids), values=FREE))
+        values = FREE if tried else {**FREE, **NOT_TRIED}
+        await follow(tx, await tx.contents.move(event, of_ids(ids), values=values))

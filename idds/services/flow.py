@@ -16,6 +16,7 @@ from idds.engine.window import room
 from idds.services.admission import admit_files
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
 from idds.services.placement import Placement
+from idds.services.ranges import cut_missed
 from idds.services.retrying import ask_again, list_on, look_through, not_taken
 from idds.services.settlement import as_new, cancellation, carry_out, feed, submission
 from idds.store.database import Transaction
@@ -234,6 +235,10 @@ class Flow:
                 assert work.input is not None
                 assert work.input.outputs is not None
                 await self._feed(self._outputs[self._transforms[work.input.outputs].id], collection)
+            case SourceKind.COUNTED:
+                assert work.input is not None
+                counted = self._inputs[self._transforms[work.input.feeder or ""].id]
+                await follow(self._tx, await cut_missed(self._tx, counted.id, collection.id))
             case _:
                 pass
 

@@ -9,13 +9,13 @@ from idds.domain.content import NewContent
 from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable, UnknownDid
 from idds.domain.files import File, FilePage
-from idds.domain.identifiers import CollectionId, Did
+from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import TRIES
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
 from idds.services.announcing import follow, tell_collection_closed
-from idds.services.ranges import UNTOLD, pieces, register, unfinished
+from idds.services.ranges import UNTOLD, known_files, pieces, register, unfinished
 from idds.services.sources import give_up
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
@@ -110,7 +110,7 @@ class Listing:
 
 async def _register_files(tx: Transaction, collection: Collection, page: FilePage, *, again: bool) -> None:
     # What was looked at before comes again with what a growing dataset has more, and has its numbers.
-    known = await _known(tx, collection, page) if again else {}
+    known = await known_files(tx, collection, page.files) if again else {}
     files = [file for file in page.files if file.did not in known]
     if files or page.next is not None:
         new = _new_contents(collection, files)
@@ -120,25 +120,13 @@ async def _register_files(tx: Transaction, collection: Collection, page: FilePag
 
 async def _register_ranges(tx: Transaction, collection: Collection, page: FilePage) -> bool:
     """Register some of the ranges of these files; whether that was all."""
-    known = await _known(tx, collection, page)
+    known = await known_files(tx, collection, page.files)
     cut = pieces(collection, unfinished(page.files, known), UNTOLD, known=known)
     piece = next(cut)
     is_last = next(cut, None) is None
     listed_to = page.next if is_last else None
     await follow(tx, await register(tx, collection, piece, ContentEvent.LISTED, listed_to=listed_to))
     return is_last
-
-
-async def _known(tx: Transaction, collection: Collection, page: FilePage) -> dict[Did, int]:
-    """The files that are registered already, and up to which event."""
-    by_scope: dict[str, list[str]] = {}
-    for file in page.files:
-        by_scope.setdefault(file.did.scope, []).append(file.did.name)
-    return {
-        Did(scope, name): last
-        for scope, names in by_scope.items()
-        for name, last in (await tx.contents.known(collection.id, scope, names)).items()
-    }
 
 
 def _new_contents(collection: Collection, files: Sequence[File]) -> list[NewContent]:

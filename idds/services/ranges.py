@@ -7,6 +7,7 @@ from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.files import File
 from idds.domain.identifiers import CollectionId, Did, ReplicaId
+from idds.domain.statuses import ContentStatus
 from idds.engine.ranges import cut, refusal
 from idds.engine.transitions import ContentEvent
 from idds.store.contents import whole_files
@@ -113,8 +114,46 @@ async def cut_counted(tx: Transaction, counted: CollectionId, contents: Sequence
     """
     moves: list[Move] = []
     for fed in await tx.collections.fed_by(counted):
-        files = [File(Did(c.scope, c.name), c.bytes, c.adler32, c.events) for c in contents]
-        replicas = {Did(c.scope, c.name): c.replica_id for c in contents}
-        for piece in pieces(fed, files, UNCOUNTED, replicas=replicas):
+        replicas = {_did(content): content.replica_id for content in contents}
+        for piece in pieces(fed, [_file(content) for content in contents], UNCOUNTED, replicas=replicas):
             moves += await register(tx, fed, piece, ContentEvent.LANDED)
     return moves
+
+
+async def cut_missed(tx: Transaction, counted: CollectionId, taking: CollectionId) -> list[Move]:
+    """Make ranges of files that were counted while an input took none; the moves that are to be followed.
+
+    Their replicas may be gone by now: they are admitted anew, where the input is staged at all.
+    """
+    moves: list[Move] = []
+    async for page in tx.contents.stream(counted, after=0, limit=AT_ONCE):
+        fed = await tx.collections.get(taking)
+        assert fed is not None
+        done = [content for content in page if content.status is ContentStatus.DONE]
+        files = [_file(content) for content in done]
+        known = await known_files(tx, fed, files)
+        event = ContentEvent.LANDED if fed.rse is None else ContentEvent.LISTED
+        replicas = {_did(c): c.replica_id for c in done} if fed.rse is None else {}
+        for piece in pieces(fed, unfinished(files, known), UNCOUNTED, known=known, replicas=replicas):
+            moves += await register(tx, fed, piece, event)
+    return moves
+
+
+async def known_files(tx: Transaction, collection: Collection, files: Sequence[File]) -> dict[Did, int]:
+    """Those of these files that are registered already, and up to which event; 0 where it is the whole file."""
+    by_scope: dict[str, list[str]] = {}
+    for file in files:
+        by_scope.setdefault(file.did.scope, []).append(file.did.name)
+    return {
+        Did(scope, name): last
+        for scope, names in by_scope.items()
+        for name, last in (await tx.contents.known(collection.id, scope, names)).items()
+    }
+
+
+def _did(content: Content) -> Did:
+    return Did(content.scope, content.name)
+
+
+def _file(content: Content) -> File:
+    return File(_did(content), content.bytes, content.adler32, content.events)

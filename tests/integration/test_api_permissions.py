@@ -32,6 +32,7 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "leaseContents": (PAYLOAD, LEASE),
     "extendLeases": (PAYLOAD, HEARTBEAT),
     "reportContents": (PAYLOAD, REPORT),
+    "returnContents": (PAYLOAD, HEARTBEAT),
     "issueToken": (USER, {}),
     "readLogs": (READER, None),
     "listWindows": (OPERATOR, None),

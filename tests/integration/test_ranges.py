@@ -10,7 +10,7 @@ from sqlalchemy import select
 from idds.domain.content import Content, Outcome
 from idds.domain.files import File
 from idds.domain.identifiers import CollectionId, Did, RequestId
-from idds.domain.statuses import ContentStatus, Intent, Relation, Status
+from idds.domain.statuses import ContentStatus, Relation, Status
 from idds.domain.workflow import Input, Payload, Ranges, WindowLimits, Work, Workflow
 from idds.services.delivery import Delivered
 from idds.store.database import Database
@@ -139,3 +139,26 @@ async def test_a_counted_file_stays_on_disk_for_its_ranges(site: Site) -> None:
     assert len(site.ddm.staged) == 2, "each file was recalled once"
     assert await site.on_disk() == set()
     await site.check()
+
+
+async def test_what_is_given_back_counts_as_no_attempt(site: Site) -> None:
+    site.fill(4)
+    request = await site.submit(
+        Work(name="run", input=Input(dataset=str(SET), ranges=Ranges(events=2)), attempts=2),
+    )
+    (collection,) = await site.inputs(request)
+    for attempt in range(1, 6):
+        first, second = await site.lease(collection)
+        assert first.content.attempt == attempt
+        held = {first.content.id: attempt, second.content.id: attempt + 1}
+        assert await site.delivery.give_back(OWNER, collection, held) == {first.content.id}
+        assert await site.report(collection, [first]) == ["stale"], "what was given back is somebody else's"
+        assert await site.delivery.give_back(OWNER, collection, {first.content.id: attempt}) == set()
+        assert await site.delivery.give_back(OWNER, collection, {second.content.id: attempt}) == {second.content.id}
+    (first, second) = await site.lease(collection)
+    outcome = Outcome(first.content.id, first.content.attempt, done=False, reason="no")
+    assert [r.verdict for r in await site.delivery.report(OWNER, collection, [outcome])] == ["again"]
+    (first,) = await site.lease(collection)
+    outcome = Outcome(first.content.id, first.content.attempt, done=False, reason="no")
+    assert [r.verdict for r in await site.delivery.report(OWNER, collection, [outcome])] == ["accepted"]
+    assert (await site.statuses(collection))[ContentStatus.FAILED] == 1

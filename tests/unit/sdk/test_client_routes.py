@@ -34,6 +34,7 @@ METHODS = {
     "listContents": Client.contents,
     "leaseContents": Client.lease,
     "extendLeases": Client.heartbeat,
+    "returnContents": Client.give_back,
     "reportContents": Client.report,
     "issueToken": Client.payload_token,
     "readLogs": Client.logs,
@@ -91,7 +92,7 @@ def test_what_may_be_asked_for_can_be_asked_for(name: str) -> None:
     assert asked - arguments - INSTEAD.get(name, set()) - {"before", "after", "limit"} == set()
 
 
-INSTEAD = {"extendLeases": {"held"}, "reportContents": {"reports"}}
+INSTEAD = {"extendLeases": {"held"}, "returnContents": {"held"}, "reportContents": {"reports"}}
 """Arguments that are records of their own."""
 
 
