@@ -10,7 +10,8 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
 from idds.domain.request import Principal
-from idds.domain.statuses import ContentStatus, Relation, SourceKind
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.workflow import Work
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, transforms
 from idds.store.sets import among, among_bound
@@ -50,7 +51,43 @@ _ADDRESSES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A collection to be delivered from, and what a delivery has to know of whom it belongs to."""
+
+    collection: Collection
+    owner: str
+    vo: str
+    share: str
+    intent: Intent
+    status: Status
+    """Of its transform."""
+    work: Work
+
+
+# The request first, as everywhere; the rest so that all of it is as of when that lock was had.
+_PLACE = (
+    select(collections)
+    .add_columns(requests.c.owner, requests.c.vo, requests.c.share, requests.c.intent, requests.c.digest)
+    .add_columns(transforms.c.status, transforms.c.work)
+    .join(requests, requests.c.id == collections.c.request_id)
+    .join(transforms, transforms.c.id == collections.c.transform_id)
+    .where(collections.c.id == bindparam("collection"))
+    .with_for_update(of=(requests, transforms, collections), key_share=True)
+)
+
+
 class Collections(Noun):
+    async def place(self, collection: CollectionId) -> Place | None:
+        """A collection to be delivered from, its request locked; None where there is none."""
+        row = (await self._execute(_PLACE, {"collection": collection})).first()
+        if row is None:
+            return None
+        found = _collection(row)
+        workflow = await self._tx.requests.workflow(found.request_id, row.digest)
+        work = workflow.work(row.work)
+        return Place(found, row.owner, row.vo, row.share, Intent(row.intent), Status(row.status), work)
+
     async def add(
         self,
         request: RequestId,

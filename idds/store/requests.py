@@ -53,6 +53,10 @@ _OF_PROCESSINGS = (
     .join(requests, requests.c.id == processings.c.request_id)
     .where(among_bound(processings.c.id, "ids"))
 )
+_DOCUMENT = select(requests.c.workflow).where(requests.c.id == bindparam("request"))
+_KNOWN: dict[tuple[RequestId, str], Workflow] = {}
+"""Documents by request and digest, the one used last at the end."""
+_MOST_KNOWN = 512
 _LOCK = select(requests.c.id).where(among_bound(requests.c.id, "ids")).order_by(requests.c.id).with_for_update()
 _DUE = (
     select(requests.c.id)
@@ -141,6 +145,18 @@ class Requests(Noun):
         query = visible(select(*_COLUMNS).where(requests.c.id == request), principal)
         row = (await self._execute(query)).first()
         return None if row is None else _request(row)
+
+    async def workflow(self, request: RequestId, digest: str) -> Workflow:
+        """The document of a request whose digest is known. It never changes: it is read once, not at every call."""
+        key = (request, digest)
+        found = _KNOWN.pop(key, None)
+        if found is None:
+            row = (await self._execute(_DOCUMENT, {"request": request})).one()
+            found = _workflow(request, json.dumps(row.workflow))
+        _KNOWN[key] = found
+        while len(_KNOWN) > _MOST_KNOWN:
+            del _KNOWN[next(iter(_KNOWN))]
+        return found
 
     async def of_processings(self, ids: Iterable[int]) -> dict[ProcessingId, tuple[Request, str]]:
         """The request of each of these processings, and the name of its work."""

@@ -1,0 +1,125 @@
+"""Leases of consumers outside: many in one statement, each with its own lessee and end."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from sqlalchemy import Integer, bindparam, select
+
+from idds.domain.collection import Collection
+from idds.domain.content import Content
+from idds.domain.identifiers import CollectionId, ContentId
+from idds.domain.statuses import ContentStatus
+from idds.engine.transitions import ContentEvent
+from idds.store.contents import COLUMNS, read_content
+from idds.store.noun import Noun
+from idds.store.schema import contents, replicas
+from idds.store.sets import is_status
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Up to `count` contents, to be leased to one lessee until then."""
+
+    count: int
+    lessee: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A content, and where its file lies if it is one that is on disk."""
+
+    content: Content
+    path: str | None
+
+
+_FREE = (
+    select(*COLUMNS, replicas.c.path)
+    .outerjoin(replicas, replicas.c.id == contents.c.replica_id)
+    .where(
+        contents.c.collection_id == bindparam("collection"),
+        is_status(contents.c.status, ContentStatus.AVAILABLE),
+    )
+    .order_by(contents.c.collection_id, contents.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+# The status is compared as an expression: else a plan may read all that is available, or leased, for it.
+_LEASE = """
+UPDATE contents SET status = 'leased', attempt = attempt + 1, lessee = given.lessee, lease_until = given.until,
+       changed_at = given.at
+  FROM {given} WHERE contents.id = given.id AND contents.status || '' = 'available' RETURNING contents.id
+"""
+_EXTEND = """
+UPDATE contents SET lease_until = given.until
+  FROM {given} WHERE contents.id = given.id AND contents.status || '' = 'leased' RETURNING contents.id
+"""
+_ON_SQLITE = (
+    "(SELECT value ->> 0 AS id, value ->> 1 AS until, value ->> 2 AS lessee, value ->> 3 AS at FROM json_each(?))"
+    " AS given"
+)
+_ON_POSTGRESQL = "unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) AS given (id, until, lessee, at)"
+
+
+class Leases(Noun):
+    async def give(self, collection: Collection, wanted: Sequence[Wanted]) -> list[list[Delivered]]:
+        """Lease what is available, oldest first, to one after the other; what each of them got."""
+        most = sum(one.count for one in wanted)
+        free = iter(await self._execute(_FREE, {"collection": collection.id, "most": most}))
+        taken = [[Delivered(read_content(row), row.path) for row in islice(free, one.count)] for one in wanted]
+        leased = await self._write(
+            _LEASE,
+            [
+                (each.content.id, one.until, one.lessee, self._tx.now)
+                for one, of_one in zip(wanted, taken, strict=True)
+                for each in of_one
+            ],
+        )
+        if leased:
+            change = (ContentStatus.AVAILABLE, ContentStatus.LEASED)
+            await self._tx.collections.count(collection.id, {change[0]: -len(leased), change[1]: len(leased)})
+            entity, ids = f"collection:{collection.id}", sorted(leased)
+            self._tx.moves.record(entity, ContentEvent.LEASED, change, request=collection.request_id, ids=ids)
+        return [
+            [self._leased(each, one) for each in of_one if each.content.id in leased]
+            for one, of_one in zip(wanted, taken, strict=True)
+        ]
+
+    def _leased(self, delivered: Delivered, wanted: Wanted) -> Delivered:
+        content = replace(
+            delivered.content,
+            status=ContentStatus.LEASED,
+            attempt=delivered.content.attempt + 1,
+            lessee=wanted.lessee,
+            lease_until=wanted.until,
+            changed_at=self._tx.now,
+        )
+        return replace(delivered, content=content)
+
+    async def extend(
+        self, collection: CollectionId, held: Sequence[tuple[Mapping[int, int], int]]
+    ) -> list[set[ContentId]]:
+        """Move the end of leases, given as content: attempt, with the new end; of each those that still held."""
+        found = await self._tx.contents.get([content for each, _ in held for content in each])
+        holds = {
+            content.id: content.attempt
+            for content in found
+            if content.collection_id == collection
+            and content.status is ContentStatus.LEASED
+            and content.lease_until is not None
+        }
+        extended = [{i for i, attempt in holds.items() if each.get(i) == attempt} for each, _ in held]
+        ends = {content: until for (_, until), of_one in zip(held, extended, strict=True) for content in of_one}
+        still = await self._write(_EXTEND, [(content, until, "", 0) for content, until in sorted(ends.items())])
+        return [of_one & still for of_one in extended]
+
+    async def _write(self, statement: str, given: Sequence[tuple[int, int, str, int]]) -> set[ContentId]:
+        """Do it with each content, given its end, its lessee and the time; those that it was done with."""
+        if not given:
+            return set()
+        if self._is_sqlite:
+            rows = await self._driver(statement.format(given=_ON_SQLITE), (json.dumps(given),))
+        else:
+            columns = tuple(list(column) for column in zip(*given, strict=True))
+            rows = await self._driver(statement.format(given=_ON_POSTGRESQL), columns)
+        return {ContentId(row.id) for row in rows}
