@@ -34,6 +34,7 @@ async def submit(call: Call[None, SubmitBody]) -> Reply:
             call.principal,
             call.body.workflow,
             Terms(call.body.share, call.body.priority, _microseconds(call.body.lifetime_s)),
+            owner=call.body.owner,
             idempotency_key=key,
         )
     except WrongWorkflow as error:

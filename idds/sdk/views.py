@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from idds.domain.access import Proof
 from idds.domain.content import Outcome, Verdict
 from idds.domain.identifiers import ContentId, RequestId, TransformId
 from idds.domain.request import Role
@@ -236,7 +237,7 @@ class Whoami:
     owner: str
     vo: str
     role: Role
-    by: str
+    by: Proof
     shares: tuple[str, ...] | None = None
     collection: int | None = None
     expires_at: int | None = None

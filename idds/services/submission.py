@@ -11,6 +11,7 @@ from idds.engine import graph
 from idds.engine import request as engine
 from idds.engine import transform as transform_engine
 from idds.ports.wakeups import Channel
+from idds.services.access import acting_for
 from idds.services.announcing import tell_request
 from idds.services.expiring import Lifetimes
 from idds.store.database import Database, Transaction
@@ -49,15 +50,21 @@ class Submission:
         workflow: Workflow,
         terms: Terms = NO_TERMS,
         *,
+        owner: str | None = None,
         idempotency_key: str | None = None,
     ) -> tuple[Request, bool]:
         """Record a request; with False when this key brought the same document under the same terms before.
 
-        Raises WrongWorkflow with everything that is wrong in it, InvalidInput for the terms, and Conflict when the
-        key came with something else.
+        It is the principal's own, or another `owner`'s of its VO, whose keys count then. Raises WrongWorkflow with
+        everything that is wrong in it, InvalidInput for the terms, Conflict when the key came with something else,
+        and Forbidden where the principal may not submit for this owner.
         """
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
             raise WrongWorkflow(problems)
+        if principal.shares is not None and terms.share not in principal.shares:
+            known = ", ".join(sorted(principal.shares))
+            raise InvalidInput([Problem("/share", f"this token submits to these only: {known}")])
+        submitter, principal = principal, acting_for(principal, owner)
         async with self._database.transaction("api") as tx:
             expires_at = self._lifetimes.end(terms.lifetime, tx.now)
             request = await tx.requests.add(
@@ -67,7 +74,8 @@ class Submission:
                 tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
                 if expires_at is not None:
                     tx.wake(Channel.EXPIRY)
-                tx.audit.record(principal, "submit", f"request:{request.id}", {"name": request.name})
+                details = {"name": request.name, "owner": request.owner, "share": request.share}
+                tx.audit.record(submitter, "submit", f"request:{request.id}", details)
                 return request, True
             assert idempotency_key is not None
             known = await tx.requests.by_key(principal, idempotency_key)
