@@ -3,7 +3,7 @@
 from typing import Any
 
 from idds.api.registry import ROUTES
-from idds.api.route import Caller
+from idds.api.route import Caller, Route
 from idds.domain.request import Principal, Role
 from tests.integration.api import STUDY, Api, api_on
 
@@ -122,3 +122,64 @@ async def test_tokens_that_are_none_are_refused(sqlite_url: str) -> None:
             answer = await api.call("GET", "/v1/requests", token="", headers={"Authorization": header})
             assert answer.status == 401, header
             assert api.token not in str(answer.document)
+
+
+SEES = {
+    # who: whether it sees what is its owner's, another owner's, another VO's, another share's
+    ("alice", "vo", Role.USER): (True, False, False, True),
+    ("alice", "vo", Role.USER, "a"): (True, False, False, False),
+    ("alice", "vo", Role.READER): (True, True, False, True),
+    ("alice", "vo", Role.READER, "a"): (True, True, False, False),
+    ("alice", "vo", Role.WFMS): (True, True, False, True),
+    ("alice", "vo", Role.WFMS, "a"): (True, True, False, False),
+    ("alice", "vo", Role.OPERATOR): (True, True, True, True),
+    ("alice", "elsewhere", Role.WFMS): (False, False, False, False),
+}
+THINGS = (("alice", "vo", "a"), ("bob", "vo", "a"), ("alice", "other", "a"), ("alice", "vo", "b"))
+OF_NO_REQUEST = {"revokeToken"}
+"""Whose ids are not of what belongs to a request; test_api_access.py tells whose tokens are whose."""
+THERE_LATER = {"readLogs"}
+"""What nobody finds yet."""
+BOTH = {"name": "both", "works": [*STUDY["works"], {"name": "run", "payload": {"argv": ["true"]}}]}
+
+
+async def test_everybody_sees_what_is_his_to_see(sqlite_url: str) -> None:
+    """Each route with an id, each kind of caller, each kind of thing: 404 for what is not his to see."""
+    async with api_on(sqlite_url) as api:
+        await _things(api)
+        for who, sees in SEES.items():
+            owner, vo, role, *shares = who
+            token = await api.doors.access.issue(Principal(owner, vo, role, frozenset(shares) or None))
+            listed = await api.get("/v1/requests", token=token)
+            assert [r["id"] for r in reversed(listed["requests"])] == [n for n, seen in enumerate(sees, 1) if seen], who
+            for route in ROUTES:
+                caller, body = EXPECTED[route.name]
+                if "{id}" not in route.path or caller not in ADMITTED[role] or route.name in OF_NO_REQUEST:
+                    continue
+                for number, is_seen in enumerate(sees, 1):
+                    status = await _status(api, route, number, body, token)
+                    place = (route.name, who, THINGS[number - 1], status)
+                    assert status == 404 or is_seen, place
+                    assert status != 404 or not is_seen or route.name in THERE_LATER, place
+
+
+async def _things(api: Api) -> None:
+    """A request of each kind; its number is its collection's and its processing's, and half its last transform's."""
+    for number, (owner, vo, share) in enumerate(THINGS, 1):
+        token = await api.doors.access.issue(Principal(owner, vo))
+        answer = await api.call("POST", "/v1/requests", {"workflow": BOTH, "share": share}, token=token)
+        await api.advance()
+        whole = await api.get(f"/v1/requests/{number}", token=token)
+        inputs = [each for each in whole["collections"] if each["relation"] == "input"]
+        processings = (await api.get(f"/v1/requests/{number}/processings", token=token))["processings"]
+        ids = (answer.document["id"], inputs[0]["id"], processings[0]["id"], whole["transforms"][-1]["id"])
+        assert ids == (number, number, number, 2 * number)
+
+
+async def _status(api: Api, route: Route, number: int, body: Any, token: str) -> int:
+    """How a call is answered; what it is answered may be endless, and is not read."""
+    number = 2 * number if route.path.startswith("/v1/transforms/") else number
+    path = route.path.replace("{id}", str(number)).replace("{stream}", "stdout")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with api.client.request(route.method, path, headers=headers, json=body) as response:
+        return response.status
