@@ -137,6 +137,9 @@ class Contents(Registering):
             contents.c.id > after,
             contents.c.status.in_(CONTENT[ContentEvent.RETRIED].sources),
         )
+        if collection.range_events is not None:
+            # A whole file among ranges could not be cut: that is not tried again.
+            query = query.where(contents.c.max_id > 0)
         query = query.order_by(contents.c.collection_id, contents.c.id).limit(limit)
         return [(ContentId(row.id), row.group_no) for row in await self._execute(query)]
 
@@ -355,6 +358,10 @@ class Contents(Registering):
         while page := await self.page(collection, status=None, after=after, limit=limit):
             yield page
             after = page[-1].id
+
+
+NOT_TRIED = {"spent": contents.c.spent + 1}
+"""Values of a move: the lease that ends with it counts as no attempt."""
 
 
 def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
