@@ -29,7 +29,7 @@ from idds.store.audit import CALL
 __all__ = ["ApiSettings", "make_application"]
 
 COMPRESSED_FROM = 4096
-_PATTERNS = {"{id}": r"{id:[0-9]{1,18}}", "{stream}": "{stream:stdout|stderr}"}
+_PATTERNS = {"{id}": r"{id:0|[1-9][0-9]{0,17}}", "{stream}": "{stream:stdout|stderr}"}
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ def _handler(route: Route, parts: _Parts) -> Handler:
             admit(route.caller, grant, number)
         query = read_query(request, route.query or NoQuery)
         lines = route.reads_lines and request.content_type == NDJSON
-        body = await read_body(request, route.body) if route.body and not lines else None
+        body = await read_body(request, route.body, parts.settings.max_stall_s) if route.body and not lines else None
         call = Call(
             parts.doors,
             parts.settings,

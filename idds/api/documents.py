@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from idds.api.bodies import Bulk
+from idds.api.lines import more
 from idds.api.problems import Malformed, UnsupportedMedia
 from idds.api.structs import reader_of
 from idds.domain.errors import InvalidInput, Problem
@@ -36,18 +37,26 @@ _MESSAGES = {
 _TOO_FEW = frozenset({"too_short"})
 
 
-async def read_body(request: web.Request, model: type[M]) -> M:
-    """The body, as `model` has it. Raises UnsupportedMedia, Malformed and InvalidInput."""
+async def read_body(request: web.Request, model: type[M], stall_s: float) -> M:
+    """The body, as `model` has it. Raises UnsupportedMedia, Malformed, InvalidInput, and Stalled after `stall_s`."""
     if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnsupportedMedia("send the body as application/json, in UTF-8")
-    try:
-        body = await request.read()
-    except web.RequestPayloadError:
-        raise Malformed(Problem("", "it is cut off, or not encoded as its Content-Encoding says")) from None
+    body = await _whole(request, stall_s)
     read = read_bulk if issubclass(model, Bulk) else parse
     if len(body) > SMALL:
         return await asyncio.to_thread(read, body, model)
     return read(body, model)
+
+
+async def _whole(request: web.Request, stall_s: float) -> bytes:
+    limit, body = request.client_max_size, bytearray()
+    size = request.content_length or 0
+    while size <= limit and (some := await more(request, stall_s)):
+        body += some
+        size = len(body)
+    if size > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+    return bytes(body)
 
 
 def parse(body: bytes, model: type[M]) -> M:

@@ -42,12 +42,6 @@ BODIES: Mapping[str, Any] = {
             {"id": 8, "attempt": 2, "status": "failed", "reason": "no input", "retry": False},
         ]
     },
-    "registerContents": {
-        "contents": [
-            {"scope": "data18", "name": "raw.0001.root", "bytes": 2_000_000_000, "adler32": "0a1b2c3d"},
-            {"scope": "data18", "name": "raw.0002.root", "bytes": 1_900_000_000},
-        ]
-    },
     "retryRequest": {"lifetime_s": 604_800},
     "extendRequest": {"lifetime_s": 604_800},
     "makeToken": {"role": "reader", "lifetime_s": 86_400, "note": "for the dashboard"},

@@ -25,7 +25,7 @@ async def blocks(request: web.Request, stall_s: float) -> AsyncGenerator[list[by
     lines: list[bytes] = []
     given = size = 0
     rest = b""
-    while some := await _some(request, stall_s):
+    while some := await more(request, stall_s):
         *whole, rest = (rest + some).split(b"\n")
         lines += whole
         size += len(some)
@@ -41,8 +41,8 @@ async def blocks(request: web.Request, stall_s: float) -> AsyncGenerator[list[by
         yield lines
 
 
-async def _some(request: web.Request, stall_s: float) -> bytes:
-    """What came next, nothing at the end."""
+async def more(request: web.Request, stall_s: float) -> bytes:
+    """What comes next of a body, nothing at its end. Raises Malformed, and Stalled after `stall_s` of nothing."""
     try:
         async with asyncio.timeout(stall_s):
             return await request.content.readany()

@@ -170,7 +170,7 @@ def _statuses(route: Route) -> list[int]:
     if route.caller is not Caller.PUBLIC:
         found |= {401, 403}
     if route.body is not None:
-        found |= {400, 413, 415, 422}
+        found |= {400, 408, 413, 415, 422}
     if route.query is not None:
         found |= {422}
     return sorted(found)
