@@ -17,6 +17,7 @@ from idds.api.documents import read_body, read_query
 from idds.api.events import encode
 from idds.api.lines import NDJSON
 from idds.api.listening import Listeners
+from idds.api.rates import Rates
 from idds.api.registry import ROUTES
 from idds.api.route import Call, Caller, Reply, Route
 from idds.api.settings import ApiSettings
@@ -46,6 +47,7 @@ class _Parts:
     counters: Counters
     listeners: Listeners
     authentication: Authentication
+    rates: Rates
 
 
 def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
@@ -56,7 +58,7 @@ def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     authentication = Authentication(doors.access, settings)
     usage = Usage(authentication, doors.access, settings.token_usage_interval_s)
     application.cleanup_ctx.append(usage.during)
-    parts = _Parts(doors, settings, counters, listeners, authentication)
+    parts = _Parts(doors, settings, counters, listeners, authentication, Rates(settings))
     for route in ROUTES:
         application.router.add_route(route.method, _pattern(route.path), _handler(route, parts), name=route.name)
 
@@ -81,6 +83,7 @@ def _handler(route: Route, parts: _Parts) -> Handler:
         grant = None
         if route.caller is not Caller.PUBLIC:
             grant = await parts.authentication.of(request)
+            parts.rates.take(grant)
             admit(route.caller, grant, number)
         query = read_query(request, route.query or NoQuery)
         lines = route.reads_lines and request.content_type == NDJSON

@@ -36,7 +36,11 @@ class UnsupportedMedia(IddsError):
 
 
 class TooMany(IddsError):
-    """The caller does more at once than it may."""
+    """The caller does more at once than it may; in `retry_after_s` it may try again."""
+
+    def __init__(self, message: str, retry_after_s: int = RETRY_AFTER_S) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Stale(Conflict):
@@ -99,7 +103,7 @@ def of_error(error: IddsError, request_id: str) -> web.Response:
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="idds"'
     if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers["Retry-After"] = str(error.retry_after_s if isinstance(error, TooMany) else RETRY_AFTER_S)
     detail = ". ".join([str(error) or title, *getattr(error, "__notes__", ())])
     return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems), headers)
 

@@ -271,3 +271,16 @@ async def test_the_audit_log_is_read_in_pages(api: Api) -> None:
         after = page["next"]
     assert len(found) == len(set(found)) == 4
     assert found == sorted(found)
+
+
+async def test_who_calls_too_often_is_told_when_to_come_again(sqlite_url: str) -> None:
+    async with api_on(sqlite_url, ApiSettings(rate_per_s=0.001, burst=2)) as api:
+        other = await api.new_token("other")
+        for _ in range(2):
+            await api.get("/v1/whoami")
+        answer = await api.call("GET", "/v1/whoami")
+        assert answer.status == 429
+        assert 900 < int(answer.headers["Retry-After"]) <= 1000
+        assert answer.document["type"] == "urn:idds:problem:too-many"
+        await api.get("/v1/whoami", token=other)
+        assert (await api.call("GET", "/healthz", token="")).status == 200
