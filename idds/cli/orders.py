@@ -36,9 +36,16 @@ def finish(context: typer.Context, request: RequestNumber, as_json: AsJson = Fal
     _order(context, lambda client: client.finish(request), as_json)
 
 
-def retry(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
-    """Try again what failed of a request."""
-    _order(context, lambda client: client.retry(request), as_json)
+def retry(
+    context: typer.Context,
+    request: RequestNumber,
+    lifetime_s: Annotated[
+        float | None, typer.Option("--lifetime", min=1, help="Seconds from now after which it expires.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with what did not succeed of a request."""
+    _order(context, lambda client: client.retry(request, lifetime_s), as_json)
 
 
 def extend(

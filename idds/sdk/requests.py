@@ -87,9 +87,12 @@ class RequestCalls(Calls):
         """Order it to end early, with what there is."""
         return await self._order(request, "finish")
 
-    async def retry(self, request: int) -> RequestView:
-        """Order what failed of it to be tried again. Raises Conflict when there is nothing to try."""
-        return await self._order(request, "retry")
+    async def retry(self, request: int, lifetime_s: float | None = None) -> RequestView:
+        """Go on with what did not succeed; it may take `lifetime_s` from now (None: the service's default).
+
+        Raises Conflict when there is nothing to try again.
+        """
+        return await self._order(request, "retry", {} if lifetime_s is None else {"lifetime_s": lifetime_s})
 
     async def extend(self, request: int, lifetime_s: float | None) -> RequestView:
         """Let it expire `lifetime_s` from now, or never (None). Raises Conflict when it has ended."""

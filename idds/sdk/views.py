@@ -49,6 +49,7 @@ class RequestView:
     created_at: int | None = None
     changed_at: int | None = None
     expires_at: int | None = None
+    retries: int = 0
     workflow: Workflow | None = field(default=None, repr=False)
     transforms: tuple[Transform, ...] = ()
     collections: tuple[CollectionView, ...] = ()
@@ -134,7 +135,7 @@ class NewContent:
     scope: str = ""
     min_id: int = 0
     max_id: int = 0
-    bytes: int = 0
+    bytes: int | None = None
     adler32: str | None = None
     parameters: Mapping[str, Any] | None = None
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from idds.domain.job import LogChunk
 from idds.sdk.client import Client
+from idds.sdk.views import MoveView
 
 DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -27,11 +28,17 @@ METHODS = {
     "suspendRequest": Client.suspend,
     "resumeRequest": Client.resume,
     "finishRequest": Client.finish,
+    "retryRequest": Client.retry,
+    "extendRequest": Client.extend,
+    "listenToEvents": Client.events,
+    "listenToRequest": Client.events,
     "listProcessings": Client.processings,
     "listMoves": Client.history,
     "explainRequest": Client.why,
     "showCollection": Client.collection,
+    "closeCollection": Client.close_collection,
     "listContents": Client.contents,
+    "registerContents": Client.register,
     "leaseContents": Client.lease,
     "extendLeases": Client.heartbeat,
     "returnContents": Client.give_back,
@@ -77,9 +84,8 @@ def test_no_record_has_a_field_that_no_answer_has() -> None:
         for kind, schema in _records_of(name):
             known.setdefault(kind, set()).update(schema["properties"])
     assert len(known) > 10
-    assert {kind: {field.name for field in fields(kind)} - names for kind, names in known.items()} == {
-        kind: set() for kind in known
-    }
+    unknown = {kind: {field.name for field in fields(kind)} - names for kind, names in known.items()}
+    assert {kind: names for kind, names in unknown.items() if names} == {MoveView: {"request"}}, "that one is in events"
 
 
 @pytest.mark.parametrize("name", METHODS)
