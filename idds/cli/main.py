@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idds.cli import contents, history, operations, orders, processings, requests, watch
+from idds.cli import contents, history, operations, orders, pilot, processings, requests, watch
 from idds.cli.later import add_later
 from idds.cli.session import Target
 
@@ -56,6 +56,7 @@ app.command("events")(history.events)
 app.command("contents")(contents.contents)
 app.command("register")(contents.register)
 app.command("close")(contents.close)
+app.command("pilot")(pilot.pilot)
 app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
 app.command("token")(contents.token)
@@ -66,6 +67,10 @@ add_later(db, "upgrade", "idds.cli.db", "Bring the database to the tables of thi
 add_later(db, "check", "idds.cli.db", "Whether the database holds together, and all that is counted in it agrees.")
 add_later(db, "backup", "idds.cli.db", "Copy the database, while the service runs.")
 app.add_typer(db, name="db")
+config = typer.Typer(help="Check or show the settings of the service.", no_args_is_help=True)
+add_later(config, "check", "idds.cli.config", "Check the settings, and what they name.")
+add_later(config, "show", "idds.cli.config", "Show the settings as they take effect, and where each comes from.")
+app.add_typer(config, name="config")
 
 add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
 

@@ -17,7 +17,7 @@ The service and a payload, in whatever language, speak by two JSON documents. `i
 variable IDDS_INPUT names, is written by the service:
 
     {
-      "processing": 12,                 the id of the processing
+      "processing": 12 or null,         the id of the processing; null where a pilot runs it
       "attempt": 1,                     its attempt, from 1
       "contents": [{
         "id": 7,
@@ -52,6 +52,10 @@ variable IDDS_INPUT names, is written by the service:
     }
 
 A content that is not in `contents` was not reported on: it shares the fate of the job.
+
+A pilot (`idds pilot`) also reads `outcomes.ndjson`, which IDDS_OUTCOMES names, while the payload runs: lines, each one
+an element of `contents`, appended as soon as it is known. What stands there is reported at once. Outputs are not taken
+by a pilot: its payload puts them where they belong.
 """
 
 import json
@@ -105,8 +109,8 @@ class Job:
     `message` is for people; an exception that breaks the job stands there unless the payload wrote something.
     """
 
-    def __init__(self, document: Mapping[str, Any], folder: Path, report: Path) -> None:
-        self.processing_id: int = document["processing"]
+    def __init__(self, document: Mapping[str, Any], folder: Path, report: Path, outcomes: Path | None = None) -> None:
+        self.processing_id: int | None = document["processing"]
         self.attempt: int = document["attempt"]
         self.contents = tuple(
             Content(**{name: content[name] for name in Content.__slots__}) for content in document["contents"]
@@ -114,7 +118,7 @@ class Job:
         self.message: str | None = None
         self._folder: Path = folder / document["outputs"]
         self._report = report
-        self._outcomes: dict[int, dict[str, Any]] = {}
+        self._outcomes = Outcomes(outcomes)
         self._outputs: dict[str, Path] = {}
 
     def __iter__(self) -> Iterator[Content]:
@@ -153,7 +157,7 @@ class Job:
 
     def _write(self) -> None:
         report = {
-            "contents": list(self._outcomes.values()),
+            "contents": self._outcomes.all(),
             "outputs": [asdict(_measure(name, path)) for name, path in self._outputs.items() if path.is_file()],
             "message": self.message,
         }
@@ -162,10 +166,28 @@ class Job:
         draft.replace(self._report)
 
 
+class Outcomes:
+    """What came of each content; told at once to whoever reads the file, if there is one."""
+
+    def __init__(self, told_to: Path | None) -> None:
+        self._told_to = told_to
+        self._by_content: dict[int, dict[str, Any]] = {}
+
+    def note(self, contents: tuple[Content, ...], outcome: Mapping[str, Any]) -> None:
+        noted = [{"id": content.id, **outcome} for content in contents]
+        self._by_content.update((each["id"], each) for each in noted)
+        if self._told_to is not None:
+            with self._told_to.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(each) + "\n" for each in noted))
+
+    def all(self) -> list[dict[str, Any]]:
+        return list(self._by_content.values())
+
+
 class Processing:
     """The `with` block of `Job.processing`."""
 
-    def __init__(self, outcomes: dict[int, dict[str, Any]], contents: tuple[Content, ...]) -> None:
+    def __init__(self, outcomes: Outcomes, contents: tuple[Content, ...]) -> None:
         self._objective_values: tuple[float, ...] = ()
         self._events: int | None = None
         self._outcomes = outcomes
@@ -206,8 +228,7 @@ class Processing:
                 "reason": _reason(error),
                 "retry": not isinstance(error, Unprocessable),
             }
-        for content in self._contents:
-            self._outcomes[content.id] = {"id": content.id, **outcome}
+        self._outcomes.note(self._contents, outcome)
         return True
 
 
@@ -215,7 +236,9 @@ def job() -> Job:
     """The job of this process. Raises OSError, ValueError or KeyError when it is in none, or input.json is no good."""
     source = Path(os.environ.get("IDDS_INPUT", "input.json")).absolute()
     report = Path(os.environ.get("IDDS_OUTPUT", "output.json")).absolute()
-    return Job(json.loads(source.read_text(encoding="utf-8")), source.parent, report)
+    outcomes = os.environ.get("IDDS_OUTCOMES")
+    document = json.loads(source.read_text(encoding="utf-8"))
+    return Job(document, source.parent, report, Path(outcomes).absolute() if outcomes else None)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,0 +1,109 @@
+"""Leased contents in the hands of a pilot: kept while they are processed, reported as soon as each is known."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from idds.domain.content import Outcome, Verdict
+from idds.domain.errors import Unavailable
+from idds.sdk.client import Client
+from idds.sdk.command import Told
+from idds.sdk.views import Lease, LeasedContent
+
+REPORTED_AT_ONCE = 1000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of all that was leased. `lost` is what was somebody else's by the time of its report."""
+
+    done: int = 0
+    failed: int = 0
+    given_back: int = 0
+    lost: int = 0
+
+    def __str__(self) -> str:
+        return f"done {self.done}, failed {self.failed}, given back {self.given_back}, lost {self.lost}"
+
+
+class Holding:
+    """What one lease brought. `keep` and `report` are to run beside the processing of it, until `conclude`."""
+
+    def __init__(self, client: Client, collection: int, lease: Lease, ttl_s: float, tally: Tally) -> None:
+        self._client = client
+        self._collection = collection
+        self._ttl_s = ttl_s
+        self._tally = tally
+        self._open = {content.id: content for content in lease.contents}
+        self._ready: dict[int, tuple[LeasedContent, Outcome]] = {}
+        self._changed = asyncio.Event()
+        self._closing = False
+        self._has_lost = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Some of it is somebody else's by now, and of the rest nothing is left to be done."""
+        return self._has_lost and not (self._open or self._ready)
+
+    def settle(self, told: Told) -> None:
+        """Have an outcome reported; the first one that is told of a content counts."""
+        content = self._open.pop(told.id, None)
+        if content is not None:
+            self._ready[content.id] = (content, told.outcome(content))
+            self._changed.set()
+
+    def settle_rest(self, outcome: Callable[[int], Told]) -> None:
+        """The same of all that nothing was told of."""
+        for content in list(self._open):
+            self.settle(outcome(content))
+
+    def fail_first(self, reason: str) -> None:
+        """What was under way, in the order of the lease, failed; it may be tried again."""
+        for content in list(self._open)[:1]:
+            self.settle(Told(content, "failed", reason))
+
+    async def keep(self) -> None:
+        """Hold the leases, for ever; what turns out to be somebody else's is let go."""
+        while True:
+            await asyncio.sleep(self._ttl_s / 3)
+            held = [*self._open.values(), *(content for content, _ in self._ready.values())]
+            try:
+                kept = await self._client.heartbeat(self._collection, held, ttl_s=self._ttl_s)
+            except Unavailable:
+                continue
+            for content in held:
+                if content.id not in kept and self._open.pop(content.id, None) is not None:
+                    self._has_lost = True
+                    self._tally.lost += 1
+
+    async def report(self) -> None:
+        """Report what is ready as it comes; returns when all is reported after `conclude`. Raises IddsError."""
+        while self._ready or not self._closing:
+            if not self._ready:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            outcomes = [outcome for _, outcome in self._ready.values()][:REPORTED_AT_ONCE]
+            receipts = await self._client.report(self._collection, outcomes)
+            for outcome, receipt in zip(outcomes, receipts, strict=True):
+                del self._ready[outcome.content_id]
+                self._count(outcome, receipt.verdict)
+
+    def _count(self, outcome: Outcome, verdict: Verdict) -> None:
+        if verdict in (Verdict.STALE, Verdict.UNKNOWN):
+            self._tally.lost += 1
+        elif outcome.done:
+            self._tally.done += 1
+        else:
+            self._tally.failed += 1
+
+    async def conclude(self, reporting: "asyncio.Task[None]") -> None:
+        """Wait until all that is known is reported, and give back the rest. Raises what `reporting` does."""
+        self._closing = True
+        self._changed.set()
+        await reporting
+        rest = list(self._open.values())
+        held = await self._client.give_back(self._collection, rest)
+        self._open.clear()
+        self._tally.given_back += len(held)
+        self._tally.lost += len(rest) - len(held)

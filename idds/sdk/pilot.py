@@ -1,0 +1,215 @@
+"""A pilot: on a worker node it leases contents, runs a command on them, and reports each as soon as it is known.
+
+    async with Client(url, patience_s=600) as client:
+        pilot = Pilot(client, collection, ["python3", "payload.py"], Limits(walltime_s=3600))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pilot.stop)
+        print(await pilot.run())
+
+It goes on until nothing more will come, or no time is left for one more. What is finished when it is stopped is
+reported; what was under way fails, to be tried again; what was not begun is given back.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from idds.domain.errors import Unavailable
+from idds.sdk.client import Client
+from idds.sdk.command import Command, Told
+from idds.sdk.exchange import Delays
+from idds.sdk.holding import Holding, Tally
+from idds.sdk.views import Lease
+
+LOOK_S = 0.2
+"""How often a running command's outcomes are looked for."""
+LONG_POLL_S = 20.0
+PREEMPTED = "preempted"
+OUT_OF_TIME = "the walltime of its pilot was over"
+LOST = "its lease was lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a pilot keeps to; all in seconds but `count`, how many contents the command is given at once.
+
+    Of `walltime_s` (None: without end) the last `margin_s` are for winding up. `ttl_s` is how long a lease outlasts a
+    pilot that dies. The service may be away for `patience_s`; nothing may come for `idle_s` (None: for ever). A command
+    that is to end has `grace_s` for it.
+    """
+
+    count: int = 1
+    walltime_s: float | None = None
+    margin_s: float = 60.0
+    ttl_s: float = 300.0
+    grace_s: float = 10.0
+    patience_s: float = 600.0
+    idle_s: float | None = None
+
+
+class Pilot:
+    """Runs `argv` in folders below `scratch` (None: where temporary files go) that are removed afterwards."""
+
+    def __init__(
+        self,
+        client: Client,
+        collection: int,
+        argv: Sequence[str],
+        limits: Limits | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self._client = client
+        self._collection = collection
+        self._argv = argv
+        self._limits = limits or Limits()
+        self._scratch = scratch
+        self._stopping = asyncio.Event()
+        walltime_s = self._limits.walltime_s
+        self._end = None if walltime_s is None else time.monotonic() + walltime_s - self._limits.margin_s
+        self._slowest_s: float | None = None
+        self.tally = Tally()
+
+    def stop(self) -> None:
+        """Have it wind up: `run` returns soon."""
+        self._stopping.set()
+
+    async def run(self) -> Tally:
+        """Work until the collection has ended, time is up, nothing came for too long, or it is stopped.
+
+        Raises OSError where the command cannot be run, and IddsError: Unavailable where the service is away for longer
+        than there is patience, others at once.
+        """
+        while (count := self._affordable()) > 0 and (lease := await self._lease(count)) is not None:
+            await self._process(lease)
+        return self.tally
+
+    def _affordable(self) -> int:
+        """How many contents can be finished in the time that is left, as far as is known."""
+        if self._end is None:
+            return self._limits.count
+        left_s = self._end - time.monotonic()
+        if self._slowest_s is None:
+            # The first one alone tells how long one takes.
+            return 1 if left_s > 0 else 0
+        return max(0, min(self._limits.count, int(left_s / self._slowest_s)))
+
+    async def _lease(self, count: int) -> Lease | None:
+        """Something to do; None where there is nothing more to be had, or no time to wait for it."""
+        ends = [self._end] if self._end is not None else []
+        if self._limits.idle_s is not None:
+            ends.append(time.monotonic() + self._limits.idle_s)
+        delays = Delays(self._limits.patience_s)
+        while not self._stopping.is_set():
+            left_s = min([LONG_POLL_S, *(end - time.monotonic() for end in ends)])
+            if left_s <= 0:
+                return None
+            try:
+                lease = await self._ask(count, left_s)
+            except Unavailable as error:
+                await delays.wait(error)
+                continue
+            if lease is None or lease.contents:
+                return lease
+            if lease.ended:
+                return None
+            delays = Delays(self._limits.patience_s)
+        return None
+
+    async def _ask(self, count: int, wait_s: float) -> Lease | None:
+        """None where it is stopped while it waits; what came all the same is delivered again when its lease ends."""
+        call = self._client.lease(self._collection, count=count, ttl_s=self._limits.ttl_s, wait_s=wait_s)
+        asking, stopping = asyncio.create_task(call), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return await asking if asking.done() else None
+        finally:
+            await _cancel(asking, stopping)
+
+    async def _process(self, lease: Lease) -> None:
+        """Run the command on these contents, and see to each of them."""
+        begun = time.monotonic()
+        holding = Holding(self._client, self._collection, lease, self._limits.ttl_s, self.tally)
+        keeping, reporting = asyncio.create_task(holding.keep()), asyncio.create_task(holding.report())
+        try:
+            async with _folder(self._scratch) as folder:
+                await self._run(Command(self._argv, lease.contents, folder), holding, reporting)
+        finally:
+            try:
+                await self._wind_up(holding, reporting)
+            finally:
+                await _cancel(keeping, reporting)
+        elapsed_s = (time.monotonic() - begun) / len(lease.contents)
+        self._slowest_s = max(self._slowest_s or 0.0, elapsed_s)
+
+    async def _wind_up(self, holding: Holding, reporting: "asyncio.Task[None]") -> None:
+        # Whoever stopped it will not wait for ever.
+        seconds = self._limits.margin_s if self._stopping.is_set() else None
+        try:
+            async with asyncio.timeout(seconds):
+                await holding.conclude(reporting)
+        except TimeoutError:
+            raise Unavailable(f"what is finished could not be reported within {seconds:g} s") from None
+
+    async def _run(self, command: Command, holding: Holding, reporting: "asyncio.Task[None]") -> None:
+        await command.start()
+        try:
+            why = await self._watch(command, holding, reporting)
+        finally:
+            await command.end(self._limits.grace_s)
+        for told in await command.news():
+            holding.settle(told)
+        try:
+            for told in await command.conclusion():
+                holding.settle(told)
+        except ValueError as error:
+            reason = str(error)
+            holding.settle_rest(lambda content: Told(content, "failed", reason))
+        code = await command.wait()
+        if why is None and code == 0:
+            holding.settle_rest(lambda content: Told(content, "done"))
+        elif why is not None or self._stopping.is_set():
+            holding.fail_first(why or PREEMPTED)
+        else:
+            holding.settle_rest(lambda content: Told(content, "failed", f"the command ended with exit code {code}"))
+
+    async def _watch(self, command: Command, holding: Holding, reporting: "asyncio.Task[None]") -> str | None:
+        """Pass on outcomes while it runs; why it is to be ended, None when it has ended by itself."""
+        ending, stopping = asyncio.create_task(command.wait()), asyncio.create_task(self._stopping.wait())
+        try:
+            while True:
+                waited = (ending, stopping, reporting)
+                await asyncio.wait(waited, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for told in await command.news():
+                    holding.settle(told)
+                if ending.done():
+                    return None
+                if stopping.done():
+                    return PREEMPTED
+                if self._end is not None and time.monotonic() >= self._end:
+                    return OUT_OF_TIME
+                if reporting.done():
+                    await reporting
+                if holding.is_lost:
+                    return LOST
+        finally:
+            await _cancel(ending, stopping)
+
+
+async def _cancel(*tasks: "asyncio.Task[object]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _folder(scratch: Path | None) -> AsyncIterator[Path]:
+    made = await asyncio.to_thread(tempfile.mkdtemp, prefix="idds-pilot-", dir=scratch)
+    try:
+        yield Path(made)
+    finally:
+        with suppress(OSError):
+            await asyncio.to_thread(shutil.rmtree, made)
