@@ -27,6 +27,12 @@ Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+Statuses = Annotated[
+    tuple[Status, ...],
+    Field(max_length=len(Status), description="Those in one of these only; may be given several times."),
+]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -160,7 +166,10 @@ class NewTokenBody(_Body):
 class RequestsQuery(_Query):
     """Which requests: newest first, with ids below `before`."""
 
-    status: Annotated[Status | None, Field(description="Those in this status only.")] = None
+    status: Statuses = ()
+    owner: Annotated[str | None, Field(max_length=256, description="Those of this owner only.")] = None
+    share: Annotated[str | None, Field(max_length=128, description="Those of this share only.")] = None
+    name: Annotated[str | None, Field(max_length=128, description="Those whose name begins so only.")] = None
     before: Before | None = None
     limit: Limit = 100
 
@@ -170,6 +179,27 @@ class PageQuery(_Query):
 
     after: After = 0
     limit: Limit = 100
+
+
+class ProcessingsQuery(PageQuery):
+    """Which processings: in id order, with ids above `after`."""
+
+    status: Statuses = ()
+    transform: Annotated[int | None, Field(ge=1, le=LARGEST_ID, description="Those of this transform only.")] = None
+
+
+class HistoryQuery(PageQuery):
+    """Which moves: in id order, with ids above `after`."""
+
+    entity: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            pattern="^[a-z]+:[0-9]+$",
+            description="Those of this entity only, `collection:ID` and the like.",
+        ),
+    ] = None
+    with_ids: Annotated[bool, Field(description="Tell the ids, too, of what moved.")] = False
 
 
 class ContentsQuery(_Query):

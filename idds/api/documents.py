@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
 import jiter
 import msgspec
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from idds.api.bodies import Bulk
-from idds.api.lines import more
+from idds.api.arrival import check_form, whole
 from idds.api.problems import Malformed, UnsupportedMedia
 from idds.api.structs import reader_of
 from idds.domain.errors import InvalidInput, Problem
@@ -38,25 +38,20 @@ _TOO_FEW = frozenset({"too_short"})
 
 
 async def read_body(request: web.Request, model: type[M], stall_s: float) -> M:
-    """The body, as `model` has it. Raises UnsupportedMedia, Malformed, InvalidInput, and Stalled after `stall_s`."""
-    if request.content_type != "application/json" or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMedia("send the body as application/json, in UTF-8")
-    body = await _whole(request, stall_s)
+    """The body, as `model` has it; none at all has its defaults.
+
+    Raises UnsupportedMedia, Malformed, InvalidInput, and Stalled after `stall_s`.
+    """
+    if not request.body_exists and may_be_left_out(model):
+        return model()
+    if request.content_type != "application/json":
+        raise UnsupportedMedia("send the body as application/json")
+    check_form(request)
+    body = await whole(request, stall_s)
     read = read_bulk if issubclass(model, Bulk) else parse
     if len(body) > SMALL:
         return await asyncio.to_thread(read, body, model)
     return read(body, model)
-
-
-async def _whole(request: web.Request, stall_s: float) -> bytes:
-    limit, body = request.client_max_size, bytearray()
-    size = request.content_length or 0
-    while size <= limit and (some := await more(request, stall_s)):
-        body += some
-        size = len(body)
-    if size > limit:
-        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
-    return bytes(body)
 
 
 def parse(body: bytes, model: type[M]) -> M:
@@ -108,10 +103,11 @@ def read_lines(lines: Sequence[bytes], model: type[M], first: int) -> list[M]:
 def read_query(request: web.Request, model: type[M]) -> M:
     """The query parameters, as `model` has them. Raises InvalidInput."""
     query = request.query
-    if twice := sorted({name for name in query if len(query.getall(name)) > 1}):
+    many = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is tuple}
+    if twice := sorted({name for name in query if len(query.getall(name)) > 1} - many):
         raise InvalidInput([Problem(f"?{name}", "this parameter stands twice") for name in twice])
     try:
-        return model.model_validate(dict(query))
+        return model.model_validate({name: query.getall(name) if name in many else query[name] for name in query})
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None

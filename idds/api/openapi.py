@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from idds.api.documents import may_be_left_out
 from idds.api.examples import BODIES
 from idds.api.lines import NDJSON
 from idds.api.problems import MEANINGS, MEDIA_TYPE, ProblemDocument
@@ -131,7 +132,8 @@ def _operation(route: Route, schemas: Any) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": schemas[(route.name, "body"), "validation"]}
         if route.name in BODIES:
             content["example"] = BODIES[route.name]
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        needed = not may_be_left_out(route.body)
+        operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
         if route.reads_lines:
             operation["requestBody"]["content"][NDJSON] = {"schema": {"type": "string"}}
     return operation

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from idds.api import collections, contents, events, leases, operations, requests, tokens
+from idds.api import collections, contents, events, leases, operations, requests, tokens, transforms
 from idds.api.openapi import DESCRIBED_AT, PRESENTED_AT, describe
 from idds.api.page import Page, present
 from idds.api.route import Call, Caller, Reply, Route
@@ -21,6 +21,7 @@ async def _present(_call: Call[None, None]) -> web.StreamResponse:
 
 ROUTES: tuple[Route, ...] = (
     *requests.ROUTES,
+    *transforms.ROUTES,
     *collections.ROUTES,
     *contents.ROUTES,
     *leases.ROUTES,

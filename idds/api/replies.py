@@ -9,31 +9,12 @@ from idds.domain.content import Move, Verdict
 from idds.domain.identifiers import CollectionId, ContentId, MoveId, RequestId, TransformId
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
-from idds.domain.request import Request
+from idds.domain.request import Request, RequestSummary
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
 from idds.services.catalogue import Listed
 from idds.services.delivery import Delivered, Receipt
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSummary:
-    """A request, without its workflow."""
-
-    id: RequestId
-    name: str
-    status: Status
-    intent: Intent
-    owner: str
-    vo: str
-    share: str
-    priority: int
-    created_at: int
-    changed_at: int
-    expires_at: int | None
-    retries: int
-    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +62,26 @@ class RequestPage:
 
 
 @dataclass(frozen=True, slots=True)
+class TransformReply:
+    """A transform with its collections. `open_processings` counts those that have not ended."""
+
+    id: TransformId
+    request_id: RequestId
+    work: str
+    iteration: int
+    status: Status
+    open_processings: int
+    changed_at: int
+    reason: str | None
+    collections: Sequence[CollectionReply]
+
+
+@dataclass(frozen=True, slots=True)
+class TransformsReply:
+    transforms: Sequence[Transform]
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessingPage:
     processings: Sequence[Processing]
     next: int | None
@@ -88,7 +89,7 @@ class ProcessingPage:
 
 @dataclass(frozen=True, slots=True)
 class MoveReply:
-    """That `n` things of `entity` changed status together."""
+    """That `n` things of `entity` changed status together; their `ids`, where those were asked for."""
 
     id: MoveId
     entity: str
@@ -99,6 +100,7 @@ class MoveReply:
     agent: str
     reason: str | None
     at: int
+    ids: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,21 @@ def of_collection(collection: Collection) -> CollectionReply:
     )
 
 
-def of_move(move: Move) -> MoveReply:
+def of_transform(transform: Transform, collections: Sequence[Collection]) -> TransformReply:
+    return TransformReply(
+        id=transform.id,
+        request_id=transform.request_id,
+        work=transform.work,
+        iteration=transform.iteration,
+        status=transform.status,
+        open_processings=transform.open_processings,
+        changed_at=transform.changed_at,
+        reason=transform.reason,
+        collections=[of_collection(collection) for collection in collections],
+    )
+
+
+def of_move(move: Move, *, with_ids: bool = False) -> MoveReply:
     return MoveReply(
         id=move.id,
         entity=move.entity,
@@ -294,6 +310,7 @@ def of_move(move: Move) -> MoveReply:
         agent=move.agent,
         reason=move.reason,
         at=move.at,
+        ids=move.ids if with_ids else None,
     )
 
 

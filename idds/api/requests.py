@@ -2,13 +2,11 @@
 
 import re
 
-from idds.api.bodies import ExtendBody, PageQuery, RequestsQuery, RetryBody, SubmitBody
+from idds.api.bodies import ExtendBody, HistoryQuery, RequestsQuery, RetryBody, SubmitBody
 from idds.api.replies import (
     MovePage,
-    ProcessingPage,
     RequestPage,
     RequestReply,
-    RequestSummary,
     of_move,
     of_request,
     of_whole_request,
@@ -16,10 +14,11 @@ from idds.api.replies import (
 from idds.api.route import Call, Caller, Endpoint, Reply, Route
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import RequestId
-from idds.domain.request import Terms
+from idds.domain.request import RequestSummary, Terms
 from idds.domain.statuses import Intent
 from idds.services.explanation import Answer
 from idds.services.submission import WrongWorkflow
+from idds.store.requests import RequestFilter
 
 _KEY = "Idempotency-Key"
 _KEY_FORM = re.compile(r"[\x21-\x7e]{1,255}")
@@ -45,12 +44,10 @@ async def submit(call: Call[None, SubmitBody]) -> Reply:
 
 async def list_requests(call: Call[RequestsQuery, None]) -> Reply:
     query = call.query
-    found = await call.doors.catalogue.requests(
-        call.principal, status=query.status, before=query.before, limit=query.limit + 1
-    )
+    wanted = RequestFilter(frozenset(query.status), query.owner, query.share, query.name)
+    found = await call.doors.catalogue.requests(call.principal, wanted, before=query.before, limit=query.limit + 1)
     page = found[: query.limit]
-    following = page[-1].id if len(found) > query.limit else None
-    return Reply(RequestPage([of_request(request) for request in page], following))
+    return Reply(RequestPage(page, page[-1].id if len(found) > query.limit else None))
 
 
 async def show(call: Call[None, None]) -> Reply:
@@ -79,22 +76,14 @@ def _order(intent: Intent) -> Endpoint:
     return order
 
 
-async def processings(call: Call[PageQuery, None]) -> Reply:
-    query = call.query
-    found = await call.doors.catalogue.processings(
-        call.principal, RequestId(call.number), after=query.after, limit=query.limit + 1
-    )
-    page = found[: query.limit]
-    return Reply(ProcessingPage(page, page[-1].id if len(found) > query.limit else None))
-
-
-async def history(call: Call[PageQuery, None]) -> Reply:
+async def history(call: Call[HistoryQuery, None]) -> Reply:
     query = call.query
     found = await call.doors.catalogue.history(
-        call.principal, RequestId(call.number), after=query.after, limit=query.limit + 1
+        call.principal, RequestId(call.number), entity=query.entity, after=query.after, limit=query.limit + 1
     )
     page = found[: query.limit]
-    return Reply(MovePage([of_move(move) for move in page], page[-1].id if len(found) > query.limit else None))
+    told = [of_move(move, with_ids=query.with_ids) for move in page]
+    return Reply(MovePage(told, page[-1].id if len(found) > query.limit else None))
 
 
 async def why(call: Call[None, None]) -> Reply:
@@ -178,24 +167,13 @@ ROUTES = (
     ),
     Route(
         "GET",
-        "/v1/requests/{id}/processings",
-        "listProcessings",
-        "Processings of a request, oldest first",
-        Caller.READER,
-        processings,
-        reply=ProcessingPage,
-        query=PageQuery,
-        statuses=(200, 404),
-    ),
-    Route(
-        "GET",
         "/v1/requests/{id}/history",
         "listMoves",
         "What happened to a request and all that belongs to it, oldest first",
         Caller.READER,
         history,
         reply=MovePage,
-        query=PageQuery,
+        query=HistoryQuery,
         statuses=(200, 404),
     ),
     Route(

@@ -46,6 +46,25 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSummary:
+    """A request, without its workflow. Times are microseconds UTC; `retries` counts how often it was retried."""
+
+    id: RequestId
+    name: str
+    status: Status
+    intent: Intent
+    owner: str
+    vo: str
+    share: str
+    priority: int
+    created_at: int
+    changed_at: int
+    expires_at: int | None
+    retries: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Times are microseconds UTC. It is ended at `expires_at`, if it has not by then; None: it may take for ever."""
 

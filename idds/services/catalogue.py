@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
 from idds.domain.errors import NotFound
-from idds.domain.identifiers import CollectionId, ProcessingId, RequestId
+from idds.domain.identifiers import CollectionId, ProcessingId, RequestId, TransformId
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal, Request, RequestSummary
 from idds.domain.statuses import ContentStatus, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.ports.provider import Provider
 from idds.store.database import Database, Transaction
+from idds.store.requests import EVERY, RequestFilter
 
 STREAM_PAGE = 2000
 
@@ -43,11 +44,11 @@ class Catalogue:
         self._providers = providers
 
     async def requests(
-        self, principal: Principal, *, status: Status | None = None, before: int | None = None, limit: int = 100
-    ) -> Sequence[Request]:
+        self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[RequestSummary]:
         """Requests, newest first, with ids below `before`."""
         async with self._database.snapshot() as tx:
-            return await tx.requests.list(principal, status=status, before=before, limit=limit)
+            return await tx.requests.list(principal, wanted, before=before, limit=limit)
 
     async def request(self, principal: Principal, request: RequestId) -> Request:
         async with self._database.snapshot() as tx:
@@ -62,17 +63,46 @@ class Catalogue:
                 await tx.collections.of_request(request),
             )
 
+    async def transforms(self, principal: Principal, request: RequestId) -> Sequence[Transform]:
+        async with self._database.snapshot() as tx:
+            await _check(tx, principal, request)
+            return await tx.transforms.of_request(request)
+
+    async def transform(
+        self, principal: Principal, transform: TransformId
+    ) -> tuple[Transform, Sequence[Collection]]:
+        """A transform, and its collections."""
+        async with self._database.snapshot() as tx:
+            found = await tx.transforms.get(transform)
+            if found is None or not await tx.requests.is_visible(found.request_id, principal):
+                raise NotFound(f"there is no transform {transform}")
+            collections = await tx.collections.of_request(found.request_id)
+            return found, [collection for collection in collections if collection.transform_id == transform]
+
     async def collection(self, principal: Principal, collection: CollectionId) -> Collection:
         async with self._database.snapshot() as tx:
             return await _collection(tx, principal, collection)
 
     async def processings(
-        self, principal: Principal, request: RequestId, *, after: int = 0, limit: int = 100
+        self,
+        principal: Principal,
+        request: RequestId,
+        *,
+        statuses: frozenset[Status] = frozenset(),
+        transform: int | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> Sequence[Processing]:
-        """Processings in id order, with ids above `after`."""
+        """Processings in id order, with ids above `after`; of any of these statuses (none: of all), of a transform."""
         async with self._database.snapshot() as tx:
-            await _request(tx, principal, request)
-            return await tx.processings.of_request(request, after=after, limit=limit)
+            await _check(tx, principal, request)
+            return await tx.processings.of_request(
+                request, statuses=statuses, transform=transform, after=after, limit=limit
+            )
+
+    async def processing(self, principal: Principal, processing: ProcessingId) -> Processing:
+        async with self._database.snapshot() as tx:
+            return await _processing(tx, principal, processing)
 
     async def contents(
         self,
@@ -104,12 +134,21 @@ class Catalogue:
             after = page[-1].id
 
     async def history(
-        self, principal: Principal, request: RequestId, *, after: int = 0, limit: int = 1000
+        self,
+        principal: Principal,
+        request: RequestId,
+        *,
+        entity: str | None = None,
+        after: int = 0,
+        limit: int = 1000,
     ) -> Sequence[Move]:
-        """What happened to a request and all that belongs to it, oldest first, with ids above `after`."""
+        """What happened to a request and all that belongs to it, oldest first, with ids above `after`.
+
+        With an `entity` (`collection:ID` and the like) only what happened to that.
+        """
         async with self._database.snapshot() as tx:
-            await _request(tx, principal, request)
-            return await tx.moves.of_request(request, after=after, limit=limit)
+            await _check(tx, principal, request)
+            return await tx.moves.of_request(request, entity=entity, after=after, limit=limit)
 
     async def windows(self) -> Sequence[Window]:
         async with self._database.snapshot() as tx:
@@ -125,14 +164,23 @@ class Catalogue:
     ) -> LogChunk:
         """Bytes of `stdout` or `stderr` of a processing's present attempt; a negative offset counts from the end."""
         async with self._database.snapshot() as tx:
-            found = await tx.processings.get([processing])
-            if not found:
-                raise NotFound(f"there is no processing {processing}")
-            await _request(tx, principal, found[0].request_id)
-        provider = self._providers.get(found[0].provider)
-        if found[0].handle is None or provider is None:
+            found = await _processing(tx, principal, processing)
+        provider = self._providers.get(found.provider)
+        if found.handle is None or provider is None:
             raise NotFound(f"processing {processing} has no logs yet")
-        return await provider.logs(found[0].handle, stream, offset=offset, limit=limit)
+        return await provider.logs(found.handle, stream, offset=offset, limit=limit)
+
+
+async def _check(tx: Transaction, principal: Principal, request: RequestId) -> None:
+    if not await tx.requests.is_visible(request, principal):
+        raise NotFound(f"there is no request {request}")
+
+
+async def _processing(tx: Transaction, principal: Principal, identifier: ProcessingId) -> Processing:
+    found = await tx.processings.get([identifier])
+    if not found or not await tx.requests.is_visible(found[0].request_id, principal):
+        raise NotFound(f"there is no processing {identifier}")
+    return found[0]
 
 
 async def _request(tx: Transaction, principal: Principal, identifier: RequestId) -> Request:

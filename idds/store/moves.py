@@ -81,10 +81,14 @@ class Moves(Noun):
         query = select(moves).where(moves.c.entity.in_(entities), moves.c.id > after)
         return [_move(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
 
-    async def of_request(self, request: RequestId, *, after: int = 0, limit: int = 1000) -> list[Move]:
-        """The history of a request and of all that belongs to it, oldest first."""
+    async def of_request(
+        self, request: RequestId, *, entity: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[Move]:
+        """The history of a request and of all that belongs to it, or of one `entity` of that, oldest first."""
         await self.flush()
         query = select(moves).where(moves.c.request_id == request, moves.c.id > after)
+        if entity is not None:
+            query = query.where(moves.c.entity == entity)
         return [_move(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
 
     async def events(self, after: int, limit: int) -> list[Event]:

@@ -133,8 +133,21 @@ class Processings(Noun):
     async def get(self, ids: Sequence[int]) -> list[Processing]:
         return [_processing(row) for row in await self._execute(_BY_ID, {"ids": list(ids)})]
 
-    async def of_request(self, request: RequestId, *, after: int = 0, limit: int = 1000) -> list[Processing]:
+    async def of_request(
+        self,
+        request: RequestId,
+        *,
+        statuses: frozenset[Status] = frozenset(),
+        transform: int | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[Processing]:
+        """In id order, with ids above `after`; those of these statuses (none: of all) and of this transform."""
         query = select(*_COLUMNS).where(processings.c.request_id == request, processings.c.id > after)
+        if statuses:
+            query = query.where(processings.c.status.in_(sorted(statuses)))
+        if transform is not None:
+            query = query.where(processings.c.transform_id == transform)
         return [_processing(row) for row in await self._execute(query.order_by(processings.c.id).limit(limit))]
 
     async def open_of(self, transform: TransformId) -> list[Processing]:

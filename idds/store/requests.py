@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Integer, Row, bindparam, func, or_, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Row, bindparam, func, or_, select, text, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
-from idds.domain.request import Principal, Request, Terms
+from idds.domain.request import Principal, Request, RequestSummary, Terms
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Workflow
 from idds.engine.request import EXPIRING
@@ -46,7 +46,19 @@ _COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class RequestFilter:
+    """Which requests: of any of these statuses (none: of all), of an owner, of a share, with a name that begins so."""
+
+    statuses: frozenset[Status] = frozenset()
+    owner: str | None = None
+    share: str | None = None
+    name: str | None = None
+
+
+EVERY = RequestFilter()
 NO_TERMS = Terms()
+_SUMMARY = tuple(column for column in _COLUMNS if column is not requests.c.workflow)
 _OF_PROCESSINGS = (
     select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
     .join(transforms, transforms.c.id == processings.c.transform_id)
@@ -163,16 +175,38 @@ class Requests(Noun):
         rows = await self._execute(_OF_PROCESSINGS, {"ids": list(ids)})
         return {ProcessingId(row.processing): (_request(row), row.work) for row in rows}
 
+    async def is_visible(self, request: RequestId, principal: Principal) -> bool:
+        """Whether it is there and the principal may see it."""
+        query = visible(select(requests.c.id).where(requests.c.id == request), principal)
+        return (await self._execute(query)).first() is not None
+
     async def list(
-        self, principal: Principal, *, status: Status | None, before: int | None, limit: int
-    ) -> Sequence[Request]:
+        self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int
+    ) -> Sequence[RequestSummary]:
         """Requests that the principal may see, newest first, with ids below `before`."""
-        query = visible(select(*_COLUMNS), principal)
-        if status is not None:
-            query = query.where(requests.c.status == status)
+        query = visible(select(*_SUMMARY), principal)
+        if wanted.owner is not None:
+            query = query.where(requests.c.owner == wanted.owner)
+        if wanted.share is not None:
+            query = query.where(requests.c.share == wanted.share)
+        if wanted.name:
+            query = query.where(*self._begins(wanted.name))
         if before is not None:
             query = query.where(requests.c.id < before)
-        return [_request(row) for row in await self._execute(query.order_by(requests.c.id.desc()).limit(limit))]
+        query = query.order_by(requests.c.id.desc()).limit(limit)
+        if wanted.statuses:
+            # One walk through an index each: together they would be sorted, however many there are.
+            each = [query.where(is_status(requests.c.status, status)).subquery() for status in sorted(wanted.statuses)]
+            found = union_all(*(select(of_one) for of_one in each)).subquery()
+            query = select(found).order_by(found.c.id.desc()).limit(limit)
+        return [_summary(row) for row in await self._execute(query)]
+
+    def _begins(self, prefix: str) -> tuple[ColumnElement[bool], ...]:
+        """The name begins so, byte by byte, whatever the order of the database's texts."""
+        name, last = requests.c.name, prefix + chr(0x10FFFF)
+        if self._is_sqlite:
+            return name >= prefix, name <= last
+        return name.op("~>=~", is_comparison=True)(prefix), name.op("~<=~", is_comparison=True)(last)
 
     async def lock(self, ids: Iterable[int]) -> None:
         """Lock these requests, in id order: the first thing that a transaction which writes does."""
@@ -257,6 +291,10 @@ class Requests(Noun):
 def digest(workflow: Workflow, terms: Terms) -> str:
     """The same for the same document under the same terms, however they were written."""
     return hashlib.sha256(json.dumps([asdict(workflow), asdict(terms)], sort_keys=True).encode()).hexdigest()
+
+
+def _summary(row: Row[Any]) -> RequestSummary:
+    return RequestSummary(**{**row._asdict(), "status": Status(row.status), "intent": Intent(row.intent)})
 
 
 def _request(row: Row[Any]) -> Request:

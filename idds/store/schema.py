@@ -83,7 +83,11 @@ requests = Table(
         postgresql_where=_EXPIRING,
         sqlite_where=_EXPIRING,
     ),
-    Index(None, "vo", "owner", "id"),
+    Index(None, "owner", "vo", "id"),
+    Index(None, "vo", "id"),
+    Index(None, "status", "id"),
+    # Names are looked for by how they begin, byte by byte.
+    Index("ix_requests_name", "name", postgresql_ops={"name": "text_pattern_ops"}),
 )
 
 transforms = Table(

@@ -2,19 +2,21 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from idds.domain.content import NewContent
 from idds.domain.identifiers import Handle, RequestId
 from idds.domain.processing import Processing
-from idds.domain.request import Principal, Role
+from idds.domain.request import Principal, Role, Terms
 from idds.domain.statuses import Intent, Relation, SourceKind, Status
-from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work
+from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import FIRST_DELAY
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
-from tests.contract.store_world import ALICE, World
+from idds.store.requests import RequestFilter
+from tests.contract.store_world import ALICE, WORK, World
 
 BOB = Principal("bob", "atlas")
 EVE = Principal("alice", "cms")
@@ -78,11 +80,16 @@ async def test_who_sees_which_requests(world: World) -> None:
     seen = {}
     for who in (ALICE, BOB, EVE, OPERATOR):
         async with world.transaction() as tx:
-            listed = {request.id for request in await tx.requests.list(who, status=None, before=None, limit=10)}
+            listed = {request.id for request in await tx.requests.list(who, limit=10)}
             ids = (mine.id, theirs.id, elsewhere.id)
             assert listed == {one for one in ids if await tx.requests.get(one, who) is not None}
             seen[who] = listed
-    assert seen == {ALICE: {mine.id}, BOB: {theirs.id}, EVE: {elsewhere.id}, OPERATOR: {mine.id, theirs.id, elsewhere.id}}
+    assert seen == {
+        ALICE: {mine.id},
+        BOB: {theirs.id},
+        EVE: {elsewhere.id},
+        OPERATOR: {mine.id, theirs.id, elsewhere.id},
+    }
 
 
 async def test_who_sees_which_collections(world: World) -> None:
@@ -95,11 +102,46 @@ async def test_who_sees_which_collections(world: World) -> None:
 async def test_requests_are_listed_newest_first_page_by_page(world: World) -> None:
     ids = [(await world.submit()).id for _ in range(5)]
     async with world.transaction() as tx:
-        page = await tx.requests.list(ALICE, status=None, before=None, limit=2)
+        page = await tx.requests.list(ALICE, limit=2)
         assert [request.id for request in page] == [ids[4], ids[3]]
-        page = await tx.requests.list(ALICE, status=Status.NEW, before=ids[3], limit=9)
+        new = RequestFilter(frozenset({Status.NEW}))
+        page = await tx.requests.list(ALICE, new, before=ids[3], limit=9)
         assert [request.id for request in page] == [ids[2], ids[1], ids[0]]
-        assert await tx.requests.list(ALICE, status=Status.FINISHED, before=None, limit=9) == []
+        assert await tx.requests.list(ALICE, RequestFilter(frozenset({Status.FINISHED})), limit=9) == []
+
+
+async def test_requests_are_listed_by_what_they_are(world: World) -> None:
+    """Of several statuses, of an owner, of a share, by the beginning of the name: to the letter."""
+    names = ["data", "data%", "data_1", "Data", "datb", "d", "däta", "data\U0010ffff"]
+    ids = []
+    for number, name in enumerate(names):
+        async with world.transaction() as tx:
+            workflow = Workflow(name=name, works=(WORK,))
+            made = await tx.requests.add(workflow, (ALICE, BOB)[number % 2], Terms(share=f"s{number % 3}"))
+            assert made is not None
+            status = (Status.RUNNING, Status.FAILED, Status.NEW, Status.FINISHED)[number % 4]
+            await tx.requests.save(made, replace(made, status=status), "test")
+            ids.append(made.id)
+
+    async def listed(limit: int = 99, before: int | None = None, **wanted: Any) -> list[int]:
+        async with world.transaction() as tx:
+            found = await tx.requests.list(OPERATOR, RequestFilter(**wanted), before=before, limit=limit)
+        assert [request.id for request in found] == sorted((request.id for request in found), reverse=True)
+        return [ids.index(request.id) for request in reversed(found)]
+
+    assert await listed(statuses=frozenset({Status.FAILED, Status.NEW})) == [1, 2, 5, 6]
+    assert await listed(statuses=frozenset({Status.FAILED, Status.NEW}), limit=2) == [5, 6]
+    assert await listed(statuses=frozenset({Status.FAILED, Status.NEW}), limit=9, before=ids[5]) == [1, 2]
+    assert await listed(statuses=frozenset(Status)) == list(range(8))
+    assert await listed(owner="bob") == [1, 3, 5, 7]
+    assert await listed(owner="bob", statuses=frozenset({Status.FAILED})) == [1, 5]
+    assert await listed(share="s1") == [1, 4, 7]
+    assert await listed(name="data") == [0, 1, 2, 7]
+    assert await listed(name="data%") == [1]
+    assert await listed(name="data_") == [2]
+    assert await listed(name="dä") == [6]
+    assert await listed(name="") == list(range(8))
+    assert await listed(owner="nobody") == []
 
 
 async def test_what_is_due_is_taken_once_and_again_when_it_is_marked(world: World) -> None:

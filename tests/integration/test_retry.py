@@ -23,6 +23,7 @@ from tests.integration.simulation.world import OWNER, World
 from tests.integration.test_faults import ends, files_work, left, reserved, shown, submit, world_at
 
 PAYLOAD = Payload(argv=("/do",))
+OUT = Output(dataset="data:out")
 SPACE = {"x": Parameter(type="float", low=0.0, high=1.0)}
 DONE, FAILED, CANCELLED = ContentStatus.DONE, ContentStatus.FAILED, ContentStatus.CANCELLED
 
@@ -145,8 +146,8 @@ async def test_attempts_are_counted_anew(world: World) -> None:
 async def test_works_without_an_input_and_those_that_were_barred(world: World) -> None:
     world.provider.failing = 1.0
     alone = Work(name="alone", payload=PAYLOAD, output=Output(dataset="data:alone"), attempts=1)
-    after = Work(name="after", after=("alone",), payload=PAYLOAD)
-    takes = Work(name="takes", input=Input(outputs="alone"), payload=PAYLOAD)
+    after = Work(name="after", after=("alone",), payload=PAYLOAD, output=OUT)
+    takes = Work(name="takes", input=Input(outputs="alone"), payload=PAYLOAD, output=OUT)
     request = await submit(world, alone, after, takes)
     await live(world)
     # That which takes outputs took all that there were: none.
@@ -161,8 +162,8 @@ async def test_works_without_an_input_and_those_that_were_barred(world: World) -
 
 async def test_a_finished_work_takes_what_comes_in_addition_also_in_batches(world: World) -> None:
     work = replace(files_work(world, "in", 5), attempts=1)
-    pairs = Work(name="pairs", input=Input(outputs="in", batch=2), payload=PAYLOAD)
-    late = Work(name="late", payload=PAYLOAD, after=("pairs",))
+    pairs = Work(name="pairs", input=Input(outputs="in", batch=2), payload=PAYLOAD, output=OUT)
+    late = Work(name="late", payload=PAYLOAD, output=OUT, after=("pairs",))
     world.ddm.unreadable.update({Did("data", "in.0"), Did("data", "in.3")})
     request = await submit(world, work, pairs, late)
     await live(world)
@@ -187,7 +188,7 @@ async def test_a_finished_work_takes_what_comes_in_addition_also_in_batches(worl
 @pytest.mark.parametrize("rounds", [1, 2, 4, 7, 12])
 async def test_after_an_order_to_end_it_goes_on_where_it_stood(world: World, order: Intent, rounds: int) -> None:
     work = files_work(world, "in", 9, largest=400)
-    pairs = Work(name="pairs", input=Input(outputs="in", batch=2), payload=PAYLOAD)
+    pairs = Work(name="pairs", input=Input(outputs="in", batch=2), payload=PAYLOAD, output=OUT)
     study = Work(name="scan", input=Input(samples=Samples(space=SPACE, count=9), window=WindowLimits(files=4)))
     request = await submit(world, work, pairs, study)
     for _ in range(2):
@@ -272,7 +273,7 @@ async def test_samples_that_failed_are_tried_again_within_their_window(world: Wo
 
 async def test_samples_of_a_batch_are_tried_again_together(world: World) -> None:
     source = Input(samples=Samples(space=SPACE, count=8), batch=4, window=WindowLimits(files=4))
-    request = await submit(world, Work(name="scan", input=source, payload=PAYLOAD, attempts=1))
+    request = await submit(world, Work(name="scan", input=source, payload=PAYLOAD, output=OUT, attempts=1))
     world.provider.spoiled = 0.5
     await live(world)
     world.provider.spoiled = 0.0
@@ -286,7 +287,7 @@ async def test_samples_of_a_batch_are_tried_again_together(world: World) -> None
 
 
 async def test_a_dataset_that_was_not_there_is_listed(world: World) -> None:
-    request = await submit(world, Work(name="in", input=Input(dataset="data:later"), payload=PAYLOAD))
+    request = await submit(world, Work(name="in", input=Input(dataset="data:later"), payload=PAYLOAD, output=OUT))
     await live(world)
     assert await ends(world, request) == [Status.FAILED]
     world.ddm.add_dataset(Did("data", "later"), [File(Did("data", "one"), 10)])
@@ -368,7 +369,8 @@ async def test_a_cancel_that_was_ordered_before_is_not_for_the_next_attempt(worl
 async def test_a_request_expires_gives_all_back_and_can_be_retried(world: World) -> None:
     terms = Terms(lifetime=100_000_000)
     workflow = Workflow(
-        name="it", works=(files_work(world, "in", 9, largest=400), Work(name="after", after=("in",), payload=PAYLOAD))
+        name="it",
+        works=(files_work(world, "in", 9, largest=400), Work(name="after", after=("in",), payload=PAYLOAD, output=OUT)),
     )
     request, _ = await world.submission.submit(OWNER, workflow, terms)
     assert request.expires_at == world.clock.now() + 100_000_000

@@ -57,6 +57,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_requests_expiring", "requests", ["expires_at"], postgresql_where=_EXPIRING, sqlite_where=_EXPIRING
     )
+    op.drop_index(op.f("ix_requests_vo_owner_id"), table_name="requests")
+    op.create_index(op.f("ix_requests_owner_vo_id"), "requests", ["owner", "vo", "id"])
+    op.create_index(op.f("ix_requests_vo_id"), "requests", ["vo", "id"])
+    op.create_index(op.f("ix_requests_status_id"), "requests", ["status", "id"])
+    op.create_index("ix_requests_name", "requests", ["name"], postgresql_ops={"name": "text_pattern_ops"})
     op.add_column("requests", sa.Column("retries", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("collections", sa.Column("range_events", sa.BigInteger(), nullable=True))
     op.add_column("contents", sa.Column("events", sa.BigInteger(), nullable=True))
@@ -91,6 +96,9 @@ def downgrade() -> None:
     op.drop_column("contents", "events")
     op.drop_column("collections", "range_events")
     op.drop_column("requests", "retries")
+    for name in ("ix_requests_name", "ix_requests_status_id", "ix_requests_vo_id", "ix_requests_owner_vo_id"):
+        op.drop_index(name, table_name="requests")
+    op.create_index(op.f("ix_requests_vo_owner_id"), "requests", ["vo", "owner", "id"])
     op.drop_index("ix_requests_expiring", table_name="requests")
     op.drop_column("requests", "expires_at")
     op.drop_table("audit")
