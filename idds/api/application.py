@@ -27,7 +27,9 @@ from idds.domain.errors import IddsError
 from idds.runtime.doors import Doors
 from idds.store.audit import CALL
 
-__all__ = ["ApiSettings", "make_application"]
+__all__ = ["LISTENERS", "ApiSettings", "make_application"]
+
+LISTENERS = web.AppKey("listeners", Listeners)
 
 COMPRESSED_FROM = 4096
 _PATTERNS = {"{id}": r"{id:0|[1-9][0-9]{0,17}}", "{stream}": "{stream:stdout|stderr}"}
@@ -53,11 +55,12 @@ class _Parts:
 def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     """The API over these services. Starting and stopping them is the caller's."""
     application = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_answer])
-    counters = Counters(doors.delivery, doors.catalogue, doors.wakeups)
+    counters = Counters(doors.delivery, doors.wakeups)
     listeners = Listeners(doors.events, doors.wakeups, settings, encode)
     authentication = Authentication(doors.access, settings)
     usage = Usage(authentication, doors.access, settings.token_usage_interval_s)
     application.cleanup_ctx.append(usage.during)
+    application[LISTENERS] = listeners
     parts = _Parts(doors, settings, counters, listeners, authentication, Rates(settings))
     for route in ROUTES:
         application.router.add_route(route.method, _pattern(route.path), _handler(route, parts), name=route.name)

@@ -184,8 +184,9 @@ async def test_many_writers_in_any_order(postgres_url: str, seed: int) -> None:
             assert told == sorted(set(told))
         for writer in open_ones:
             await writer.commit()
-        while len(told) < len(await stored(database)):
-            told += [event.move.id for event in await tail.look()]
+        async with asyncio.timeout(30):
+            while len(told) < len(await stored(database)):
+                told += [event.move.id for event in await tail.look()]
         assert told == await stored(database)
 
 
