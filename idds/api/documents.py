@@ -16,8 +16,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from idds.api.bodies import Bulk
 from idds.api.arrival import check_form, whole
+from idds.api.bodies import Bulk
 from idds.api.problems import Malformed, UnsupportedMedia
 from idds.api.structs import reader_of
 from idds.domain.errors import InvalidInput, Problem
@@ -52,6 +52,11 @@ async def read_body(request: web.Request, model: type[M], stall_s: float) -> M:
     if len(body) > SMALL:
         return await asyncio.to_thread(read, body, model)
     return read(body, model)
+
+
+def may_be_left_out(model: type[BaseModel]) -> bool:
+    """Whether no field of a body is required: then the body itself is not."""
+    return not any(field.is_required() for field in model.model_fields.values())
 
 
 def parse(body: bytes, model: type[M]) -> M:
