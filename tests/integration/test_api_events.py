@@ -225,9 +225,7 @@ async def test_a_stream_ends_with_its_token(sqlite_url: str, how: str) -> None:
         token = await api.doors.access.issue(Principal("some", "vo", Role.READER))
         async with listening(api, token=token) as stream:
             await stream.alive()
-            changed = {"revoked": {"revoked_at": 1}, "expired": {"expires_at": 1}, "another role": {"role": "user"}}[
-                how
-            ]
+            changes = {"revoked": {"revoked_at": 1}, "expired": {"expires_at": 1}, "another role": {"role": "user"}}
             async with api.database.transaction("test") as tx:
                 await tx.connection.execute(tokens.update().where(tokens.c.owner == "some").values(changes[how]))
             assert await stream.next() is None
