@@ -1,11 +1,10 @@
 """Bodies of many lines, read as they come."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from idds.api.problems import Malformed, Stalled, UnsupportedMedia
+from idds.api.arrival import check_form, more
 from idds.domain.errors import InvalidInput, Problem
 
 NDJSON = "application/x-ndjson"
@@ -20,8 +19,7 @@ async def blocks(request: web.Request, stall_s: float) -> AsyncGenerator[list[by
     Raises UnsupportedMedia, Malformed where it is cut off, InvalidInput where a line is too long, and Stalled where
     nothing comes for `stall_s`.
     """
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMedia("send the lines in UTF-8")
+    check_form(request)
     lines: list[bytes] = []
     given = size = 0
     rest = b""
@@ -39,17 +37,6 @@ async def blocks(request: web.Request, stall_s: float) -> AsyncGenerator[list[by
         lines.append(rest)
     if lines:
         yield lines
-
-
-async def more(request: web.Request, stall_s: float) -> bytes:
-    """What comes next of a body, nothing at its end. Raises Malformed, and Stalled after `stall_s` of nothing."""
-    try:
-        async with asyncio.timeout(stall_s):
-            return await request.content.readany()
-    except TimeoutError:
-        raise Stalled(f"nothing came for {stall_s:g} s") from None
-    except (web.RequestPayloadError, ConnectionError):
-        raise Malformed(Problem("", "it is cut off, or not encoded as its Content-Encoding says")) from None
 
 
 def _too_long(given: int, lines: list[bytes], rest: bytes) -> Problem:

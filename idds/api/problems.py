@@ -21,6 +21,8 @@ from idds.domain.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+_ENDS = frozenset({408, 413})
+"""After these nobody knows where in the connection another call would begin."""
 
 
 class Malformed(IddsError):
@@ -138,4 +140,7 @@ def of_defect(request_id: str) -> web.Response:
 
 def respond(document: ProblemDocument, headers: Mapping[str, str]) -> web.Response:
     body = msgspec.json.encode(document)
-    return web.Response(body=body, status=document.status, headers=headers, content_type=MEDIA_TYPE)
+    response = web.Response(body=body, status=document.status, headers=headers, content_type=MEDIA_TYPE)
+    if document.status in _ENDS:
+        response.force_close()
+    return response

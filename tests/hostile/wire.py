@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,17 +24,21 @@ class Wire:
             async with asyncio.timeout(DEADLINE_S):
                 await self.writer.drain()
 
-    async def status(self) -> int | None:
-        """The status of the next answer, whose body is read; None where the service hung up instead."""
+    async def head(self) -> str:
+        """The head of the next answer, in small letters, once its body is read; empty where the service hung up."""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                head = await self.reader.readuntil(b"\r\n\r\n")
-                lines = head.decode("latin-1").lower().split("\r\n")
-                length = next((int(line[15:]) for line in lines if line.startswith("content-length:")), 0)
-                await self.reader.readexactly(length)
+                head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+                length = re.search(r"^content-length: (\d+)", head, flags=re.MULTILINE)
+                await self.reader.readexactly(int(length[1]) if length else 0)
         except (asyncio.IncompleteReadError, ConnectionError):
-            return None
-        return int(head.split()[1])
+            return ""
+        return head
+
+    async def status(self) -> int | None:
+        """The status of the next answer; None where the service hung up instead."""
+        head = await self.head()
+        return int(head.split()[1]) if head else None
 
     async def end(self) -> bytes:
         """All that comes until the service hangs up."""
