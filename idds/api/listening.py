@@ -20,8 +20,9 @@ from idds.services.events import AT_ONCE, Events, Interest, Tail
 
 LOOK_AGAIN_S = 5.0
 """What a lost wake-up costs."""
-LINGER_S = 0.003
-"""After events, so long others are waited for: many small transactions are told together."""
+LINGER_S, LINGER_EACH_S = 0.003, 20e-6
+"""After events, so long others are waited for, and so much longer for each who listens: many small transactions are
+told together, and telling takes half a core at most."""
 RETRY_S = 1.0
 _ENDED = frozenset(map(str, TERMINAL))
 
@@ -242,7 +243,7 @@ class Listeners:
         if len(events) == AT_ONCE:
             return 0.0
         if events:
-            await asyncio.sleep(LINGER_S)
+            await asyncio.sleep(LINGER_S + LINGER_EACH_S * self.open)
         pause = tail.look_again_s
         return LOOK_AGAIN_S if pause is None else pause
 

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [steps] [inserts]`: run benches, all by default, on SQLite and on PostgreSQL."""
+"""`python -m tests.bench [steps] [inserts] [listening]`: run benches, all by default, on SQLite and on PostgreSQL."""
 
 import asyncio
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import inserts, steps
+from tests.bench import inserts, listening, steps
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
-BENCHES: dict[str, Measure] = {"steps": steps.measure, "inserts": inserts.measure}
+BENCHES: dict[str, Measure] = {"steps": steps.measure, "inserts": inserts.measure, "listening": listening.measure}
 
 
 async def _upgraded(url: str) -> None:
