@@ -11,11 +11,12 @@ from idds.domain.errors import Unavailable, UnknownDid
 from idds.domain.files import File, FilePage
 from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
+from idds.engine.ranges import pieces, unfinished
 from idds.engine.retry import TRIES
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
 from idds.services.announcing import follow, tell_collection_closed
-from idds.services.ranges import UNTOLD, known_files, pieces, register, unfinished
+from idds.services.ranges import UNTOLD, known_files, register
 from idds.services.sources import give_up
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced

@@ -1,89 +1,19 @@
 """Files become ranges of events: cut as they are listed, or as another work has counted them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from idds.domain.collection import Collection
-from idds.domain.content import Content, Move, NewContent
+from idds.domain.content import Content, Move
 from idds.domain.files import File
-from idds.domain.identifiers import CollectionId, Did, ReplicaId
+from idds.domain.identifiers import CollectionId, Did
 from idds.domain.statuses import ContentStatus
-from idds.engine.ranges import cut, refusal
+from idds.engine.ranges import AT_ONCE, EMPTY, Piece, pieces, unfinished
 from idds.engine.transitions import ContentEvent
 from idds.store.contents import whole_files
 from idds.store.database import Transaction
 
-AT_ONCE = 5000
-"""Contents in a piece, and so in a statement."""
 UNTOLD = "nobody knows how many events it has: set its `events` in the data management, or have a work count them"
 UNCOUNTED = "it was reported done without how many events it has: report `events` with it"
-EMPTY = "it has no events: there was nothing to do"
-
-
-@dataclass(slots=True)
-class Piece:
-    """Ranges to be registered together. `files` were finished with it; `odd` are those of them without a range, why."""
-
-    ranges: list[NewContent] = field(default_factory=list)
-    odd: list[tuple[NewContent, str]] = field(default_factory=list)
-    files: int = 0
-
-
-def pieces(
-    collection: Collection,
-    files: Sequence[File],
-    unknown: str,
-    *,
-    known: Mapping[Did, int] | None = None,
-    replicas: Mapping[Did, ReplicaId | None] | None = None,
-) -> Iterator[Piece]:
-    """What these files come to, in pieces of bounded size; at least one, the last one may be empty.
-
-    A file that is `known`, registered up to an event, is gone on with behind that. `unknown` says why a file fails
-    whose events nobody has told. All ranges of a file are in its group; the group is complete when the last piece of
-    its files is registered.
-    """
-    known, replicas = known or {}, replicas or {}
-    longest = collection.range_events
-    assert longest is not None
-    piece = Piece()
-    # One that is begun has the next number already.
-    for number, file in enumerate(sorted(files, key=lambda file: file.did not in known), collection.next_no):
-        group = number // collection.batch if collection.batch else 0
-        if (why := _odd(file, longest, unknown)) is not None:
-            piece.odd.append((_content(file, group), why))
-        else:
-            for span in cut(file.events or 0, longest, known.get(file.did, 0)):
-                if len(piece.ranges) == AT_ONCE:
-                    yield piece
-                    piece = Piece()
-                piece.ranges.append(_content(file, group, span.min_id, span.max_id, replicas.get(file.did)))
-        piece.files += 1
-    yield piece
-
-
-def _odd(file: File, longest: int, unknown: str) -> str | None:
-    if file.events is None:
-        return unknown
-    return EMPTY if file.events == 0 else refusal(file.events, longest)
-
-
-def _content(file: File, group: int, min_id: int = 0, max_id: int = 0, replica: ReplicaId | None = None) -> NewContent:
-    return NewContent(
-        name=file.did.name,
-        group_no=group,
-        scope=file.did.scope,
-        min_id=min_id,
-        max_id=max_id,
-        bytes=file.bytes,
-        adler32=file.adler32,
-        replica_id=replica,
-    )
-
-
-def unfinished(files: Sequence[File], known: Mapping[Did, int]) -> list[File]:
-    """Those of which something is still to be registered, where they are `known` up to an event, 0 as a whole."""
-    return [file for file in files if file.did not in known or 0 < known[file.did] < (file.events or 0)]
 
 
 async def register(
