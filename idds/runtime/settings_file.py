@@ -42,7 +42,9 @@ def find_lines(text: str) -> dict[Place, int]:
             table = _steps(heading.group(1))
             found.setdefault(table, number)
         elif key := _KEY.match(line):
-            found.setdefault((*table, *_steps(key.group(1))), number)
+            steps = _steps(key.group(1))
+            for end in range(1, len(steps) + 1):
+                found.setdefault((*table, *steps[:end]), number)
     return found
 
 
@@ -68,27 +70,41 @@ class Sources:
     """Where settings come from: the environment goes before the file, and that before the defaults."""
 
     def __init__(self, file: Path | None) -> None:
+        """Raises what `load` raises."""
         self._file = file
-        self._lines = find_lines(file.read_text(encoding="utf-8")) if file is not None and file.is_file() else {}
+        self._values = {} if file is None else load(file)
+        self._lines = {} if file is None else find_lines(file.read_text(encoding="utf-8"))
 
     def of(self, place: Sequence[str]) -> str:
         """In words: an environment variable, a file and line, or "default"."""
         if name := given_by(place, os.environ):
             return name
+        return self._line(place) if _has(self._values, place) else "default"
+
+    def problem(self, place: Sequence[str], message: str) -> Problem:
+        """What is wrong with a setting, and where it was said, or should have been."""
+        source = given_by(place, os.environ) or self._line(place)
+        return Problem("/" + "/".join(place), f"{message} ({source})" if source else message)
+
+    def _line(self, place: Sequence[str]) -> str:
+        """Where it, or what holds it, begins in the file; nothing where neither does."""
         for end in range(len(place), 0, -1):
             if line := self._lines.get(tuple(place[:end])):
                 return f"{self._file} line {line}"
-        return "default"
-
-    def problem(self, place: Sequence[str], message: str) -> Problem:
-        """What is wrong with a setting, and where it was said."""
-        source = self.of(place)
-        return Problem("/" + "/".join(place), message if source == "default" else f"{message} ({source})")
+        return ""
 
     def refusal(self, error: ValidationError) -> InvalidInput:
         """What the settings' classes find wrong. What was given is not repeated: it may hold a password."""
         found = error.errors(include_input=False, include_url=False, include_context=False)
         return InvalidInput([self.problem([str(step) for step in one["loc"]], _words(one["msg"])) for one in found])
+
+
+def _has(values: Any, place: Sequence[str]) -> bool:
+    for step in place:
+        if not isinstance(values, Mapping) or step not in values:
+            return False
+        values = values[step]
+    return True
 
 
 def _words(message: str) -> str:

@@ -121,11 +121,11 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
         ddm: DDM | None = None
         providers: dict[str, Provider] = {}
         if outside:
-            ddm = _ddm(settings)
+            ddm = ddm_of(settings)
             await ddm.start()
             stack.push_async_callback(ddm.stop)
             for name, plugin in settings.providers.items():
-                providers[name] = _provider(settings, name, plugin)
+                providers[name] = provider_of(settings, name, plugin)
                 await providers[name].start()
                 stack.push_async_callback(providers[name].stop)
         talk, url = await _bus(settings, stack) if bus else (None, None)
@@ -178,7 +178,8 @@ def _wakeups(settings: Settings) -> LocalWakeups:
     return PostgresWakeups(url)
 
 
-def _ddm(settings: Settings) -> DDM:
+def ddm_of(settings: Settings) -> DDM:
+    """Not started. Raises InvalidInput."""
     options = dict(settings.ddm.options)
     if settings.ddm.plugin == "posix":
         options.setdefault("root", str(settings.state / "rses"))
@@ -187,7 +188,8 @@ def _ddm(settings: Settings) -> DDM:
     return ddm
 
 
-def _provider(settings: Settings, name: str, plugin: PluginSettings) -> Provider:
+def provider_of(settings: Settings, name: str, plugin: PluginSettings) -> Provider:
+    """Not started. Raises InvalidInput."""
     options = dict(plugin.options)
     if plugin.plugin == "local":
         options.setdefault("root", str(settings.state / "jobs"))
@@ -200,7 +202,7 @@ async def _bus(settings: Settings, stack: AsyncExitStack) -> tuple[Bus | None, s
         case "none":
             return None, None
         case "mqtt":
-            bus = MqttBus(_mqtt_options(settings))
+            bus = MqttBus(mqtt_options_of(settings))
             url = str(settings.bus.options.get("url", ""))
         case "embedded":
             password = secrets.token_urlsafe(24)
@@ -215,7 +217,8 @@ async def _bus(settings: Settings, stack: AsyncExitStack) -> tuple[Bus | None, s
     return bus, url
 
 
-def _mqtt_options(settings: Settings) -> MqttOptions:
+def mqtt_options_of(settings: Settings) -> MqttOptions:
+    """Of a broker outside. Raises InvalidInput."""
     names = {field.name for field in fields(MqttOptions)}
     unknown = sorted(settings.bus.options.keys() - names)
     if unknown:
