@@ -4,40 +4,37 @@ from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody, ReturnBody
 from idds.api.problems import Stale
 from idds.api.replies import HeartbeatReply, LeaseReply, ReportReply, ReturnReply, of_delivered, of_receipt
 from idds.api.route import Call, Caller, Reply, Route
-from idds.api.waiting import Order
 from idds.domain.content import Outcome, Verdict
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import CollectionId, ContentId
+from idds.services.delivery import GiveBack, Heartbeat, Lease, Report
 
 MICROSECONDS = 1_000_000
 
 
 async def lease(call: Call[None, LeaseBody]) -> Reply:
     body = call.body
-    order = Order(body.count, _ttl(call, body.ttl_s), body.lessee, lambda: call.is_abandoned)
+    order = Lease(call.principal, body.count, _ttl(call, body.ttl_s), body.lessee)
     wait_s = min(body.wait_s, call.settings.max_wait_s)
-    leased, ended = await call.counters.lease(call.principal, CollectionId(call.number), order, wait_s)
-    return Reply(LeaseReply([of_delivered(delivered) for delivered in leased], ended))
+    leased = await call.counters.lease(CollectionId(call.number), order, wait_s, lambda: call.is_abandoned)
+    return Reply(LeaseReply([of_delivered(delivered) for delivered in leased.contents], leased.has_ended))
 
 
 async def heartbeat(call: Call[None, HeartbeatBody]) -> Reply:
-    held = {each.id: each.attempt for each in call.body.held}
-    if len(held) < len(call.body.held):
-        raise InvalidInput([Problem("/held", "the same content stands in it twice")])
-    collection, ttl = CollectionId(call.number), _ttl(call, call.body.ttl_s)
-    async with call.counters.turn(collection):
-        holding = await call.doors.delivery.heartbeat(call.principal, collection, held=held, ttl=ttl)
-    return Reply(HeartbeatReply(sorted(holding)))
+    order = Heartbeat(call.principal, _held(call.body), _ttl(call, call.body.ttl_s))
+    return Reply(HeartbeatReply(sorted(await call.counters.keep(CollectionId(call.number), order))))
 
 
 async def give_back(call: Call[None, ReturnBody]) -> Reply:
-    held = {each.id: each.attempt for each in call.body.held}
-    if len(held) < len(call.body.held):
+    order = GiveBack(call.principal, _held(call.body))
+    return Reply(ReturnReply(sorted(await call.counters.give_back(CollectionId(call.number), order))))
+
+
+def _held(body: HeartbeatBody | ReturnBody) -> dict[int, int]:
+    held = {each.id: each.attempt for each in body.held}
+    if len(held) < len(body.held):
         raise InvalidInput([Problem("/held", "the same content stands in it twice")])
-    collection = CollectionId(call.number)
-    async with call.counters.turn(collection):
-        returned = await call.doors.delivery.give_back(call.principal, collection, held)
-    return Reply(ReturnReply(sorted(returned)))
+    return held
 
 
 def _ttl(call: Call[None, LeaseBody] | Call[None, HeartbeatBody], ttl_s: float | None) -> int:
@@ -60,9 +57,7 @@ async def report(call: Call[None, ReportBody]) -> Reply:
         )
         for each in call.body.reports
     ]
-    collection = CollectionId(call.number)
-    async with call.counters.turn(collection):
-        receipts = await call.doors.delivery.report(call.principal, collection, outcomes)
+    receipts = await call.counters.report(CollectionId(call.number), Report(call.principal, outcomes))
     if len(receipts) == 1 and receipts[0].verdict is Verdict.STALE:
         sent = call.body.reports[0]
         raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")

@@ -1,90 +1,110 @@
-"""Waiting for contents: many consumers at one collection stand in line, at the cost of one look for all of them."""
+"""Serving consumers: all of a collection who come at a time together, and who has to wait, in line."""
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
-from idds.domain.collection import Collection
-from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal
-from idds.domain.statuses import ContentStatus
+from idds.api.grouping import Grouping
+from idds.domain.errors import IddsError
+from idds.domain.identifiers import CollectionId, ContentId
 from idds.ports.wakeups import Channel, Wakeups
-from idds.services.catalogue import Catalogue
-from idds.services.delivery import Delivered, Delivery
+from idds.services.delivery import Answer, Delivery, GiveBack, Heartbeat, Lease, Leased, Order, Receipt, Report
 
 LOOK_AGAIN_S = 1.0
 """What a lost wake-up costs, and how soon waiting consumers learn that a collection has ended."""
+MOST_AT_ONCE = 10_000
+"""So many contents are leased, kept and reported in one transaction, or as many as one consumer sends."""
+
+_A = TypeVar("_A")
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Up to `count` contents for `ttl` microseconds. `is_abandoned` tells whether who ordered has hung up."""
+class _Ordered:
+    """An order; `is_abandoned` tells whether who ordered has hung up."""
 
-    count: int
-    ttl: int
-    lessee: str
-    is_abandoned: Callable[[], bool]
+    order: Order
+    is_abandoned: Callable[[], bool] = _never
+
+    @property
+    def size(self) -> int:
+        match self.order:
+            case Lease(count=count):
+                return count
+            case Heartbeat(held=held) | GiveBack(held=held):
+                return len(held)
+            case Report(outcomes=outcomes):
+                return len(outcomes)
+
+    @property
+    def wanted(self) -> Order:
+        """What is wanted by now: who has hung up is given nothing, so that nothing lies leased to nobody."""
+        if isinstance(self.order, Lease) and self.is_abandoned():
+            return replace(self.order, count=0)
+        return self.order
 
 
 class Counters:
-    """A counter for each collection, open as long as somebody stands at it."""
+    """Where consumers are served: at each collection's counter one group after the other."""
 
-    def __init__(self, delivery: Delivery, catalogue: Catalogue, wakeups: Wakeups) -> None:
+    def __init__(self, delivery: Delivery, wakeups: Wakeups) -> None:
         self._delivery = delivery
-        self._catalogue = catalogue
         self._wakeups = wakeups
-        self._counters: WeakValueDictionary[int, _Counter] = WeakValueDictionary()
+        self._groups: Grouping[CollectionId, _Ordered, Answer] = Grouping(
+            self._serve, MOST_AT_ONCE, lambda ordered: ordered.size
+        )
+        self._lines: WeakValueDictionary[CollectionId, _Line] = WeakValueDictionary()
         self._closed = False
 
     async def close(self) -> None:
         """Send home who waits: the service stops."""
         self._closed = True
-        for counter in list(self._counters.values()):
-            await counter.close()
-
-    @asynccontextmanager
-    async def turn(self, collection: CollectionId) -> AsyncIterator[None]:
-        """One at a time: they would wait for each other in the database as well, and hold connections there."""
-        async with self._counter(collection).turn:
-            yield
+        for line in list(self._lines.values()):
+            await line.close()
+        await self._groups.close()
 
     async def lease(
-        self, principal: Principal, collection: CollectionId, order: Order, wait_s: float
-    ) -> tuple[list[Delivered], bool]:
-        """Lease as `Delivery.lease` does, waiting up to `wait_s` for something; and whether nothing will ever come.
-
-        Who hung up while waiting gets nothing, so that nothing lies leased to nobody.
-        """
-        counter = self._counter(collection)
+        self,
+        collection: CollectionId,
+        order: Lease,
+        wait_s: float = 0.0,
+        is_abandoned: Callable[[], bool] = _never,
+    ) -> Leased:
+        """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do."""
         deadline = time.monotonic() + wait_s
-
-        async def look() -> Collection:
-            return await self._catalogue.collection(principal, collection)
-
         while True:
-            async with counter.turn:
-                leased = await self._delivery.lease(
-                    principal, collection, count=order.count, ttl=order.ttl, lessee=order.lessee
-                )
-            if leased:
-                return leased, False
+            leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
             left = deadline - time.monotonic()
-            if left <= 0 or self._closed:
-                return [], _has_ended(await look())
-            called = await counter.stand(left, order.is_abandoned, look)
+            if leased.contents or leased.has_ended or left <= 0 or self._closed:
+                return leased
+            called = await self._line(collection).stand(left, order.count, is_abandoned)
             if called is not _Called.TO_LEASE:
-                return [], called is _Called.AT_THE_END
+                return Leased((), has_ended=called is _Called.AT_THE_END)
 
-    def _counter(self, collection: CollectionId) -> "_Counter":
-        counter = self._counters.get(collection)
-        if counter is None:
-            counter = self._counters[collection] = _Counter(self._wakeups)
-        return counter
+    async def keep(self, collection: CollectionId, order: Heartbeat) -> set[ContentId]:
+        return cast("set[ContentId]", await self._groups.order(collection, _Ordered(order)))
+
+    async def give_back(self, collection: CollectionId, order: GiveBack) -> set[ContentId]:
+        return cast("set[ContentId]", await self._groups.order(collection, _Ordered(order)))
+
+    async def report(self, collection: CollectionId, order: Report) -> Sequence[Receipt]:
+        return cast("Sequence[Receipt]", await self._groups.order(collection, _Ordered(order)))
+
+    async def _serve(self, collection: CollectionId, orders: Sequence[_Ordered]) -> list[Answer | IddsError]:
+        return await self._delivery.serve(collection, [ordered.wanted for ordered in orders])
+
+    def _line(self, collection: CollectionId) -> "_Line":
+        line = self._lines.get(collection)
+        if line is None:
+            line = self._lines[collection] = _Line(lambda: self._delivery.look(collection), self._wakeups)
+        return line
 
 
 class _Called(Enum):
@@ -95,73 +115,74 @@ class _Called(Enum):
     AWAY = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
     called: asyncio.Future[_Called]
+    count: int
     is_abandoned: Callable[[], bool]
 
 
-class _Counter:
+class _Line:
     """Who waits at one collection, in order, and the one task that looks for all of them."""
 
-    def __init__(self, wakeups: Wakeups) -> None:
-        self.turn = asyncio.Lock()
+    def __init__(self, look: Callable[[], Awaitable[tuple[int, bool]]], wakeups: Wakeups) -> None:
+        self._look = look
         self._wakeups = wakeups
-        self._line: deque[_Place] = deque()
+        self._waiting: dict[_Waiter, None] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    async def stand(
-        self, wait_s: float, is_abandoned: Callable[[], bool], look: Callable[[], Awaitable[Collection]]
-    ) -> _Called:
+    async def stand(self, wait_s: float, count: int, is_abandoned: Callable[[], bool]) -> _Called:
         """Stand in line until called, `wait_s` at most. Raises what looking raises."""
-        place = _Place(asyncio.get_running_loop().create_future(), is_abandoned)
-        self._line.append(place)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), count, is_abandoned)
+        self._waiting[waiter] = None
         if self._watch is None:
-            self._watch = asyncio.create_task(self._watch_over(look), name="contents waited for")
+            self._watch = asyncio.create_task(self._watch_over(), name="contents waited for")
         try:
             async with asyncio.timeout(wait_s):
-                return await place.called
+                return await waiter.called
         except TimeoutError:
             return _Called.AWAY
         finally:
-            if place in self._line:
-                self._line.remove(place)
+            self._waiting.pop(waiter, None)
 
     async def close(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        self._call(_Called.AWAY, len(self._line))
+        self._call(_Called.AWAY)
 
-    async def _watch_over(self, look: Callable[[], Awaitable[Collection]]) -> None:
+    async def _watch_over(self) -> None:
         try:
-            while self._line:
+            while self._waiting:
                 seen = self._wakeups.count(Channel.CONTENTS)
-                found = await look()
-                if _has_ended(found):
-                    self._call(_Called.AT_THE_END, len(self._line))
+                available, has_ended = await self._look()
+                if has_ended:
+                    self._call(_Called.AT_THE_END)
                 else:
-                    self._call(_Called.TO_LEASE, found.counts[ContentStatus.AVAILABLE])
+                    self._call(_Called.TO_LEASE, available)
                 # Also with nobody left: who was called and got nothing comes back, and is not called again at once.
                 await self._wakeups.wait(Channel.CONTENTS, seen, LOOK_AGAIN_S)
         except Exception as error:  # noqa: BLE001 -- each who waits is told of it
-            while self._line:
-                self._line.popleft().called.set_exception(error)
+            while self._waiting:
+                if not (called := self._next().called).done():
+                    called.set_exception(error)
         finally:
             self._watch = None
 
-    def _call(self, why: _Called, number: int) -> None:
-        """Call the first `number` of those that are still there."""
-        while self._line and number > 0:
-            place = self._line.popleft()
-            if place.called.done():
+    def _call(self, why: _Called, contents: int | None = None) -> None:
+        """Call the first of those that are still there, as many as want these contents; None: all."""
+        while self._waiting and (contents is None or contents > 0):
+            waiter = self._next()
+            if waiter.called.done():
                 continue
-            if place.is_abandoned():
-                place.called.set_result(_Called.AWAY)
+            if waiter.is_abandoned():
+                waiter.called.set_result(_Called.AWAY)
                 continue
-            place.called.set_result(why)
-            number -= 1
+            waiter.called.set_result(why)
+            if contents is not None:
+                contents -= waiter.count
 
-
-def _has_ended(collection: Collection) -> bool:
-    return collection.is_closed and collection.open == 0
+    def _next(self) -> _Waiter:
+        waiter = next(iter(self._waiting))
+        del self._waiting[waiter]
+        return waiter

@@ -18,8 +18,8 @@ from idds.store.database import Transaction
 ANNOUNCED = frozenset(ContentStatus) - {ContentStatus.NEW, ContentStatus.LEASED}
 
 
-async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
-    """Do what follows from these moves of contents, in the same transaction."""
+async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True) -> None:
+    """Do what follows from these moves of contents, in the same transaction; and have their requests advanced."""
     if not moves:
         return
     ids = {CollectionId(int(move.entity.partition(":")[2])) for move in moves}
@@ -39,7 +39,8 @@ async def follow(tx: Transaction, moves: Sequence[Move]) -> None:
                 await _give_back(tx, address, contents)
         if status is ContentStatus.AVAILABLE:
             tx.wake(Channel.CONTENTS)
-    tx.requests.mark_due({address.request_id for address in addresses.values()})
+    if advance:
+        tx.requests.mark_due({address.request_id for address in addresses.values()})
     await follow(tx, more)
 
 

@@ -2,50 +2,83 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
-from idds.domain.collection import Collection
 from idds.domain.content import Content, Outcome, Verdict
-from idds.domain.errors import Conflict, NotFound
+from idds.domain.errors import Conflict, IddsError, NotFound
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
-from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
-from idds.domain.workflow import Work
-from idds.engine.reporting import judge
+from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow
-from idds.store.contents import NOT_TRIED, of_ids
+from idds.services.reporting import FREE, Receipt, give_again, take_in
+from idds.store.collections import Place
+from idds.store.contents import of_ids
 from idds.store.database import Database, Transaction
+from idds.store.leases import Delivered, Wanted
+from idds.store.visibility import sees
+
+__all__ = ["Delivered", "Delivery", "GiveBack", "Heartbeat", "Lease", "Leased", "Order", "Receipt", "Report"]
 
 LEASES_ENDED_AT_ONCE = 1000
 LOST = "its lease ended without a report, as often as it was delivered"
-FREE = {"lessee": None, "lease_until": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """A content, and where its file lies if it is one that is on disk."""
+class Lease:
+    """Up to `count` contents, for `ttl` microseconds."""
 
-    content: Content
-    path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of the report on one content."""
-
-    content_id: ContentId
-    verdict: Verdict
+    principal: Principal
+    count: int
+    ttl: int
+    lessee: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A collection that is delivered to consumers outside."""
+class Heartbeat:
+    """Leases (content: attempt) that are to hold `ttl` microseconds from now."""
 
-    collection: Collection
-    work: Work
-    intent: Intent
-    is_running: bool
+    principal: Principal
+    held: Mapping[int, int]
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Leases (content: attempt) of what was not begun.
+
+    Such a lease counts as no attempt; the next one has the next number all the same.
+    """
+
+    principal: Principal
+    held: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of contents."""
+
+    principal: Principal
+    outcomes: Sequence[Outcome]
+
+
+Order = Lease | Heartbeat | GiveBack | Report
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """None where nothing is available now; `has_ended`: nothing will ever come again."""
+
+    contents: Sequence[Delivered]
+    has_ended: bool = False
+
+
+Answer = Leased | set[ContentId] | Sequence[Receipt]
+"""To a lease; to a heartbeat and to what is given back: those that still held; to a report: a receipt each."""
+
+O = TypeVar("O", Lease, Heartbeat, GiveBack, Report)  # noqa: E741 -- an order
 
 
 class Delivery:
@@ -54,59 +87,32 @@ class Delivery:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def lease(
-        self, principal: Principal, collection: CollectionId, *, count: int, ttl: int, lessee: str
-    ) -> list[Delivered]:
-        """Lease up to `count` contents for `ttl` microseconds; none where nothing is available now.
+    async def serve(self, collection: CollectionId, orders: Sequence[Order]) -> list[Answer | IddsError]:
+        """Serve consumers of a collection, all at once: first what comes back, for it makes room, then who wants some.
 
-        Raises NotFound, and Conflict where the collection is not delivered this way.
+        Each has an answer, or an error: NotFound, and Conflict where the collection is not delivered this way.
         """
         async with self._database.transaction("api") as tx:
-            place = await _place(tx, principal, collection)
-            if not place.is_running or place.intent is not Intent.RUN:
-                return []
-            leased = await tx.contents.lease(place.collection, count, lessee=lessee, until=tx.now + ttl)
-            if leased:
-                tx.wake(Channel.LEASES)
-            paths = await tx.contents.paths([content.id for content in leased if content.replica_id is not None])
-            return [Delivered(content, paths.get(content.id)) for content in leased]
+            place = await tx.collections.place(collection)
+            answers: dict[int, Answer | IddsError] = {}
+            welcome: list[tuple[int, Order]] = []
+            for number, order in enumerate(orders):
+                refusal = _refusal(place, collection, order.principal)
+                if refusal is None:
+                    welcome.append((number, order))
+                else:
+                    answers[number] = refusal
+            if place is not None and welcome:
+                await _Serving(tx, place, welcome, answers).serve()
+            return [answers[number] for number in range(len(orders))]
 
-    async def heartbeat(
-        self, principal: Principal, collection: CollectionId, *, held: Mapping[int, int], ttl: int
-    ) -> set[ContentId]:
-        """Extend leases (content: attempt) to `ttl` from now; those that still held. Raises as `lease` does."""
-        async with self._database.transaction("api") as tx:
-            await _place(tx, principal, collection)
-            return await tx.contents.extend(collection, held, tx.now + ttl)
-
-    async def give_back(
-        self, principal: Principal, collection: CollectionId, held: Mapping[int, int]
-    ) -> set[ContentId]:
-        """End leases (content: attempt) of what was not begun; those that still held. Raises as `lease` does.
-
-        Such a lease counts as no attempt; the next one has the next number all the same.
-        """
-        async with self._database.transaction("api") as tx:
-            place = await _place(tx, principal, collection)
-            contents = await tx.contents.get(list(held))
-            holding = {
-                content.id
-                for content in contents
-                if content.collection_id == collection
-                and content.lease_until is not None
-                and content.status is ContentStatus.LEASED
-                and content.attempt == held[content.id]
-            }
-            await _return(tx, sorted(holding), place.is_running, tried=False)
-            return holding
-
-    async def report(
-        self, principal: Principal, collection: CollectionId, outcomes: Sequence[Outcome]
-    ) -> list[Receipt]:
-        """Take in outcomes, a receipt each in order. Raises as `lease` does; one bad report harms no other."""
-        async with self._database.transaction("api") as tx:
-            place = await _place(tx, principal, collection)
-            return await _take(tx, place, outcomes)
+    async def look(self, collection: CollectionId) -> tuple[int, bool]:
+        """How many contents are available now, and whether nothing will ever come again. Raises NotFound."""
+        async with self._database.snapshot() as tx:
+            found = await tx.collections.get(collection)
+        if found is None:
+            raise NotFound(f"there is no collection {collection}")
+        return found.counts[ContentStatus.AVAILABLE], found.is_closed and found.open == 0
 
     async def acknowledge(self, vo: str, message_id: str, outcomes: Sequence[Outcome]) -> list[Receipt]:
         """Take in outcomes that came in a message of a VO's trusted service; none when it had come already."""
@@ -122,10 +128,11 @@ class Delivery:
             await tx.requests.lock({content.request_id for content in contents.values()})
             service = Principal(f"bus:{vo}", vo, Role.WFMS)
             for collection, of_one in sorted(by_collection.items()):
-                try:
-                    receipts += await _take(tx, await _place(tx, service, collection), of_one)
-                except (NotFound, Conflict):
+                place = await tx.collections.place(collection)
+                if place is None or _refusal(place, collection, service) is not None:
                     receipts += [Receipt(outcome.content_id, Verdict.UNKNOWN) for outcome in of_one]
+                else:
+                    receipts += (await take_in(tx, place, of_one)).receipts
             return receipts
 
     async def end_leases(self) -> int:
@@ -136,14 +143,13 @@ class Delivery:
         for content in ended:
             by_collection.setdefault(content.collection_id, []).append(content)
         for collection in sorted(by_collection):
-            contents = by_collection[collection]
             async with self._database.transaction("transformer") as tx:
-                await tx.requests.lock([contents[0].request_id])
-                still = await tx.contents.get([content.id for content in contents])
+                place = await tx.collections.place(collection)
+                assert place is not None
+                still = await tx.contents.get([content.id for content in by_collection[collection]])
                 expired = [c for c in still if c.lease_until is not None and c.lease_until <= tx.now]
-                work, is_running = await _work(tx, collection)
-                await _return(tx, [c.id for c in expired if c.tries < work.attempts], is_running)
-                spent = [c.id for c in expired if c.tries >= work.attempts]
+                await give_again(tx, place, [c.id for c in expired if c.tries < place.work.attempts])
+                spent = [c.id for c in expired if c.tries >= place.work.attempts]
                 await follow(tx, await tx.contents.move(ContentEvent.FAILED, of_ids(spent), values=FREE, reason=LOST))
         return len(ended)
 
@@ -153,79 +159,81 @@ class Delivery:
             return tx.distance(await tx.contents.next_lease_end())
 
 
-async def _place(tx: Transaction, principal: Principal, identifier: CollectionId) -> _Place:
-    found = await tx.collections.get(identifier, principal)
-    if found is None:
-        raise NotFound(f"there is no collection {identifier}")
-    await tx.requests.lock([found.request_id])
-    collection = await tx.collections.get(identifier, principal)
-    assert collection is not None
-    if collection.relation is not Relation.INPUT:
-        raise Conflict(f"collection {identifier} holds outputs: they are not delivered, only listed")
-    request = await tx.requests.get(collection.request_id)
-    transform = await tx.transforms.get(collection.transform_id)
-    assert request is not None
-    assert transform is not None
-    work = request.workflow.work(transform.work)
-    if work.payload is not None:
-        raise Conflict(f"collection {identifier} is delivered to the processings of work {work.name!r}, not leased")
-    return _Place(collection, work, request.intent, transform.status is Status.RUNNING)
+def _refusal(place: Place | None, collection: CollectionId, principal: Principal) -> IddsError | None:
+    """Why this principal is not served here."""
+    if place is None or not sees(principal, owner=place.owner, vo=place.vo, share=place.share):
+        return NotFound(f"there is no collection {collection}")
+    if place.collection.relation is not Relation.INPUT:
+        return Conflict(f"collection {collection} holds outputs: they are not delivered, only listed")
+    if place.work.payload is not None:
+        name = place.work.name
+        return Conflict(f"collection {collection} is delivered to the processings of work {name!r}, not leased")
+    return None
 
 
-async def _work(tx: Transaction, identifier: CollectionId) -> tuple[Work, bool]:
-    """The work that a collection belongs to, and whether its transform still runs."""
-    collection = await tx.collections.get(identifier)
-    assert collection is not None
-    request = await tx.requests.get(collection.request_id)
-    transform = await tx.transforms.get(collection.transform_id)
-    assert request is not None
-    assert transform is not None
-    return request.workflow.work(transform.work), transform.status is Status.RUNNING
+class _Serving:
+    """Orders of consumers being served in one transaction, which holds the lock of the request."""
 
+    def __init__(
+        self,
+        tx: Transaction,
+        place: Place,
+        orders: Sequence[tuple[int, Order]],
+        answers: dict[int, Answer | IddsError],
+    ) -> None:
+        self._tx = tx
+        self._place = place
+        self._orders = orders
+        self._answers = answers
 
-async def _take(tx: Transaction, place: _Place, outcomes: Sequence[Outcome]) -> list[Receipt]:
-    """Judge each outcome, and move the contents of all that count, in sets."""
-    contents = {c.id: c for c in await tx.contents.get([outcome.content_id for outcome in outcomes])}
-    receipts: list[Receipt] = []
-    done: list[Outcome] = []
-    failed: dict[str, list[int]] = {}
-    again: list[int] = []
-    seen: set[int] = set()
-    for outcome in outcomes:
-        content = contents.get(outcome.content_id)
-        if content is None or content.collection_id != place.collection.id:
-            receipts.append(Receipt(outcome.content_id, Verdict.UNKNOWN))
-            continue
-        verdict = judge(content, outcome, place.collection.source, place.work.attempts)
-        if outcome.content_id in seen and verdict in (Verdict.ACCEPTED, Verdict.AGAIN):
-            verdict = Verdict.DUPLICATE
-        seen.add(outcome.content_id)
-        receipts.append(Receipt(outcome.content_id, verdict))
-        match verdict:
-            case Verdict.ACCEPTED if outcome.done:
-                done.append(outcome)
-            case Verdict.ACCEPTED:
-                failed.setdefault(outcome.reason or "reported without a reason", []).append(outcome.content_id)
-            case Verdict.AGAIN:
-                again.append(outcome.content_id)
-            case _:
-                pass
-    ids = [outcome.content_id for outcome in done]
-    await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
-    if place.collection.source is SourceKind.SAMPLES:
-        await tx.samples.note_results([(outcome.content_id, outcome.objective_values) for outcome in done])
-    if ids:
-        await follow(tx, await tx.contents.move(ContentEvent.PROCESSED, of_ids(ids), values={"lease_until": None}))
-    for reason, of_reason in sorted(failed.items()):
-        moves = await tx.contents.move(ContentEvent.FAILED, of_ids(of_reason), values=FREE, reason=reason)
-        await follow(tx, moves)
-    await _return(tx, again, place.is_running)
-    return receipts
+    def _of(self, kind: type[O]) -> list[tuple[int, O]]:
+        return [(number, order) for number, order in self._orders if isinstance(order, kind)]
 
+    async def serve(self) -> None:
+        ended = await self._take_reports()
+        await self._take_back()
+        await self._extend()
+        await self._lease(ended)
 
-async def _return(tx: Transaction, ids: Sequence[int], is_running: bool, *, tried: bool = True) -> None:
-    """Deliver them again; or cancel them, where the transform has ended and nobody would take them any more."""
-    if ids:
-        event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
-        values = FREE if tried else {**FREE, **NOT_TRIED}
-        await follow(tx, await tx.contents.move(event, of_ids(ids), values=values))
+    async def _take_reports(self) -> int:
+        """How many contents ended with them."""
+        reports = self._of(Report)
+        if not reports:
+            return 0
+        taken = await take_in(self._tx, self._place, [outcome for _, report in reports for outcome in report.outcomes])
+        receipts = iter(taken.receipts)
+        for number, report in reports:
+            self._answers[number] = list(islice(receipts, len(report.outcomes)))
+        return taken.ended
+
+    async def _take_back(self) -> None:
+        orders = self._of(GiveBack)
+        if not orders:
+            return
+        holding = await self._tx.leases.holding(self._place.collection.id, [order.held for _, order in orders])
+        taken: set[ContentId] = set()
+        for (number, _), held in zip(orders, holding, strict=True):
+            self._answers[number] = held - taken
+            taken |= held
+        await give_again(self._tx, self._place, sorted(taken), tried=False)
+
+    async def _extend(self) -> None:
+        if heartbeats := self._of(Heartbeat):
+            held = [(order.held, self._tx.now + order.ttl) for _, order in heartbeats]
+            extended = await self._tx.leases.extend(self._place.collection.id, held)
+            self._answers.update({number: still for (number, _), still in zip(heartbeats, extended, strict=True)})
+
+    async def _lease(self, ended: int) -> None:
+        leases = self._of(Lease)
+        if not leases:
+            return
+        place = self._place
+        given: Sequence[Sequence[Delivered]] = [()] * len(leases)
+        if place.status is Status.RUNNING and place.intent is Intent.RUN:
+            wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
+            given = await self._tx.leases.give(place.collection, wanted)
+        if any(given):
+            self._tx.wake(Channel.LEASES)
+        has_ended = place.collection.is_closed and place.collection.open <= ended
+        for (number, _), contents in zip(leases, given, strict=True):
+            self._answers[number] = Leased(contents, has_ended and not contents)

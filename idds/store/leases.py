@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+
 from sqlalchemy import Integer, bindparam, select
 
 from idds.domain.collection import Collection
@@ -96,22 +97,25 @@ class Leases(Noun):
         )
         return replace(delivered, content=content)
 
-    async def extend(
-        self, collection: CollectionId, held: Sequence[tuple[Mapping[int, int], int]]
-    ) -> list[set[ContentId]]:
-        """Move the end of leases, given as content: attempt, with the new end; of each those that still held."""
-        found = await self._tx.contents.get([content for each, _ in held for content in each])
-        holds = {
+    async def holding(self, collection: CollectionId, held: Sequence[Mapping[int, int]]) -> list[set[ContentId]]:
+        """Of leases given as content: attempt, for each of several lessees, those that still hold."""
+        attempts = {
             content.id: content.attempt
-            for content in found
+            for content in await self._tx.contents.get([content for each in held for content in each])
             if content.collection_id == collection
             and content.status is ContentStatus.LEASED
             and content.lease_until is not None
         }
-        extended = [{i for i, attempt in holds.items() if each.get(i) == attempt} for each, _ in held]
-        ends = {content: until for (_, until), of_one in zip(held, extended, strict=True) for content in of_one}
-        still = await self._write(_EXTEND, [(content, until, "", 0) for content, until in sorted(ends.items())])
-        return [of_one & still for of_one in extended]
+        return [{ContentId(i) for i, attempt in each.items() if attempts.get(ContentId(i)) == attempt} for each in held]
+
+    async def extend(
+        self, collection: CollectionId, held: Sequence[tuple[Mapping[int, int], int]]
+    ) -> list[set[ContentId]]:
+        """Have leases end at another time; of each lessee's, given as content: attempt, those that still held."""
+        holding = await self.holding(collection, [each for each, _ in held])
+        ends = {content: until for (_, until), still in zip(held, holding, strict=True) for content in still}
+        await self._write(_EXTEND, [(content, until, "", 0) for content, until in sorted(ends.items())])
+        return holding
 
     async def _write(self, statement: str, given: Sequence[tuple[int, int, str, int]]) -> set[ContentId]:
         """Do it with each content, given its end, its lessee and the time; those that it was done with."""

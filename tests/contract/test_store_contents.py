@@ -10,6 +10,7 @@ from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.transitions import CONTENT, ContentEvent
 from idds.store.contents import of_ids
+from idds.store.leases import Wanted
 from tests.contract.store_world import RSE, World, a_file, the_file
 
 C, E = ContentStatus, ContentEvent
@@ -149,7 +150,7 @@ async def test_folded_counters_equal_a_recount(world: World, seed: int) -> None:
                 collection = chance.choice(collections)
                 fresh = await tx.collections.get(collection.id)
                 assert fresh is not None
-                await tx.contents.lease(fresh, chance.randint(1, 5), lessee="me", until=world.now + 5)
+                await tx.leases.give(fresh, [Wanted(chance.randint(1, 5), "me", world.now + 5)])
             if chance.random() < 0.1:
                 await tx.contents.cancel_untaken(collections[0].id, 2)
     for collection in collections:
@@ -159,18 +160,28 @@ async def test_folded_counters_equal_a_recount(world: World, seed: int) -> None:
         assert (await world.fresh(collection)).unadmitted == new
 
 
-async def test_leases_go_oldest_first_to_one_each(world: World) -> None:
+async def test_leases_go_oldest_first_to_each_in_turn(world: World) -> None:
     collection = await world.collection()
     ids = await world.fill(collection, 5)
     await world.move(E.LANDED, ids)
     async with world.transaction() as tx:
-        first = await tx.contents.lease(collection, 2, lessee="a", until=world.now + 10)
+        [first] = await tx.leases.give(collection, [Wanted(1, "a", world.now + 10)])
     async with world.transaction() as tx:
-        second = await tx.contents.lease(collection, 9, lessee="b", until=world.now + 10)
-        assert await tx.contents.lease(collection, 9, lessee="c", until=world.now + 10) == []
-    assert [content.id for content in first] == ids[:2]
-    assert [content.id for content in second] == ids[2:]
-    assert {(c.lessee, c.attempt, c.lease_until) for c in second} == {("b", 1, world.now + 10)}
+        wanted = [Wanted(2, "b", world.now + 20), Wanted(0, "c", 1), Wanted(9, "d", world.now + 30), Wanted(1, "e", 1)]
+        given = await tx.leases.give(collection, wanted)
+        assert await tx.leases.give(collection, [Wanted(9, "f", world.now + 10)]) == [[]]
+    assert [each.content.id for each in first] == ids[:1]
+    assert [[each.content.id for each in of_one] for of_one in given] == [ids[1:3], [], ids[3:], []]
+    async with world.transaction() as tx:
+        written = await tx.contents.get(ids)
+        [move] = (await tx.moves.of([f"collection:{collection.id}"]))[-1:]
+    assert written == [each.content for of_one in (first, *given) for each in of_one]
+    leases = [(c.lessee, c.attempt, c.lease_until, c.changed_at) for c in written]
+    until = [("a", 10), ("b", 20), ("b", 20), ("d", 30), ("d", 30)]
+    assert leases == [(lessee, 1, world.now + more, world.now) for lessee, more in until]
+    assert (move.event, move.from_status, move.to_status, move.ids) == ("leased", "available", "leased", tuple(ids[1:]))
+    folded, recounted = await world.counts(collection)
+    assert folded == recounted
 
 
 async def test_each_lease_is_another_attempt(world: World) -> None:
@@ -179,28 +190,33 @@ async def test_each_lease_is_another_attempt(world: World) -> None:
     await world.move(E.LANDED, ids)
     for attempt in (1, 2, 3):
         async with world.transaction() as tx:
-            (content,) = await tx.contents.lease(collection, 1, lessee="a", until=world.now + 10)
-        assert content.attempt == attempt
+            [[delivered]] = await tx.leases.give(collection, [Wanted(1, "a", world.now + 10)])
+        assert delivered.content.attempt == attempt
         await world.move(E.RETURNED, ids)
 
 
 async def test_leases_end_at_their_time_and_can_be_extended_by_their_holder(world: World) -> None:
     collection, other = await world.collection(), await world.collection()
-    ids = await world.fill(collection, 3)
+    ids = await world.fill(collection, 4)
     await world.move(E.LANDED, ids)
     async with world.transaction() as tx:
-        await tx.contents.lease(collection, 3, lessee="a", until=world.now + 10)
+        await tx.leases.give(collection, [Wanted(3, "a", world.now + 10)])
         assert await tx.contents.next_lease_end() == world.now + 10
-        assert await tx.contents.extend(other.id, {ids[0]: 1}, world.now + 99) == set()
-        assert await tx.contents.extend(collection.id, {ids[0]: 1, ids[1]: 2, 10**9: 1}, world.now + 20) == {ids[0]}
+        assert await tx.leases.extend(other.id, [({ids[0]: 1}, world.now + 99)]) == [set()]
+        held = [({ids[0]: 1, ids[1]: 2, ids[3]: 0, 10**9: 1}, world.now + 20), ({ids[1]: 2}, world.now + 90)]
+        assert await tx.leases.extend(collection.id, held) == [{ids[0]}, set()]
+        assert await tx.leases.holding(collection.id, [{ids[0]: 1, ids[1]: 1, ids[3]: 0}, {ids[2]: 2}]) == [
+            {ids[0], ids[1]},
+            set(),
+        ]
     world.clock.advance(10)
     async with world.transaction() as tx:
-        assert [content.id for content in await tx.contents.ended_leases(10)] == ids[1:]
+        assert [content.id for content in await tx.contents.ended_leases(10)] == ids[1:3]
         assert len(await tx.contents.ended_leases(1)) == 1
-    await world.move(E.PROCESSED, ids[1:])
+    await world.move(E.PROCESSED, ids[1:3])
     async with world.transaction() as tx:
         assert await tx.contents.ended_leases(10) == []
-        assert await tx.contents.extend(collection.id, {ids[1]: 1}, world.now + 20) == set()
+        assert await tx.leases.extend(collection.id, [({ids[1]: 1}, world.now + 20)]) == [set()]
         assert await tx.contents.next_lease_end() == world.now + 10
 
 

@@ -11,12 +11,13 @@ from idds.domain.statuses import ContentStatus, EffectKind
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
+from idds.store.leases import Wanted
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.large_store import AVAILABLE, BATCH, DONE, HELD, LEASED, NOW, PINNED, RSE, fill
 from tests.integration.plans import Plans, captured
 
-SMALL = {"windows", "due", "ended", "each", "last", "waiting", "files", "named", "json_each"}
+SMALL = {"windows", "due", "ended", "each", "last", "waiting", "files", "named", "given", "json_each"}
 """Read as a whole: few rows, or what the statement itself has gathered."""
 BY_KEY = {"pk_contents", "primary key", "pk_collections", "pk_requests", "pk_transforms", "pk_processings"}
 BY_KEY |= {"pk_effects", "pk_replicas", "pk_messages", "sqlite_autoindex_messages_1"}
@@ -58,9 +59,11 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         ),
         hot(
             "lease",
-            lambda tx: tx.contents.lease(collection, 10, lessee="me", until=NOW + 10**9),
+            lambda tx: tx.leases.give(collection, [Wanted(7, "me", NOW + 10**9), Wanted(3, "you", NOW)]),
             "ix_contents_available",
         ),
+        hot("extend", lambda tx: tx.leases.extend(collection.id, [(dict.fromkeys(taken, 1), NOW + 10**9)])),
+        hot("place", lambda tx: tx.collections.place(collection.id)),
         hot("report", lambda tx: tx.contents.move(ContentEvent.PROCESSED, of_ids(taken))),
         hot("return", lambda tx: tx.contents.move(ContentEvent.RETURNED, of_ids(taken))),
         hot("land by ids", lambda tx: tx.contents.move(ContentEvent.LANDED, of_ids(waiting))),

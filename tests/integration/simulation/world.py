@@ -16,7 +16,7 @@ from idds.domain.statuses import ContentStatus, SourceKind
 from idds.runtime.wakeups import LocalWakeups
 from idds.search.random_sampler import RandomSampler
 from idds.services.collecting import Collecting
-from idds.services.delivery import Delivered, Delivery
+from idds.services.delivery import Delivered
 from idds.services.execution import Execution
 from idds.services.expiring import Expiring
 from idds.services.listing import Listing
@@ -32,6 +32,7 @@ from idds.testing.clock import ManualClock
 from idds.testing.faults import Crash, Faults
 from idds.testing.memory_ddm import MemoryDDM
 from idds.testing.memory_provider import MemoryProvider
+from tests.integration.consumers import Consumers
 
 OWNER = Principal("alice", "atlas")
 DISK = "DISK"
@@ -48,7 +49,7 @@ class World:
         self.provider = MemoryProvider(random, self.faults, failing=0.1, losing=0.05, spoiled=0.1)
         offer = Offer(frozenset({"local"}), frozenset({DISK, "OUT"}), frozenset({"random"}))
         self.submission = Submission(database, offer)
-        self.delivery = Delivery(database)
+        self.delivery = Consumers(database)
         self.leased: list[tuple[CollectionId, Delivered]] = []
         self.ended: dict[tuple[str, int], str] = {}
         self.duties = [duty for owner in ("one", "two") for duty in self._of(owner)]

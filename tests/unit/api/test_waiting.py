@@ -1,20 +1,18 @@
 """The line at a counter: who is called, when, and what it costs."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from idds.api.waiting import Counters, Order
-from idds.domain.collection import Collection
+from idds.api.waiting import Counters
 from idds.domain.errors import Unavailable
-from idds.domain.identifiers import CollectionId, RequestId, TransformId
+from idds.domain.identifiers import CollectionId
 from idds.domain.request import Principal
-from idds.domain.statuses import ContentStatus, Relation, SourceKind
 from idds.ports.wakeups import Channel
 from idds.runtime.wakeups import LocalWakeups
+from idds.services.delivery import Lease, Leased
 
 OWNER = Principal("owner", "vo")
 HERE = CollectionId(1)
@@ -22,58 +20,52 @@ DEADLINE_S = 10
 
 
 class Shelf:
-    """A collection, to be leased from and looked at: both services in one, counting what they are asked."""
+    """A collection, to be leased from and looked at, counting what it is asked."""
 
     def __init__(self) -> None:
         self.available = 0
-        self.is_closed = False
+        self.has_ended = False
         self.is_halted = False
         self.error: Exception | None = None
         self.leases = 0
+        self.groups = 0
         self.looks = 0
 
-    async def lease(self, principal: Principal, collection: CollectionId, *, count: int, **_: object) -> Sequence[int]:
-        self.leases += 1
-        taken = 0 if self.is_halted else min(count, self.available)
-        self.available -= taken
-        return list(range(taken))
+    async def serve(self, collection: CollectionId, orders: Sequence[Lease]) -> Sequence[Leased]:
+        self.groups += 1
+        return [self._lease(order) for order in orders]
 
-    async def collection(self, principal: Principal, collection: CollectionId) -> Collection:
+    def _lease(self, order: Lease) -> Leased:
+        self.leases += 1
+        taken: tuple[Any, ...] = (None,) * (0 if self.is_halted else min(order.count, self.available))
+        self.available -= len(taken)
+        return Leased(taken, self.has_ended and not taken)
+
+    async def look(self, collection: CollectionId) -> tuple[int, bool]:
         self.looks += 1
         if self.error is not None:
             raise self.error
-        return Collection(
-            id=collection,
-            request_id=RequestId(1),
-            transform_id=TransformId(1),
-            relation=Relation.INPUT,
-            source=SourceKind.SAMPLES,
-            did=None,
-            rse=None,
-            batch=1,
-            is_closed=self.is_closed,
-            listed_to=None,
-            next_no=0,
-            unadmitted=0,
-            counts=Counter({ContentStatus.AVAILABLE: self.available}),
-        )
+        return self.available, self.has_ended
+
+
+SOME, NOTHING, ENDED = Leased((None,)), Leased(()), Leased((), has_ended=True)  # type: ignore[arg-type]
 
 
 class Parts:
     def __init__(self) -> None:
         self.shelf = Shelf()
         self.wakeups = LocalWakeups()
-        both: Any = self.shelf
-        self.counters = Counters(both, both, self.wakeups)
+        shelf: Any = self.shelf
+        self.counters = Counters(shelf, self.wakeups)
         self.gone: set[str] = set()
 
-    def ask(self, name: str, wait_s: float = DEADLINE_S) -> "asyncio.Task[tuple[list[Any], bool]]":
-        order = Order(1, 1, name, lambda: name in self.gone)
-        return asyncio.create_task(self.counters.lease(OWNER, HERE, order, wait_s))
+    def ask(self, name: str, wait_s: float = DEADLINE_S, count: int = 1) -> "asyncio.Task[Leased]":
+        order = Lease(OWNER, count, 1, name)
+        return asyncio.create_task(self.counters.lease(HERE, order, wait_s, lambda: name in self.gone))
 
-    async def line_up(self, number: int) -> "list[asyncio.Task[tuple[list[Any], bool]]]":
+    async def line_up(self, number: int, count: int = 1) -> "list[asyncio.Task[Leased]]":
         """So many, all of whom have looked in vain and wait."""
-        asked = [self.ask(f"c{n}") for n in range(number)]
+        asked = [self.ask(f"c{n}", count=count) for n in range(number)]
         async with asyncio.timeout(DEADLINE_S):
             while self.shelf.leases < number or not self.shelf.looks:
                 await asyncio.sleep(0)
@@ -89,15 +81,15 @@ class Parts:
 async def test_one_look_serves_all_and_only_who_can_be_served_is_called() -> None:
     parts = Parts()
     asked = await parts.line_up(100)
-    assert (parts.shelf.leases, parts.shelf.looks) == (100, 1)
+    assert (parts.shelf.leases, parts.shelf.groups, parts.shelf.looks) == (100, 1, 1)
     parts.put(3)
     async with asyncio.timeout(DEADLINE_S):
         served = await asyncio.gather(*asked[:3])
-    assert [len(contents) for contents, _ in served] == [1, 1, 1]
-    assert parts.shelf.leases == 103
+    assert served == [SOME] * 3
+    assert (parts.shelf.leases, parts.shelf.groups) == (103, 2)
     assert not any(task.done() for task in asked[3:])
     await parts.counters.close()
-    assert await asyncio.gather(*asked[3:]) == [([], False)] * 97
+    assert await asyncio.gather(*asked[3:]) == [NOTHING] * 97
 
 
 async def test_who_hung_up_is_passed_over() -> None:
@@ -106,18 +98,39 @@ async def test_who_hung_up_is_passed_over() -> None:
     parts.gone.add("c0")
     parts.put(1)
     async with asyncio.timeout(DEADLINE_S):
-        assert await asyncio.gather(*asked) == [([], False), ([0], False)]
+        assert await asyncio.gather(*asked) == [NOTHING, SOME]
+    await parts.counters.close()
+
+
+async def test_who_wants_many_is_called_alone() -> None:
+    parts = Parts()
+    asked = await parts.line_up(3, count=5)
+    parts.put(4)
+    async with asyncio.timeout(DEADLINE_S):
+        assert len((await asked[0]).contents) == 4
+    assert parts.shelf.leases == 4
+    await parts.counters.close()
+    assert await asyncio.gather(*asked[1:]) == [NOTHING] * 2
+
+
+async def test_who_hung_up_before_being_served_gets_nothing() -> None:
+    parts = Parts()
+    parts.shelf.available = 2
+    asked = [parts.ask("here", 0), parts.ask("gone", 0)]
+    parts.gone.add("gone")
+    assert await asyncio.gather(*asked) == [SOME, NOTHING]
+    assert parts.shelf.available == 1
     await parts.counters.close()
 
 
 async def test_all_learn_of_the_end() -> None:
     parts = Parts()
     asked = await parts.line_up(3)
-    parts.shelf.is_closed = True
+    parts.shelf.has_ended = True
     parts.wakeups.wake(Channel.CONTENTS)
     async with asyncio.timeout(DEADLINE_S):
-        assert await asyncio.gather(*asked) == [([], True)] * 3
-    assert await parts.ask("late", wait_s=0) == ([], True)
+        assert await asyncio.gather(*asked) == [ENDED] * 3
+    assert await parts.ask("late", wait_s=0) == ENDED
     await parts.counters.close()
 
 
@@ -132,7 +145,7 @@ async def test_all_learn_of_an_error() -> None:
     parts.shelf.error = None
     [again] = await parts.line_up(1)
     parts.put(1)
-    assert await again == ([0], False)
+    assert await again == SOME
     await parts.counters.close()
 
 
@@ -142,16 +155,16 @@ async def test_what_is_there_and_cannot_be_had_is_not_asked_for_again_and_again(
     [asked] = await parts.line_up(1)
     assert parts.shelf.leases <= 2
     await parts.counters.close()
-    assert await asked == ([], False)
+    assert await asked == NOTHING
 
 
 async def test_who_waits_no_longer_leaves_the_line() -> None:
     parts = Parts()
-    assert await parts.ask("short", wait_s=0.001) == ([], False)
+    assert await parts.ask("short", wait_s=0.001) == NOTHING
     [cancelled] = await parts.line_up(1)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
     [asked] = await parts.line_up(1)
     parts.put(1)
-    assert await asked == ([0], False)
+    assert await asked == SOME
     await parts.counters.close()

@@ -1,0 +1,113 @@
+"""What comes back from consumers: judged one by one, and moved in sets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from idds.domain.content import Move, Outcome, Verdict
+from idds.domain.identifiers import ContentId
+from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
+from idds.engine.reporting import judge
+from idds.engine.transitions import ContentEvent
+from idds.services.announcing import follow
+from idds.store.collections import Place
+from idds.store.contents import NOT_TRIED, of_ids
+from idds.store.database import Transaction
+
+FREE: Mapping[str, Any] = {"lessee": None, "lease_until": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the report on one content."""
+
+    content_id: ContentId
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Of outcomes that came, a receipt each; and how many contents ended with them."""
+
+    receipts: Sequence[Receipt]
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What the last outcome that counted does to a content."""
+
+    source: ContentStatus
+    target: ContentStatus
+    outcome: Outcome
+
+
+async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) -> Taken:
+    """Take in outcomes as if they came one after the other, though all of a kind move together."""
+    contents = {content.id: content for content in await tx.contents.get([outcome.content_id for outcome in outcomes])}
+    receipts: list[Receipt] = []
+    changes: dict[ContentId, _Change] = {}
+    for outcome in outcomes:
+        content = contents.get(outcome.content_id)
+        if content is None or content.collection_id != place.collection.id:
+            receipts.append(Receipt(outcome.content_id, Verdict.UNKNOWN))
+            continue
+        before = changes.get(content.id)
+        current = content if before is None else replace(content, status=before.target)
+        verdict = judge(current, outcome, place.collection.source, place.work.attempts)
+        receipts.append(Receipt(outcome.content_id, verdict))
+        if verdict in (Verdict.ACCEPTED, Verdict.AGAIN):
+            changes[content.id] = _Change(content.status, _target(place, outcome, verdict), outcome)
+    moves = await _move(tx, changes)
+    done = [change.outcome for change in changes.values() if change.target is ContentStatus.DONE]
+    await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
+    if place.collection.source is SourceKind.SAMPLES:
+        await tx.samples.note_results([(o.content_id, o.objective_values) for o in done])
+    ended = sum(len(move.ids) for move in moves if ContentStatus(move.to_status).is_terminal)
+    await _follow(tx, place, moves, ended)
+    return Taken(receipts, ended)
+
+
+def _target(place: Place, outcome: Outcome, verdict: Verdict) -> ContentStatus:
+    if verdict is Verdict.AGAIN:
+        return ContentStatus.AVAILABLE if place.status is Status.RUNNING else ContentStatus.CANCELLED
+    return ContentStatus.DONE if outcome.done else ContentStatus.FAILED
+
+
+async def _move(tx: Transaction, changes: Mapping[ContentId, _Change]) -> list[Move]:
+    sets: dict[tuple[ContentStatus, ContentStatus, str], list[ContentId]] = {}
+    for content, change in changes.items():
+        is_failure = change.target is ContentStatus.FAILED
+        reason = (change.outcome.reason or "reported without a reason") if is_failure else ""
+        sets.setdefault((change.target, change.source, reason), []).append(content)
+    moves: list[Move] = []
+    for (target, source, reason), ids in sorted(sets.items()):
+        event, values = _EVENTS[target]
+        moves += await tx.contents.move(event, of_ids(ids), values=values, sources=(source,), reason=reason or None)
+    return moves
+
+
+_EVENTS: Mapping[ContentStatus, tuple[ContentEvent, Mapping[str, Any]]] = {
+    ContentStatus.DONE: (ContentEvent.PROCESSED, {"lease_until": None}),
+    ContentStatus.FAILED: (ContentEvent.FAILED, FREE),
+    ContentStatus.AVAILABLE: (ContentEvent.RETURNED, FREE),
+    ContentStatus.CANCELLED: (ContentEvent.CANCELLED, FREE),
+}
+
+
+async def give_again(tx: Transaction, place: Place, ids: Sequence[int], *, tried: bool = True) -> None:
+    """Deliver them again; or cancel them, where the transform has ended and nobody would take them any more."""
+    if ids:
+        is_running = place.status is Status.RUNNING
+        event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
+        values = FREE if tried else {**FREE, **NOT_TRIED}
+        moves = await tx.contents.move(event, of_ids(ids), values=values, sources=(ContentStatus.LEASED,))
+        await _follow(tx, place, moves, 0 if is_running else len(ids))
+
+
+async def _follow(tx: Transaction, place: Place, moves: Sequence[Move], ended: int) -> None:
+    """As always; but a request is advanced only where something may come of it, not for each of a million reports."""
+    collection = place.collection
+    fills = collection.source is SourceKind.SAMPLES and (not collection.is_closed or collection.retried_to is not None)
+    flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
+    await follow(tx, moves, advance=not flows_on)
