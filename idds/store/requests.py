@@ -184,7 +184,7 @@ class Requests(Noun):
         self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int
     ) -> Sequence[RequestSummary]:
         """Requests that the principal may see, newest first, with ids below `before`."""
-        query = visible(select(*_SUMMARY), principal)
+        query = visible(select(requests.c.id), principal)
         if wanted.owner is not None:
             query = query.where(requests.c.owner == wanted.owner)
         if wanted.share is not None:
@@ -195,11 +195,14 @@ class Requests(Noun):
             query = query.where(requests.c.id < before)
         query = query.order_by(requests.c.id.desc()).limit(limit)
         if wanted.statuses:
-            # One walk through an index each: together they would be sorted, however many there are.
-            each = [query.where(is_status(requests.c.status, status)).subquery() for status in sorted(wanted.statuses)]
-            found = union_all(*(select(of_one) for of_one in each)).subquery()
-            query = select(found).order_by(found.c.id.desc()).limit(limit)
-        return [_summary(row) for row in await self._execute(query)]
+            # A walk through an index for each: together they would be sorted, however many there are.
+            each = [
+                select(query.where(is_status(requests.c.status, status)).subquery("each"))
+                for status in sorted(wanted.statuses)
+            ]
+            query = select(union_all(*each).subquery("each"))
+        found = select(*_SUMMARY).where(among_selected(requests.c.id, query))
+        return [_summary(row) for row in await self._execute(found.order_by(requests.c.id.desc()).limit(limit))]
 
     def _begins(self, prefix: str) -> tuple[ColumnElement[bool], ...]:
         """The name begins so, byte by byte, whatever the order of the database's texts."""
