@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from aiohttp import web
@@ -17,6 +17,9 @@ from idds.domain.request import Principal, Role
 from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
+
+if TYPE_CHECKING:
+    from idds.api.settings import ApiSettings
 
 OPERATOR = Principal("operator", "local", Role.OPERATOR)
 
@@ -37,12 +40,12 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
 
     Raises InvalidInput for settings that cannot be, and Unavailable for what does not answer.
     """
-    from idds.api.application import ApiSettings, make_application
+    from idds.api.application import make_application
     from idds.runtime.wiring import wired
 
     async with wired(settings, outside=with_agents, bus=with_agents) as parts:
         looper = Looper(parts.wakeups)
-        application = make_application(parts.doors, ApiSettings(max_body_bytes=settings.api.max_body_bytes))
+        application = make_application(parts.doors, _limits(settings))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
         await runner.setup()
         running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
@@ -54,6 +57,21 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
         finally:
             await _stop(looper, running)
             await runner.cleanup()
+
+
+def _limits(settings: Settings) -> "ApiSettings":
+    from idds.api.settings import ApiSettings
+
+    api, access = settings.api, settings.access
+    return ApiSettings(
+        max_body_bytes=api.max_body_bytes,
+        rate_per_s=api.rate_per_s,
+        burst=api.burst,
+        default_token_s=access.default_token_s,
+        max_token_s=access.max_token_s,
+        default_payload_token_s=access.default_payload_token_s,
+        max_payload_token_s=access.max_payload_token_s,
+    )
 
 
 def _team(parts: Wired) -> list[Agent]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from idds.domain.errors import InvalidInput, Problem
+from idds.identity.options import IssuerOptions, ProxyOptions
 from idds.runtime.settings_file import NESTED, PREFIX, Sources, load
 
 
@@ -27,6 +28,26 @@ class ApiSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest body of a request.")
+    rate_per_s: float = Field(0.0, ge=0, description="Calls a second that an owner may make; 0 for any number.")
+    burst: int = Field(100, ge=1, description="Calls that it may make at once, where there is a rate.")
+
+
+class AccessSettings(_Section):
+    """Who may call; docs/access.md tells how."""
+
+    default_token_s: int = Field(30 * 86400, gt=0, description="Life of a token whose maker does not say.")
+    max_token_s: int = Field(365 * 86400, gt=0, le=10**9, description="Longest life of a token that a caller makes.")
+    default_payload_token_s: int = Field(86400, gt=0, description="Life of a payload's token whose maker does not say.")
+    max_payload_token_s: int = Field(30 * 86400, gt=0, le=10**9, description="Longest life of a payload's token.")
+    issuers: dict[str, IssuerOptions] = Field({}, description="OpenID Connect issuers by name.")
+    proxy: ProxyOptions = Field(ProxyOptions(networks=(), names=None), description="A proxy that checks certificates.")
+
+    @field_validator("issuers")
+    @classmethod
+    def _one_name_each(cls, issuers: dict[str, IssuerOptions]) -> dict[str, IssuerOptions]:
+        if len({issuer.url for issuer in issuers.values()}) < len(issuers):
+            raise ValueError("two of them have the same url")
+        return issuers
 
 
 class BusSettings(_Section):
@@ -86,6 +107,8 @@ class KeepSettings(_Section):
     messages_s: int = Field(
         7 * 86400, ge=3600, description="Messages that were sent, and the identifiers of those that came in."
     )
+    tokens_s: int = Field(30 * 86400, ge=0, description="Tokens, after their end.")
+    audit_s: int = Field(365 * 86400, ge=0, description="Entries of the audit log.")
 
 
 class LogSettings(_Section):
@@ -105,6 +128,7 @@ class Settings(BaseSettings):
     state: Path = Field(Path("idds-state"), description="Folder of what the service keeps on this machine.")
     store: StoreSettings = StoreSettings(url="")
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
     bus: BusSettings = BusSettings()
     ddm: PluginSettings = Field(PluginSettings(plugin="posix", options={}), description="Data management.")
     rses: dict[str, RseSettings] = Field({}, description="Disk RSEs with a window.")

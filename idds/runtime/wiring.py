@@ -12,6 +12,7 @@ from idds.bus.embedded import EmbeddedBroker
 from idds.bus.mqtt import MqttBus, MqttOptions
 from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import EffectKind
+from idds.identity.proxy import CertificateProxy
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
 from idds.ports.provider import Provider
@@ -142,7 +143,7 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
             providers=providers,
             bus=talk,
             bus_url=url,
-            doors=_doors(settings, database, wakeups, providers),
+            doors=_doors(settings, database, wakeups, providers, _access(settings, database, stack)),
         )
 
 
@@ -237,13 +238,26 @@ def _lifetimes(settings: Settings) -> Lifetimes:
     return Lifetimes(*(None if seconds is None else seconds * 1_000_000 for seconds in (default, longest)))
 
 
-def _doors(settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider]) -> Doors:
+def _access(settings: Settings, database: Database, stack: AsyncExitStack) -> Access:
+    issuers = None
+    if settings.access.issuers:
+        from idds.identity.oidc import OidcIssuers  # loads a cryptographic library
+
+        issuers = OidcIssuers(settings.access.issuers)
+        stack.push_async_callback(issuers.close)
+    proxy = CertificateProxy(settings.access.proxy) if settings.access.proxy.networks else None
+    return Access(database, issuers, proxy)
+
+
+def _doors(
+    settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider], access: Access
+) -> Doors:
     disks = {settings.placement.disk, settings.placement.outputs, *settings.rses}
     offer = Offer(frozenset(settings.providers), frozenset(disks), frozenset(SAMPLERS))
     return Doors(
         database=database,
         wakeups=wakeups,
-        access=Access(database),
+        access=access,
         submission=Submission(database, offer, _lifetimes(settings)),
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),

@@ -1,4 +1,4 @@
-"""What has grown old is forgotten: jobs that ended, messages that were sent, messages that came in."""
+"""What has grown old is forgotten: jobs and tokens that ended, messages, entries of the audit log."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,11 @@ from idds.store.database import Database
 
 JOBS_AT_ONCE = 200
 MESSAGES_AT_ONCE = 5000
+ROWS_AT_ONCE = 5000
 
 
 class Forgetting:
-    """What carrier and conductor do so that disk and database do not grow for ever. Times are microseconds."""
+    """What the agents do so that disk and database do not grow for ever. Times are microseconds."""
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
@@ -37,3 +38,9 @@ class Forgetting:
         """
         async with self._database.transaction("conductor") as tx:
             return await tx.messages.forget_before(tx.now - keep, limit=MESSAGES_AT_ONCE, unsent=unsent)
+
+    async def access(self, keep_tokens: int, keep_audit: int) -> int:
+        """Forget tokens that ended, and entries of the audit log that were made, longer ago; how many."""
+        async with self._database.transaction("transformer") as tx:
+            tokens = await tx.tokens.forget_before(tx.now - keep_tokens, limit=ROWS_AT_ONCE)
+            return tokens + await tx.audit.forget_before(tx.now - keep_audit, limit=ROWS_AT_ONCE)

@@ -62,8 +62,8 @@ class Submission:
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
             raise WrongWorkflow(problems)
         if principal.shares is not None and terms.share not in principal.shares:
-            known = ", ".join(sorted(principal.shares))
-            raise InvalidInput([Problem("/share", f"this token submits to these only: {known}")])
+            allowed = ", ".join(sorted(principal.shares))
+            raise InvalidInput([Problem("/share", f"this token submits to these only: {allowed}")])
         submitter, principal = principal, acting_for(principal, owner)
         async with self._database.transaction("api") as tx:
             expires_at = self._lifetimes.end(terms.lifetime, tx.now)

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -26,15 +27,24 @@ def _lines() -> Iterator[str]:
     top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
     yield from ("", "## At the top", "")
     yield from _table(top, "")
-    for name, field in Settings.model_fields.items():
+    yield from _sections(Settings, ())
+
+
+def _sections(model: type[BaseModel], place: tuple[str, ...]) -> Iterator[str]:
+    """A table for each section in it, and for those in these."""
+    for name, field in model.model_fields.items():
         section = _section(field)
         if section is None:
             continue
-        is_one = get_origin(field.annotation) is not dict
-        yield from ("", f"## [{name}]" if is_one else f"## [{name}.NAME]", "", field.description or _words(section), "")
-        yield from _table(section.model_fields, f"{name}__" if is_one else f"{name}__NAME__")
+        kind = get_origin(field.annotation)
+        inner = (*place, name, "NAME") if kind is dict else (*place, name)
+        title = f"[[{'.'.join(inner)}]]" if kind is tuple else f"[{'.'.join(inner)}]"
+        yield from ("", f"## {title}", "", field.description or _words(section), "")
+        plain = {name: field for name, field in section.model_fields.items() if _section(field) is None}
+        yield from _table(plain, None if kind is tuple else "__".join((*inner, "")))
         if default := _changed(field.default):
             yield from ("", f"Default: `{json.dumps(default)}`")
+        yield from _sections(section, inner)
 
 
 def _changed(default: Any) -> dict[str, Any]:
@@ -53,32 +63,43 @@ def _words(section: type[BaseModel]) -> str:
     return (section.__doc__ or "").strip()
 
 
-def _table(fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:
-    yield "| name | type | default | meaning | variable |"
-    yield "| --- | --- | --- | --- | --- |"
+def _table(fields: dict[str, FieldInfo], prefix: str | None) -> Iterator[str]:
+    """Without a prefix they have no environment variables: they stand in a list."""
+    yield f"| name | type | default | meaning |{'' if prefix is None else ' variable |'}"
+    yield f"| --- | --- | --- | --- |{'' if prefix is None else ' --- |'}"
     for name, field in fields.items():
         default = "required" if field.is_required() else f"`{_plain(field.default)}`"
-        variable = f"`IDDS_{prefix}{name}`".upper()
-        yield f"| `{name}` | {_type(field)} | {default} | {field.description} | {variable} |"
+        variable = "" if prefix is None else f" `{f'IDDS_{prefix}{name}'.upper()}` |"
+        yield f"| `{name}` | {_type(field)} | {default} | {field.description} |{variable}"
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, (frozenset, tuple)):
+        value = sorted(value) if isinstance(value, frozenset) else list(value)
     return "none" if value is None else json.dumps(str(value) if isinstance(value, Path) else value)
 
 
 def _type(field: FieldInfo) -> str:
-    kinds = [_name(kind) for kind in get_args(field.annotation) if kind is not type(None)] or [_name(field.annotation)]
-    if get_origin(field.annotation) is dict:
-        kinds = ["table"]
     bounds = [
         f"{sign} {getattr(limit, key)}" for limit in field.metadata for key, sign in _SIGNS if hasattr(limit, key)
     ]
-    return ", ".join([" or ".join(kinds), *bounds])
+    return ", ".join([_words_of(field.annotation), *bounds])
 
 
 _SIGNS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 _NAMES = {int: "integer", str: "text", bool: "boolean", Path: "path", float: "number"}
 
 
-def _name(kind: Any) -> str:
-    return _NAMES.get(kind) or f"`{kind}`"
+def _words_of(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is dict:
+        return "table"
+    if origin in (frozenset, tuple):
+        return f"list of {_words_of(inner[0])}"
+    if origin is Annotated:
+        return _words_of(inner[0])
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        inner = tuple(annotation)
+    return " or ".join(_words_of(it) for it in inner if it is not type(None)) or _NAMES.get(
+        annotation, f"`{annotation}`"
+    )
