@@ -1,8 +1,9 @@
 """What callers send: bodies and query parameters, read strictly."""
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Status
@@ -44,6 +45,20 @@ class Bulk(_Body):
 class _Query(BaseModel):
     # Query parameters are text: numbers are read out of it.
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _in_digits(cls, value: Any, field: ValidationInfo) -> Any:
+        if _is_integer(cls.model_fields[str(field.field_name)].annotation) and not _DIGITS.fullmatch(str(value)):
+            raise ValueError("write a whole number, in digits")
+        return value
+
+
+_DIGITS = re.compile("-?[0-9]{1,19}")
+
+
+def _is_integer(kind: Any) -> bool:
+    return kind is int or any(_is_integer(each) for each in get_args(kind))
 
 
 class SubmitBody(_Body):

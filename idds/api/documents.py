@@ -111,6 +111,8 @@ def read_query(request: web.Request, model: type[M]) -> M:
     many = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is tuple}
     if twice := sorted({name for name in query if len(query.getall(name)) > 1} - many):
         raise InvalidInput([Problem(f"?{name}", "this parameter stands twice") for name in twice])
+    if odd := [(name, found) for name, value in query.items() if (found := _NOT_IN_TEXTS.search(value))]:
+        raise InvalidInput([Problem(f"?{name}", f"no text may hold {_named(found)}") for name, found in odd])
     try:
         return model.model_validate({name: query.getall(name) if name in many else query[name] for name in query})
     except ValidationError as error:
@@ -118,6 +120,8 @@ def read_query(request: web.Request, model: type[M]) -> M:
         raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None
 
 
+_NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
+_ESCAPED = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 _FOLDED = bytes.maketrans(b"123456789E", b"000000000e")
 _HUGE = re.compile(rb"e000+[\s,\]}]")
 
@@ -190,8 +194,8 @@ def _load(body: bytes) -> Any:
         raise Malformed(Problem("", f"line {error.lineno}, column {error.colno}: {error.msg}")) from None
     except RecursionError:
         raise Malformed(Problem("", "it is nested too deep")) from None
-    # What JSON may hold and PostgreSQL's texts may not.
-    if loading.is_odd or b"\\u0000" in body:
+    # What JSON may write and PostgreSQL's texts may not hold.
+    if loading.is_odd or _ESCAPED.search(body):
         _refuse_odd(document)
     return document
 
@@ -204,14 +208,18 @@ def _refuse_odd(document: Any) -> None:
         if isinstance(value, _Odd):
             found.append(Problem(pointer, value.message))
             value = value.inside
-        if isinstance(value, str) and "\0" in value:
-            found.append(Problem(pointer, "no text may hold the character U+0000"))
+        if isinstance(value, str) and (character := _NOT_IN_TEXTS.search(value)):
+            found.append(Problem(pointer, f"no text may hold {_named(character)}"))
         waiting += [(f"{pointer}/{_escape(key)}", inner) for key, inner in _parts(value)]
-        if isinstance(value, dict) and any("\0" in key for key in value):
-            found.append(Problem(pointer, "no field's name may hold the character U+0000"))
+        if isinstance(value, dict) and (character := _NOT_IN_TEXTS.search("".join(value))):
+            found.append(Problem(pointer, f"no field's name may hold {_named(character)}"))
     if found:
         raise InvalidInput(sorted(found, key=lambda problem: problem.pointer))
     return
+
+
+def _named(character: re.Match[str]) -> str:
+    return f"the character U+{ord(character[0]):04X}"
 
 
 def _parts(value: Any) -> Iterator[tuple[str | int, Any]]:

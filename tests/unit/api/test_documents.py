@@ -45,6 +45,8 @@ def test_lists_become_tuples_and_defaults_are_filled_in() -> None:
         (b'{"a": -Infinity}', "/a", "-Infinity is not a number in JSON"),
         (b'{"a": "x\\u0000"}', "/a", "no text may hold the character U+0000"),
         (b'{"a": {"x\\u0000": 1}}', "/a", "no field's name may hold the character U+0000"),
+        (b'{"a": ["\\ud83d"]}', "/a/0", "no text may hold the character U+D83D"),
+        (b'{"a": {"\\uDE00": 1}}', "/a", "no field's name may hold the character U+DE00"),
     ],
 )
 def test_what_is_no_good_in_any_document_is_named(body: bytes, pointer: str, message: str) -> None:
