@@ -228,9 +228,18 @@ class ContentsQuery(_Query):
 class EventsQuery(_Query):
     """Which events: of a request, of an entity (`request:7`, `collection:3`), or all; those with ids above `after`."""
 
-    request: Identifier | None = None
-    entity: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    after: Annotated[int, Field(ge=0, le=LARGEST_ID)] | None = None
+    request: Annotated[
+        int | None, Field(ge=1, le=LARGEST_ID, description="Those of this request and all that belongs to it only.")
+    ] = None
+    entity: Annotated[
+        str | None, Field(min_length=1, max_length=256, description="Those of this entity only, as in collection:3.")
+    ] = None
+    after: Annotated[
+        int | None,
+        Field(
+            ge=0, le=LARGEST_ID, description="Those after the one with this id; without it, what happens from now on."
+        ),
+    ] = None
 
 
 class LogsQuery(_Query):
