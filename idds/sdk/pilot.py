@@ -104,17 +104,15 @@ class Pilot:
             ends.append(time.monotonic() + self._limits.idle_s)
         delays = Delays(self._limits.patience_s)
         while not self._stopping.is_set():
-            left_s = min([LONG_POLL_S, *(end - time.monotonic() for end in ends)])
-            if left_s <= 0:
-                return None
+            wait_s = max(0.0, min([LONG_POLL_S, *(end - time.monotonic() for end in ends)]))
             try:
-                lease = await self._ask(count, left_s)
+                lease = await self._ask(count, wait_s)
             except Unavailable as error:
                 await delays.wait(error)
                 continue
             if lease is None or lease.contents:
                 return lease
-            if lease.ended:
+            if lease.ended or wait_s == 0.0:
                 return None
             delays = Delays(self._limits.patience_s)
         return None
