@@ -42,6 +42,7 @@ def _of(table: str, name: str, *, nullable: bool = True) -> Column[int]:
     return Column(name, Id, ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=nullable)
 
 
+_HERE = text("status <> 'gone'")
 _EXPIRING = text(
     "expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended') AND intent IN ('run', 'suspend', 'finish')"
 )
@@ -170,6 +171,7 @@ replicas = Table(
     Column("window_id", Id, ForeignKey("windows.id")),
     Column("changed_at", BigInteger, nullable=False),
     UniqueConstraint("rse", "scope", "name"),
+    Index("ix_replicas_here", "rse", "status", "bytes", postgresql_where=_HERE, sqlite_where=_HERE),
     Index(
         "ix_replicas_moving",
         "rse",

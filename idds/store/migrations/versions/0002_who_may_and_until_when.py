@@ -23,6 +23,7 @@ _JSON = sa.JSON(none_as_null=True).with_variant(
 _EXPIRING = sa.text(
     "expires_at IS NOT NULL AND status IN ('new', 'running', 'suspended') AND intent IN ('run', 'suspend', 'finish')"
 )
+_HERE = sa.text("status <> 'gone'")
 
 
 def upgrade() -> None:
@@ -62,6 +63,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_requests_vo_id"), "requests", ["vo", "id"])
     op.create_index(op.f("ix_requests_status_id"), "requests", ["status", "id"])
     op.create_index("ix_requests_name", "requests", ["name"], postgresql_ops={"name": "text_pattern_ops"})
+    op.create_index(
+        "ix_replicas_here", "replicas", ["rse", "status", "bytes"], postgresql_where=_HERE, sqlite_where=_HERE
+    )
     op.add_column("requests", sa.Column("retries", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("collections", sa.Column("range_events", sa.BigInteger(), nullable=True))
     op.add_column("contents", sa.Column("events", sa.BigInteger(), nullable=True))
@@ -99,6 +103,7 @@ def downgrade() -> None:
     for name in ("ix_requests_name", "ix_requests_status_id", "ix_requests_vo_id", "ix_requests_owner_vo_id"):
         op.drop_index(name, table_name="requests")
     op.create_index(op.f("ix_requests_vo_owner_id"), "requests", ["vo", "owner", "id"])
+    op.drop_index("ix_replicas_here", table_name="replicas")
     op.drop_index("ix_requests_expiring", table_name="requests")
     op.drop_column("requests", "expires_at")
     op.drop_table("audit")
