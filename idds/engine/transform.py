@@ -198,15 +198,20 @@ def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> 
         case Intent.SUSPEND:
             return Decision(transform)
         case Intent.FINISH:
-            return Decision(transform, (_CUT, CancelContents()) if _has_untaken(collection) else ())
+            return Decision(transform, _stop(work, collection, event))
         case Intent.CANCEL | Intent.EXPIRE:
-            order: tuple[Instruction, ...] = (_CUT, CancelContents()) if _has_untaken(collection) else ()
-            return Decision(transform, (*order, CancelProcessings()) if transform.open_processings else order)
+            stop = _stop(work, collection, event)
+            return Decision(transform, (*stop, CancelProcessings()) if transform.open_processings else stop)
 
 
-def _has_untaken(collection: Collection) -> bool:
+def _stop(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
+    """Nothing more is taken of an input, and nothing more comes."""
     waiting = collection.counts[ContentStatus.NEW] + collection.counts[ContentStatus.AVAILABLE]
-    return waiting > 0 or not collection.is_closed
+    if not waiting and collection.is_closed:
+        return ()
+    samples = work.input.samples if work.input else None
+    has_all = event.source_ended if samples is None else collection.total >= samples.count
+    return (CloseInput(cut_off=not has_all), CancelContents())
 
 
 def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
@@ -256,7 +261,9 @@ def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]
     done, bad = counts[ContentStatus.DONE], counts[ContentStatus.FAILED] + counts[ContentStatus.MISSING]
     if intent in _BY_ORDER:
         return _BY_ORDER[intent]
-    if bad == 0 and counts[ContentStatus.CANCELLED] == 0:
+    if bad == 0 and counts[ContentStatus.CANCELLED] == 0 and not collection.cut_off:
         return Status.FINISHED, None
     reason = f"{done} of {collection.total} contents done, {bad} failed, {counts[ContentStatus.CANCELLED]} cancelled"
+    if collection.cut_off:
+        reason += "; its source had more to tell"
     return (Status.SUBFINISHED if done else Status.FAILED), reason
