@@ -1,14 +1,14 @@
 """How the progress of a request is put into words and bars."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from idds.cli.output import plain, size
+from idds.cli.output import duration, plain, size
 from idds.cli.updates import Update
 from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus, Relation
@@ -17,19 +17,26 @@ from idds.domain.transform import Transform
 if TYPE_CHECKING:
     from idds.sdk.views import CollectionView
 
-BAR = 32
+WIDE = 110
+"""From so many columns on, what is counted stands beside its bar, and not below."""
+LEAST_BAR, MOST_BAR = 8, 32
+NAME, STATUS = 24, 11
 AROUND = 8
-"""Lines of the picture beside those of the works."""
+"""Lines of the picture beside those of the works and windows."""
+SENTENCES = 3
 
-# In the order of a content's life, seen from its end.
+# In the order of a content's life, seen from its end. Colours only repeat what the signs say.
 SEGMENTS: tuple[tuple[str, tuple[ContentStatus, ...], str, str], ...] = (
     ("done", (ContentStatus.DONE,), "█", "green"),
-    ("failed", (ContentStatus.FAILED, ContentStatus.MISSING), "█", "red"),
-    ("cancelled", (ContentStatus.CANCELLED,), "█", "magenta"),
+    ("failed", (ContentStatus.FAILED, ContentStatus.MISSING), "×", "red"),
+    ("cancelled", (ContentStatus.CANCELLED,), "-", "magenta"),
     ("leased", (ContentStatus.LEASED,), "▓", "yellow"),
     ("available", (ContentStatus.AVAILABLE,), "▒", "cyan"),
     ("new", (ContentStatus.NEW,), "░", "bright_black"),
 )
+
+Left = Mapping[int, float | None]
+"""In how many seconds a collection will have ended, where that can be told."""
 
 
 def sentences(update: Update) -> Iterator[tuple[str, str]]:
@@ -44,31 +51,84 @@ def sentences(update: Update) -> Iterator[tuple[str, str]]:
         said = f"is {transform.status}{reason}; {_amounts(transform, collection)}"
         yield f"work {_name(transform)}", said.rstrip("; ")
     for window in update.windows:
-        yield f"window {window.ref}" if window.kind == "rse" else f"window of collection {window.ref}", _room(window)
+        yield f"window {_named(window)}", _room(window)
 
 
-def picture(update: Update, height: int) -> RenderableType:
-    """At most `height` lines: what has not ended goes first."""
+def picture(update: Update, width: int, height: int, left: Left) -> RenderableType:
+    """At most `height` lines: what has not ended goes first. Each is cut at `width`."""
     request = update.request
-    title = Text(plain(f"request {request.id}  {request.name}  "), style="bold")
+    title = _line(plain(f"request {request.id}  {request.name}  "), "bold")
     title.append(request.status, style=_style(request.status))
     if request.reason:
         title.append(plain(f"  {request.reason}"))
-    room = max(1, height - AROUND - len(update.windows))
+    layout = _Layout.of(request.transforms, width)
+    lines = max(1, height - AROUND - len(update.windows) - SENTENCES)
+    room = lines if layout.is_wide else max(1, lines // 2)
     transforms = sorted(request.transforms, key=lambda transform: transform.status.is_terminal)
     inputs = _inputs(update)
-    rows = Table.grid(padding=(0, 2))
+    parts: list[RenderableType] = [title]
     for transform in transforms[:room]:
-        collection = inputs.get(transform.id)
-        status = Text(transform.status, style=_style(transform.status))
-        bar = _bar(collection) if collection else Text()
-        rows.add_row(Text(plain(_name(transform))), status, bar, Text(plain(_amounts(transform, collection))))
-    parts: list[RenderableType] = [title, rows]
+        parts += _work(transform, inputs.get(transform.id), layout, left)
     if rest := Counter(transform.status for transform in transforms[room:]):
         more = ", ".join(f"{n} {status}" for status, n in rest.items())
-        parts.append(Text(f"and {sum(rest.values())} more: {more}", style="dim"))
-    parts += [_window(window) for window in update.windows]
+        parts.append(_line(f"and {sum(rest.values())} more: {more}", "dim"))
+    parts += [_line(plain(f"window {_named(window)} {_room(window)}")) for window in update.windows]
+    parts += [_line(f"waits: {sentence}") for sentence in _waits(update)]
     return Group(*parts, _legend())
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Columns of names and bars; `is_wide` says that all of a work stands on one line."""
+
+    name: int
+    bar: int
+    is_wide: bool
+
+    @classmethod
+    def of(cls, transforms: Sequence[Transform], width: int) -> "_Layout":
+        longest = max((len(_name(transform)) for transform in transforms), default=0)
+        name = min(longest, NAME, max(8, width // 4))
+        is_wide = width >= WIDE
+        return cls(name, max(LEAST_BAR, min(MOST_BAR, width - name - (75 if is_wide else 42))), is_wide)
+
+
+def _work(
+    transform: Transform, collection: "CollectionView | None", layout: _Layout, left: Left
+) -> Iterator[RenderableType]:
+    ended = _ended(collection) if collection else ""
+    rest = ", ".join([*_rest(transform, collection), *_in(left.get(collection.id) if collection else None)])
+    line = _line("")
+    line.append(_fit(_name(transform), layout.name)).append("  ")
+    line.append(_fit(transform.status, STATUS, _style(transform.status))).append("  ")
+    line.append(_bar(collection, layout.bar) if collection else Text(" " * layout.bar)).append("  ").append(ended)
+    if layout.is_wide and rest:
+        line.append(f", {rest}" if ended else rest)
+    yield line
+    if not layout.is_wide and rest:
+        yield _line(f"{' ' * (layout.name + 2)}{rest}", "dim")
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _fit(text: str, width: int, style: str = "") -> Text:
+    fitted = Text(plain(text), style=style)
+    fitted.truncate(width, overflow="ellipsis", pad=True)
+    return fitted
+
+
+def _waits(update: Update) -> Iterator[str]:
+    """What the first of its works wait for, or the request itself."""
+    answer = update.answer
+    if update.request.status.is_terminal:
+        return
+    of_works = [(f"{each.work}: ", sentence) for each in answer.transforms for sentence in each.sentences[:1]]
+    for subject, sentence in (of_works or [("", sentence) for sentence in answer.sentences])[:SENTENCES]:
+        since = "" if sentence.since is None else f", for {duration(answer.at - sentence.since)}"
+        following = "" if not sentence.next else f"; next: {sentence.next}"
+        yield plain(f"{subject}{sentence.text}{since}{following}")
 
 
 def _inputs(update: Update) -> "Mapping[int, CollectionView]":
@@ -80,45 +140,55 @@ def _name(transform: Transform) -> str:
 
 
 def _amounts(transform: Transform, collection: "CollectionView | None") -> str:
-    said = []
+    return ", ".join([*([_ended(collection)] if collection else []), *_rest(transform, collection)])
+
+
+def _ended(collection: "CollectionView") -> str:
+    total = f"{collection.total:,}{'' if collection.is_closed else '+'}"
+    return f"{collection.count(ContentStatus.DONE):,} of {total} done"
+
+
+def _rest(transform: Transform, collection: "CollectionView | None") -> Iterator[str]:
     if collection is not None:
-        counts = [(name, collection.count(*statuses)) for name, statuses, _, _ in SEGMENTS]
-        total = f"{collection.total}{'' if collection.is_closed else '+'}"
-        said.append(f"{counts[0][1]} of {total} done")
-        said += [f"{n} {name}" for name, n in counts[1:] if n]
-    if transform.open_processings:
-        said.append(f"{transform.open_processings} processings open")
-    return ", ".join(said)
+        for name, statuses, _, _ in SEGMENTS[1:]:
+            if number := collection.count(*statuses):
+                yield f"{number:,} {name}"
+    if number := transform.open_processings:
+        yield f"{number:,} processing{'s' if number > 1 else ''} open"
 
 
-def _bar(collection: "CollectionView") -> Text:
+def _in(seconds: float | None) -> Iterator[str]:
+    if seconds is not None:
+        yield f"about {duration(int(seconds * 1e6))} left"
+
+
+def _bar(collection: "CollectionView", cells: int) -> Text:
     """Whole cells, in the proportion of the counts; the ends of segments are rounded, so they always fill the bar."""
     bar = Text()
     count, drawn = 0, 0
     for _, statuses, block, colour in SEGMENTS:
         count += collection.count(*statuses)
-        end = round(BAR * count / collection.total) if collection.total else 0
+        end = round(cells * count / collection.total) if collection.total else 0
         bar.append(block * (end - drawn), style=colour)
         drawn = end
-    bar.append(" " * (BAR - drawn))
+    bar.append(" " * (cells - drawn))
     return bar
+
+
+def _named(window: Window) -> str:
+    return window.ref if window.kind == "rse" else f"of collection {window.ref}"
 
 
 def _room(window: Window) -> str:
     of_bytes = f" of {size(window.limit_bytes)}" if window.limit_bytes is not None else ""
-    of_files = f" of {window.limit_files}" if window.limit_files is not None else ""
-    contents = f"holds {window.reserved_files}{of_files} contents"
+    of_files = f" of {window.limit_files:,}" if window.limit_files is not None else ""
+    contents = f"holds {window.reserved_files:,}{of_files} contents"
     has_bytes = window.reserved_bytes or of_bytes  # samples have none
     return f"{contents}, {size(window.reserved_bytes)}{of_bytes}" if has_bytes else contents
 
 
-def _window(window: Window) -> Text:
-    name = window.ref if window.kind == "rse" else f"of collection {window.ref}"
-    return Text(plain(f"window {name} {_room(window)}"))
-
-
 def _legend() -> Text:
-    legend = Text()
+    legend = _line("")
     for name, _, block, colour in SEGMENTS:
         legend.append(block, style=colour)
         legend.append(f" {name}  ", style="dim")

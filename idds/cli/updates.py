@@ -1,8 +1,8 @@
 """Where the watch gets its news from."""
 
-import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from idds.domain.errors import Forbidden
@@ -10,36 +10,42 @@ from idds.domain.replica import Window
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
-    from idds.sdk.views import RequestView
+    from idds.sdk.views import Answer, RequestView
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A request as it is now, with the windows that bound it, where we may see them."""
+    """A request as it is now, what it waits for, and the windows that bound it, where we may see them."""
 
     request: "RequestView"
-    windows: tuple[Window, ...] = ()
+    answer: "Answer"
+    windows: tuple[Window, ...] = field(default=())
 
 
 async def updates(client: "Client", request: int, *, interval_s: float = 0.5) -> AsyncGenerator[Update, None]:
     """The request now, and each time something has changed, until it has ended."""
-    before = None
+    before: Update | None = None
     may_see_windows = True
-    while True:
-        now = await client.request(request)
-        windows: tuple[Window, ...] = ()
-        if may_see_windows:
-            try:
-                windows = _windows_of(now, await client.windows())
-            except Forbidden:
-                may_see_windows = False
-        update = Update(now, windows)
-        if update != before:
-            yield update
-        if now.status.is_terminal:
-            return
-        before = update
-        await asyncio.sleep(interval_s)
+    async with aclosing(client.changes(request, interval_s=interval_s)) as changes:
+        async for _ in changes:
+            now = await client.request(request)
+            windows: tuple[Window, ...] = ()
+            if may_see_windows:
+                try:
+                    windows = _windows_of(now, await client.windows())
+                except Forbidden:
+                    may_see_windows = False
+            update = Update(now, await client.why(request), windows)
+            if before is None or _timeless(update) != _timeless(before):
+                yield update
+            if now.status.is_terminal:
+                return
+            before = update
+
+
+def _timeless(update: Update) -> Update:
+    """That time has passed is no news."""
+    return replace(update, answer=replace(update.answer, at=0))
 
 
 def _windows_of(request: "RequestView", windows: tuple[Window, ...]) -> tuple[Window, ...]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from idds.cli.estimate import Estimate
 from idds.cli.exits import Exit
 from idds.cli.output import console, plain, write, write_json
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.updates import Update, updates
-from idds.domain.statuses import Status
+from idds.domain.statuses import CONTENT_TERMINAL, Status
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
+    from idds.sdk.views import CollectionView
 
 PATIENCE_S = 60.0
 """A watch outlives a restart of the service."""
@@ -68,9 +71,8 @@ class JsonLines:
     """An update a line."""
 
     def show(self, update: Update) -> None:
-        write_json(
-            {"request": asdict(replace(update.request, workflow=None)), "windows": [*map(asdict, update.windows)]}
-        )
+        request = asdict(replace(update.request, workflow=None))
+        write_json({"request": request, "why": asdict(update.answer), "windows": [*map(asdict, update.windows)]})
         sys.stdout.flush()
 
 
@@ -99,8 +101,16 @@ class Picture:
 
         assert isinstance(live, Live)
         self._live = live
+        self._estimates: dict[int, Estimate] = {}
 
     def show(self, update: Update) -> None:
         from idds.cli.progress import picture
 
-        self._live.update(picture(update, self._live.console.height), refresh=True)
+        left = {each.id: self._left_s(each) for each in update.request.collections if each.is_closed}
+        size = self._live.console.size
+        self._live.update(picture(update, size.width, size.height, left), refresh=True)
+
+    def _left_s(self, collection: "CollectionView") -> float | None:
+        estimate = self._estimates.setdefault(collection.id, Estimate())
+        estimate.note(time.monotonic(), collection.count(*CONTENT_TERMINAL))
+        return estimate.left_s(collection.total)

@@ -259,9 +259,19 @@ async def test_no_empty_calls_are_made() -> None:
 
 
 async def test_a_watch_does_without_windows_that_it_may_not_see() -> None:
-    ended = REQUEST | {"status": "finished"}
-    service = Service(says(REQUEST), says({"detail": "for operators"}, 403), says(REQUEST), says(ended))
-    async with client_of(service) as client:
+    states = ["running", "finished"]
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path.endswith("/why"):
+            why = {"request": 1, "status": "running", "intent": "run", "at": len(asked), "sentences": []}
+            return web.json_response(why)
+        if request.path == "/v1/requests/1":
+            return web.json_response(REQUEST | {"status": states.pop(0)})
+        return web.json_response({"detail": "no"}, status=403)
+
+    asked: list[str] = []
+    async with client_of(Service(*[answer] * 20)) as client:
         seen = [update.request.status.value async for update in updates(client, 1, interval_s=0.01)]
     assert seen == ["running", "finished"]
-    assert [path for _, path, _ in service.calls].count("/v1/windows") == 1
+    assert asked.count("/v1/windows") == 1

@@ -6,15 +6,16 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from idds.cli.estimate import Estimate
 from idds.cli.output import duration, plain, size, write_table
-from idds.cli.progress import BAR, SEGMENTS, picture, sentences
+from idds.cli.progress import MOST_BAR, SEGMENTS, picture, sentences
 from idds.cli.updates import Update
 from idds.cli.watch import Lines
 from idds.domain.identifiers import RequestId, TransformId, WindowId
 from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.transform import Transform
-from idds.sdk.views import CollectionView, RequestView
+from idds.sdk.views import Answer, CollectionView, RequestView, SentenceView, TransformAnswer
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,14 @@ def update(counts: dict[ContentStatus, int], *, transforms: int = 1, status: Sta
         id=9, name="carousel", status=status, intent=Intent.RUN, transforms=works, collections=(collection,)
     )
     window = Window(WindowId(1), "rse", "DISK", 50_000, 48_000, None, 12)
-    return Update(request, (window,))
+    waits = TransformAnswer(1, "work1", status, (SentenceView("3 files wait for room", 1_000_000, "soon"),))
+    answer = Answer(9, status, Intent.RUN, 61_000_000, (SentenceView("0 of 1 works ended"),), (waits,))
+    return Update(request, answer, (window,))
 
 
-def drawn(what: Update, height: int = 40) -> str:
-    screen = Console(file=io.StringIO(), width=200, markup=False, force_terminal=False)
-    screen.print(picture(what, height))
+def drawn(what: Update, height: int = 40, width: int = 200, left: float | None = None) -> str:
+    screen = Console(file=io.StringIO(), width=width, markup=False, force_terminal=False)
+    screen.print(picture(what, width, height, {3: left}))
     text: str = screen.file.getvalue()  # type: ignore[attr-defined]
     return text
 
@@ -93,13 +96,50 @@ def test_a_picture_tells_all() -> None:
 def test_a_bar_is_always_full_and_never_longer(counts: dict[ContentStatus, int]) -> None:
     blocks = {block for _, _, block, _ in SEGMENTS}
     (line,) = [line for line in drawn(update(counts)).splitlines() if "work1" in line]
-    assert sum(line.count(block) for block in blocks) == (BAR if counts else 0)
+    assert sum(line.partition("running")[2].partition("of")[0].count(block) for block in blocks) == (
+        MOST_BAR if counts else 0
+    )
 
 
 def test_a_picture_is_no_higher_than_the_terminal() -> None:
-    text = drawn(update({ContentStatus.DONE: 5}, transforms=1000), height=24)
-    assert len(text.splitlines()) <= 24
-    assert "more: " in text
+    for width in (40, 80, 120):
+        text = drawn(update({ContentStatus.DONE: 5, ContentStatus.NEW: 5}, transforms=1000), 24, width)
+        assert len(text.splitlines()) <= 24
+        assert "more: " in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_picture_is_no_wider_than_the_terminal(width: int) -> None:
+    what = update(dict.fromkeys(ContentStatus, 123_456))
+    long = replace(what.request.transforms[0], work="a-work-with-a-very-long-name-" * 4)
+    text = drawn(replace(what, request=replace(what.request, name="n" * 100, transforms=(long,))), 24, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "a-work-w" in text
+    assert "…" in text
+    assert "123," in text
+
+
+def test_a_picture_says_what_is_waited_for_and_how_long_it_takes() -> None:
+    text = drawn(update({ContentStatus.NEW: 1, ContentStatus.DONE: 1}), left=150.0)
+    assert "waits: work1: 3 files wait for room, for 1 min; next: soon" in text
+    assert "about 2 min 30 s left" in text
+    assert "waits" not in drawn(update({ContentStatus.DONE: 1}, status=Status.FINISHED))
+
+
+def test_an_estimate_goes_by_what_was_seen_of_late() -> None:
+    estimate = Estimate()
+    assert estimate.left_s(100) is None
+    estimate.note(0.0, 0)
+    estimate.note(1.0, 50)
+    assert estimate.left_s(100) is None, "a second is too little"
+    estimate.note(10.0, 50)
+    assert estimate.left_s(100) == 10.0
+    assert estimate.left_s(50) is None
+    for minute in range(1, 20):
+        estimate.note(60.0 * minute, 50 + minute)
+    assert estimate.left_s(79) == 600.0, "the first rush is forgotten"
+    estimate.note(1200.0, 10)
+    assert estimate.left_s(79) is None, "it begins anew"
 
 
 def test_every_content_status_has_its_place_in_the_bar() -> None:
