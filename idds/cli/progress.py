@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDE = 110
 """From so many columns on, what is counted stands beside its bar, and not below."""
 LEAST_BAR, MOST_BAR = 8, 32
-NAME, STATUS = 24, 11
+NAME = 24
 AROUND = 8
 """Lines of the picture beside those of the works and windows."""
 SENTENCES = 3
@@ -82,6 +82,7 @@ class _Layout:
     """Columns of names and bars; `is_wide` says that all of a work stands on one line."""
 
     name: int
+    status: int
     bar: int
     is_wide: bool
 
@@ -89,18 +90,20 @@ class _Layout:
     def of(cls, transforms: Sequence[Transform], width: int) -> "_Layout":
         longest = max((len(_name(transform)) for transform in transforms), default=0)
         name = min(longest, NAME, max(8, width // 4))
+        status = max((len(transform.status) for transform in transforms), default=0)
         is_wide = width >= WIDE
-        return cls(name, max(LEAST_BAR, min(MOST_BAR, width - name - (75 if is_wide else 42))), is_wide)
+        bar = max(LEAST_BAR, min(MOST_BAR, width - name - status - (80 if is_wide else 32)))
+        return cls(name, status, bar, is_wide)
 
 
 def _work(
     transform: Transform, collection: "CollectionView | None", layout: _Layout, left: Left
 ) -> Iterator[RenderableType]:
     ended = _ended(collection) if collection else ""
-    rest = ", ".join([*_rest(transform, collection), *_in(left.get(collection.id) if collection else None)])
+    rest = ", ".join([*_in(left.get(collection.id) if collection else None), *_rest(transform, collection)])
     line = _line("")
     line.append(_fit(_name(transform), layout.name)).append("  ")
-    line.append(_fit(transform.status, STATUS, _style(transform.status))).append("  ")
+    line.append(_fit(transform.status, layout.status, _style(transform.status))).append("  ")
     line.append(_bar(collection, layout.bar) if collection else Text(" " * layout.bar)).append("  ").append(ended)
     if layout.is_wide and rest:
         line.append(f", {rest}" if ended else rest)
