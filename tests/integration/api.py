@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from idds.api.application import ApiSettings, make_application
 from idds.domain.request import Principal, Role
+from idds.ports.identity import Issuers, Proxy
 from idds.ports.provider import Provider
 from idds.runtime.doors import Doors
 from idds.runtime.wakeups import LocalWakeups
@@ -19,6 +20,7 @@ from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.metering import Metering
 from idds.services.placement import Placement
 from idds.services.progress import Progress
 from idds.services.registration import Registration
@@ -109,7 +111,12 @@ class Api:
 
 @asynccontextmanager
 async def api_on(
-    url: str, settings: ApiSettings | None = None, providers: Mapping[str, Provider] | None = None
+    url: str,
+    settings: ApiSettings | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    *,
+    issuers: Issuers | None = None,
+    proxy: Proxy | None = None,
 ) -> AsyncIterator[Api]:
     """The API on a fresh database, and a token of an owner."""
     settings = settings or ApiSettings(authentication_memory_s=0)
@@ -121,13 +128,14 @@ async def api_on(
         doors = Doors(
             database=database,
             wakeups=wakeups,
-            access=Access(database),
+            access=Access(database, issuers, proxy),
             submission=Submission(database, offer),
             catalogue=Catalogue(database, providers or {}),
             delivery=Delivery(database),
             registration=Registration(database),
             explanation=Explanation(database),
             events=Events(database),
+            metering=Metering(database),
         )
         async with TestClient(TestServer(make_application(doors, settings))) as client:
             api = Api(client, doors)

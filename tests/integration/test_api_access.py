@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from idds.api.settings import ApiSettings
 from idds.domain.request import Principal, Role
+from idds.identity.oidc import OidcIssuers
+from idds.identity.options import GrantOptions, IssuerOptions, ProxyOptions
+from idds.identity.proxy import CertificateProxy
 from idds.services.access import Access
 from tests.integration.api import STUDY, Answer, Api, api_on
+from tests.servers.issuer import AUDIENCE, CLIENT, Issuer
 
 REMEMBERING = ApiSettings(authentication_memory_s=3600)
 
@@ -284,3 +290,114 @@ async def test_who_calls_too_often_is_told_when_to_come_again(sqlite_url: str) -
         assert answer.document["type"] == "urn:idds:problem:too-many"
         await api.get("/v1/whoami", token=other)
         assert (await api.call("GET", "/healthz", token="")).status == 200
+
+
+async def test_a_token_of_an_issuer_is_as_good_as_one_of_our_own(database_url: str) -> None:
+    async with Issuer().running() as issuer, trusting(issuer) as issuers, api_on(database_url, issuers=issuers) as api:
+        token = issuer.sign()
+        told = await api.get("/v1/whoami", token=token)
+        assert told.pop("expires_at") > 0
+        assert told == {
+            "owner": "alice",
+            "vo": "atlas",
+            "role": "wfms",
+            "shares": None,
+            "collection": None,
+            "by": "oidc",
+        }
+        assert (await submitted(api, token)).status == 201
+        assert (await api.get("/v1/requests", token=token))["requests"][0]["owner"] == "alice"
+        local = (await api.post("/v1/tokens", {"lifetime_s": 7200, "role": "user"}, token=token))["token"]
+        assert (await api.get("/v1/whoami", token=local))["by"] == "token"
+        assert (await api.get("/v1/whoami"))["by"] == "token", "those of our own go on beside"
+
+
+async def test_what_is_wrong_with_an_issuers_token_is_told(sqlite_url: str) -> None:
+    async with Issuer().running() as issuer, trusting(issuer) as issuers, api_on(sqlite_url, issuers=issuers) as api:
+        for claims, status, said in [
+            ({"exp": 1}, 401, "the token has ended"),
+            ({"aud": "x"}, 401, "the token is for another service"),
+            ({"wlcg__groups": []}, 403, "gives a role here"),
+        ]:
+            answer = await api.call("GET", "/v1/whoami", token=issuer.sign(issuer.claims(**claims)))
+            assert (answer.status, said in answer.document["detail"]) == (status, True), answer.document
+        huge = issuer.sign(issuer.claims(padding="x" * 8000))
+        answer = await api.call("GET", "/v1/whoami", token=huge)
+        assert answer.status in (400, 401)
+
+
+async def test_without_its_keys_an_issuers_token_is_for_later(sqlite_url: str) -> None:
+    async with Issuer().running() as issuer, trusting(issuer) as issuers, api_on(sqlite_url, issuers=issuers) as api:
+        issuer.is_down = True
+        answer = await api.call("GET", "/v1/whoami", token=issuer.sign())
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert (await api.get("/v1/whoami"))["by"] == "token"
+
+
+async def test_everybody_is_told_where_to_log_in(sqlite_url: str) -> None:
+    async with Issuer().running() as issuer, trusting(issuer) as issuers, api_on(sqlite_url, issuers=issuers) as api:
+        assert (await api.get("/v1/login", token=""))["issuers"] == [
+            {
+                "name": "iam",
+                "issuer": issuer.url,
+                "client_id": CLIENT,
+                "scopes": ["openid", "offline_access"],
+                "audience": AUDIENCE,
+            }
+        ]
+    async with api_on(sqlite_url) as api:
+        assert (await api.get("/v1/login", token=""))["issuers"] == []
+
+
+@asynccontextmanager
+async def trusting(issuer: Issuer) -> AsyncIterator[OidcIssuers]:
+    options = IssuerOptions(
+        url=issuer.url,
+        audiences=frozenset({AUDIENCE}),
+        vo="atlas",
+        client_id=CLIENT,
+        scopes=("openid", "offline_access"),
+        grants=(GrantOptions(group="/atlas/production", role=Role.WFMS),),
+    )
+    issuers = OidcIssuers({"iam": options})
+    try:
+        yield issuers
+    finally:
+        await issuers.close()
+
+
+NAME = "/DC=org/DC=example/CN=Robot"
+
+
+def proxy_at(folder: Path, network: str) -> CertificateProxy:
+    names = folder / "names.toml"
+    names.write_text(f'["{NAME}"]\nowner = "robot"\nvo = "atlas"\nrole = "wfms"\n')
+    return CertificateProxy(ProxyOptions(networks=(network,), names=names))
+
+
+async def test_a_certificate_that_the_proxy_tells_of_is_known(sqlite_url: str, tmp_path: Path) -> None:
+    async with api_on(sqlite_url, proxy=proxy_at(tmp_path, "127.0.0.0/8")) as api:
+        told = await api.get("/v1/whoami", token="", headers={"X-SSL-Client-S-DN": NAME})
+        assert (told["owner"], told["vo"], told["role"], told["by"]) == ("robot", "atlas", "wfms", "proxy")
+        told = await api.get("/v1/whoami", headers={"X-SSL-Client-S-DN": NAME})
+        assert told["by"] == "token", "who shows a token is known by that"
+        answer = await api.call("GET", "/v1/whoami", token="", headers={"X-SSL-Client-S-DN": "/CN=Unknown"})
+        assert answer.status == 401
+        answer = await api.call("GET", "/v1/whoami", token="bad", headers={"X-SSL-Client-S-DN": NAME})
+        assert answer.status == 401, "a bad token is not made good by a certificate"
+
+
+async def test_a_header_of_anybody_else_is_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    plain = await _without_a_header(sqlite_url)
+    for proxy in (None, proxy_at(tmp_path, "10.0.0.0/8")):
+        async with api_on(sqlite_url, proxy=proxy) as api:
+            for headers in ({"X-SSL-Client-S-DN": NAME}, {"X-SSL-Client-S-DN": NAME, "X-Forwarded-For": "10.0.0.1"}):
+                answer = await api.call("GET", "/v1/whoami", token="", headers=headers)
+                assert (answer.status, answer.document["detail"]) == plain
+
+
+async def _without_a_header(url: str) -> tuple[int, str]:
+    async with api_on(url) as api:
+        answer = await api.call("GET", "/v1/whoami", token="")
+        return answer.status, answer.document["detail"]
