@@ -143,7 +143,8 @@ def _ended(processing: Processing, attempts: int, event: Ended, now: int) -> Dec
         following = replace(processing, attempt=processing.attempt + 1, handle=None, submitted_at=None, ended_at=None)
         return Decision(_to(following, Status.NEW, now, reason), tuple(instructions))
     if cancelled and (final or alone_failed):
-        return Decision(_to(processing, Status.CANCELLED, now, "cancelled by order"), tuple(instructions))
+        lost = f"; {state.reason}" if state.status is JobStatus.LOST and state.reason else ""
+        return Decision(_to(processing, Status.CANCELLED, now, f"cancelled by order{lost}"), tuple(instructions))
     if not processing.failed and not alone_failed:
         return Decision(_to(processing, Status.FINISHED, now), tuple(instructions))
     status = Status.SUBFINISHED if processing.done else Status.FAILED

@@ -12,7 +12,7 @@ from idds.domain.identifiers import Handle
 from idds.domain.job import JobSpec, JobState, Rejected, Submission, Submitted, Unknown
 from idds.domain.processing import Processing, lessee_of
 from idds.domain.request import Request
-from idds.domain.statuses import EffectKind, Intent, Status
+from idds.domain.statuses import EffectKind, Intent, JobStatus, Status
 from idds.domain.workflow import Work
 from idds.engine import processing as engine
 from idds.engine.decision import Decision
@@ -27,6 +27,9 @@ from idds.store.effects import Fenced
 AGENT = "carrier"
 LEASE = 30_000_000
 AT_ONCE = 100
+GONE_TRIES = 11
+"""So often, which takes eight minutes and a half, a job is to be cancelled on a provider that is in no settings any
+more. Then it is given up as lost."""
 SUSPENDED_PAUSE = 600_000_000
 """Who orders it to go on has it submitted at once."""
 
@@ -256,18 +259,25 @@ class Execution:
         async with self._database.transaction(AGENT) as tx:
             claimed = await tx.effects.claim(EffectKind.CANCEL, owner=self._owner, lease=LEASE, limit=AT_ONCE)
             processings = await tx.processings.get([effect.payload["processing"] for effect in claimed])
-        meant = {(effect.payload["processing"], effect.attempt) for effect in claimed}
+        meant = {(effect.payload["processing"], effect.attempt): effect.tries for effect in claimed}
+        gone: list[Processing] = []
         handles: dict[str, dict[int, Handle]] = {}
         for processing in processings:
             # One that was ordered for an attempt before is not for this one.
-            is_meant = (processing.id, processing.attempt) in meant and not processing.status.is_terminal
-            if processing.handle is not None and is_meant:
+            tries = meant.get((processing.id, processing.attempt))
+            if processing.handle is None or processing.status.is_terminal or tries is None:
+                continue
+            if processing.provider not in self._providers and tries >= GONE_TRIES:
+                gone.append(processing)
+            else:
                 handles.setdefault(processing.provider, {})[processing.id] = processing.handle
         errors: dict[int, str] = {}
         for name, of_one in sorted(handles.items()):
             if (error := await self._cancel(name, list(of_one.values()))) is not None:
                 errors.update(dict.fromkeys(of_one, f"{name}: {error}"))
         async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([processing.request_id for processing in gone])
+            await self._settle(tx, {processing.id: _given_up(processing, tx.now) for processing in gone})
             for effect in claimed:
                 if (reason := errors.get(effect.payload["processing"])) is not None:
                     await tx.effects.postpone([effect], reason)
@@ -289,6 +299,11 @@ class Execution:
             log.exception("a cancellation breaks", provider=name)
             return f"it breaks ({type(error).__name__})"
         return None
+
+
+def _given_up(processing: Processing, now: int) -> Collected:
+    reason = f"its provider {processing.provider!r} is gone: what became of its job is not known"
+    return Collected(processing.attempt, JobState(JobStatus.LOST, now, "gone", reason=reason))
 
 
 def _with_states(

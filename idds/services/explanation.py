@@ -1,6 +1,6 @@
 """Why something is as it is: what a request waits for, since when, and what happens next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from idds.domain.collection import Collection
@@ -46,8 +46,9 @@ class Answer:
 class Explanation:
     """What the API does for who asks why."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, providers: Iterable[str] | None = None) -> None:
         self._database = database
+        self._providers = None if providers is None else frozenset(providers)
 
     async def why(self, principal: Principal, request_id: RequestId) -> Answer:
         """What a request waits for, or why it ended as it did. Raises NotFound."""
@@ -69,7 +70,12 @@ class Explanation:
                     transform.id,
                     transform.work,
                     transform.status,
-                    of_transform(await _situation(tx, request, transform, inputs.get(transform.id), works)),
+                    of_transform(
+                        replace(
+                            await _situation(tx, request, transform, inputs.get(transform.id), works),
+                            providers=self._providers,
+                        )
+                    ),
                 )
                 for transform in _told(transforms)
             ]

@@ -10,6 +10,7 @@ from idds.domain.statuses import ContentStatus, EffectKind, Intent, ReplicaStatu
 from idds.domain.transform import Transform
 from idds.domain.workflow import Work
 from idds.engine import graph
+from idds.engine.request import EXPIRING
 from idds.engine.transitions import PINNABLE
 from idds.store.contents import Unadmitted
 from idds.store.waits import Awaited, Due, Open, Pending, Unsubmitted
@@ -29,7 +30,10 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name."""
+    """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name.
+
+    `providers` are those of the settings, None where they are not known.
+    """
 
     now: int
     intent: Intent
@@ -46,6 +50,7 @@ class Situation:
     unsubmitted: Sequence[Unsubmitted] = ()
     pending: Sequence[Pending] = ()
     reasons: Sequence[tuple[str, int]] = field(default=())
+    providers: frozenset[str] | None = None
 
     def effect(self, kind: EffectKind) -> Pending | None:
         """The soonest effect of this kind that is not done."""
@@ -60,27 +65,52 @@ def of_request(request: Request, works: Mapping[str, Status], due: Due, now: int
 def _of_request(request: Request, works: Mapping[str, Status], due: Due, now: int) -> Iterator[Sentence]:
     if request.status.is_terminal:
         reason = f": {request.reason}" if request.reason else ""
-        yield Sentence(f"the request ended {request.status}{reason}", request.changed_at)
+        following = None if request.status is Status.FINISHED else "a retry goes on with what is not done"
+        yield Sentence(f"the request ended {request.status}{reason}", request.changed_at, following)
         return
     if due.tries and due.at is not None:
         yield Sentence(f"advancing it broke {_times(due.tries)}", None, f"it is tried again {_in(due.at, now)}")
     elif due.at is not None and due.at < now - OVERDUE:
         yield Sentence("it is to be advanced", due.at, "a transformer should have taken it up: is one running?")
     if request.status is Status.NEW:
-        yield Sentence("it was just submitted", request.created_at, "a transformer takes it up and starts its works")
+        yield _taken_up(request)
+        yield from _expiry(request, now)
         return
     ended = sum(status.is_terminal for status in works.values())
     running = [name for name, status in works.items() if status is Status.RUNNING]
+    again = f", retried {_times(request.retries)}" if request.retries else ""
     named = f"; running: {', '.join(running[:5])}{', ...' if len(running) > 5 else ''}" if running else ""
-    text = f"{ended:,} of {_n(len(works), 'work')} ended{named}"
+    text = f"{ended:,} of {_n(len(works), 'work')} ended{again}{named}"
     match request.intent:
         case Intent.RUN:
             yield Sentence(text, request.created_at)
         case Intent.SUSPEND:
             yield Sentence(f"suspended by order: {text}", request.changed_at, "nothing new starts until it is resumed")
-        case Intent.FINISH | Intent.CANCEL as intent:
-            said = "a cancel was ordered" if intent is Intent.CANCEL else "an early end was ordered"
-            yield Sentence(f"{said}: {text}", request.changed_at, "it ends when what is under way has ended")
+        case Intent.FINISH | Intent.CANCEL | Intent.EXPIRE as intent:
+            yield Sentence(
+                f"{_ORDERED[intent]}: {text}", request.changed_at, "it ends when what is under way has ended"
+            )
+    yield from _expiry(request, now)
+
+
+_ORDERED = {
+    Intent.FINISH: "an early end was ordered",
+    Intent.CANCEL: "a cancel was ordered",
+    Intent.EXPIRE: "its time is over",
+}
+
+
+def _taken_up(request: Request) -> Sentence:
+    following = "a transformer takes it up and starts its works"
+    if request.retries:
+        return Sentence(f"it was just retried, for the {_nth(request.retries)} time", request.changed_at, following)
+    return Sentence("it was just submitted", request.created_at, following)
+
+
+def _expiry(request: Request, now: int) -> Iterator[Sentence]:
+    if request.expires_at is not None and request.intent in EXPIRING:
+        text = f"it expires {_in(request.expires_at, now)}"
+        yield Sentence(text, None, "what is not done by then is cancelled; `extend` gives it more time")
 
 
 def of_transform(s: Situation) -> tuple[Sentence, ...]:
@@ -89,7 +119,7 @@ def of_transform(s: Situation) -> tuple[Sentence, ...]:
         return tuple(_ended(s))
     if s.transform.status is Status.NEW:
         return tuple(_unreleased(s))
-    said = [*_source(s), *_admission(s), *_recalls(s), *_leases(s), *_processings(s)]
+    said = [*_retried(s), *_source(s), *_admission(s), *_recalls(s), *_leases(s), *_processings(s)]
     return tuple(said) or (Sentence("nothing is left to wait for", s.last_moved, "it is about to be advanced"),)
 
 
@@ -113,6 +143,17 @@ def _unreleased(s: Situation) -> Iterator[Sentence]:
         yield Sentence(f"needs work {barrier!r}, which ended {s.works[barrier]}", None, "it will not start")
     elif not waits:
         yield Sentence("has not started", s.transform.changed_at, "it starts when the request is advanced next")
+
+
+def _retried(s: Situation) -> Iterator[Sentence]:
+    """What came to a bad end before, and is still to be tried again."""
+    if s.collection is None or s.collection.retried_to is None:
+        return
+    counts = s.collection.counts
+    bad = sum(counts[status] for status in (ContentStatus.FAILED, ContentStatus.MISSING, ContentStatus.CANCELLED))
+    if bad:
+        text = f"at most {_n(bad, 'content')} still to be looked through for what the retry is about"
+        yield Sentence(text, s.transform.changed_at, "what is not done is tried again, as much as there is room for")
 
 
 def _source(s: Situation) -> Iterator[Sentence]:
@@ -247,6 +288,12 @@ def _processings(s: Situation) -> Iterator[Sentence]:
     """Processings that have not ended."""
     for found in s.processings:
         match found.status:
+            case Status.RUNNING | Status.READY if s.providers is not None and found.provider not in s.providers:
+                text = (
+                    f"{_n(found.n, 'processing')} {found.status} on {found.provider}, which is in no settings any more"
+                )
+                gone = "they are taken in when it is there again; after a cancel they are given up as lost"
+                yield Sentence(text, found.since, gone)
             case Status.RUNNING:
                 text = f"{_n(found.n, 'processing')} running on {found.provider}"
                 yield Sentence(text, found.since, "their results are taken in as they end")
@@ -283,6 +330,11 @@ def _next(effect: Pending | None, now: int, agent: str) -> str | None:
 
 def _n(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _nth(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def _times(number: int) -> str:

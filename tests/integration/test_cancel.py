@@ -122,3 +122,35 @@ async def test_what_was_not_tried_ends_at_once(service: Service) -> None:
         pass
     assert await service.job() is None
     assert await service.status(request) is Status.CANCELLED
+
+
+async def test_a_job_of_a_provider_that_is_gone_is_given_up_in_time_and_tried_elsewhere_after_a_retry(
+    service: Service,
+) -> None:
+    request = await service.submit()
+    await service.turn()
+    elsewhere = MemoryProvider(Random(0))
+    service.execution = Execution(
+        service.database, {"other": elsewhere}, Collecting(service.database, MemoryDDM(Random(0))), "me"
+    )
+    await service.cancel(request)
+    for _ in range(300):
+        await service.progress.step()
+        await service.execution.cancel()
+        assert await service.status(request) is Status.RUNNING
+        service.clock.advance(1_000_000)  # five minutes: it may come back
+    for _ in range(300):
+        await service.execution.cancel()
+        while await service.progress.step():
+            pass
+        service.clock.advance(1_000_000)
+    assert await service.status(request) is Status.CANCELLED
+    async with service.database.snapshot() as tx:
+        (processing,) = await tx.processings.of_request(request)
+        assert await tx.effects.of_request(request) == []
+    assert processing.reason == "cancelled by order; its provider 'local' is gone: what became of its job is not known"
+    await service.submission.retry(OWNER, request)
+    service.progress = Progress(service.database, Placement("other", "DISK", "OUT"))
+    await service.progress.step()
+    await service.execution.submit()
+    assert list(elsewhere.started) == ["p1-a2"]
