@@ -1,5 +1,6 @@
 """Servers and databases that tests ask for by name, and the watch over what they leave behind."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,6 +9,7 @@ import pytest
 
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
+from tests.servers.rucio.server import Rse, RucioServer
 
 pytest_plugins = ["tests.leaks", "tests.hypotheses", "pytester"]
 
@@ -16,6 +18,19 @@ pytest_plugins = ["tests.leaks", "tests.hypotheses", "pytester"]
 def postgres() -> Iterator[PostgresServer]:
     """One cluster for all tests: don't kill it. A test that wants to kills a `PostgresServer` of its own."""
     server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def rucio(postgres: PostgresServer) -> Iterator[RucioServer]:
+    """A whole Rucio for all tests, with the RSEs TAPE, SLOW (a tape whose drives never end) and DISK."""
+    asyncio.run(postgres.execute("CREATE DATABASE rucio"))
+    server = RucioServer(postgres.url("rucio"), {"TAPE": Rse(is_tape=True), "SLOW": Rse(is_tape=True), "DISK": Rse()})
     try:
         server.start()
         yield server

@@ -108,7 +108,7 @@ class DDMContract:
     async def on_tape(self, site: SiteUnderTest, dataset: Did, count: int, *, slow: bool = False) -> list[File]:
         """A closed dataset of new files, in the order of writing; each holds its own name."""
         await site.create_dataset(dataset)
-        dids = [Did(site.scope, f"{dataset.name}/file {n:04}") for n in range(count)]
+        dids = [Did(site.scope, f"{dataset.name}/file-{n:04}") for n in range(count)]
         return [await site.write_tape(dataset, did, content_of(did.name), slow=slow) for did in dids]
 
     async def reach(self, ddm: DDM, rse: str, dids: Sequence[Did], where: Where) -> dict[Did, Residency]:

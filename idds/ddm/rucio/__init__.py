@@ -1,0 +1,5 @@
+"""Data management by Rucio."""
+
+from idds.ddm.rucio.ddm import RucioDDM
+
+__all__ = ["RucioDDM"]

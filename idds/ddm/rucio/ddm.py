@@ -1,0 +1,92 @@
+"""RucioDDM: data management by Rucio."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Self
+
+from idds.ddm.rucio.changes import Changes
+from idds.ddm.rucio.clients import Broke, Clients
+from idds.ddm.rucio.listing import Listing
+from idds.ddm.rucio.options import RucioOptions
+from idds.ddm.rucio.replicas import Replicas, residency
+from idds.ddm.rucio.rules import Rules
+from idds.ddm.rucio.staging import Stager
+from idds.ddm.rucio.uploads import Uploader
+from idds.domain.errors import Unavailable
+from idds.domain.files import File, FilePage, Upload
+from idds.domain.identifiers import Did
+from idds.ports.ddm import Refused, Residency, Staging
+
+RELEASE_TRIES = 5
+
+
+class RucioDDM:
+    """Fulfils `idds.ports.ddm.DDM` on rucio-clients, with one rule a file, so that each can go by itself.
+
+    Our rules carry a comment of ours, belong to the account of the options, and end by themselves after `lifetime_s`.
+    """
+
+    def __init__(self, options: RucioOptions) -> None:
+        self._clients = Clients(options)
+        self._rules = Rules(self._clients, options)
+        self._replicas = Replicas(self._clients)
+        self._listing = Listing(self._clients)
+        self._stager = Stager(self._clients, self._rules, self._replicas)
+        self._uploader = Uploader(self._clients)
+        self._changes = Changes(self._rules, options.changes_s)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Raises InvalidInput naming every place that is wrong. See `RucioOptions`."""
+        return cls(RucioOptions.parse(options))
+
+    async def start(self) -> None:
+        """Raises Unavailable when Rucio does not answer or does not know us."""
+        await self._clients.run(lambda client: client.whoami())
+
+    async def stop(self) -> None:
+        await self._changes.stop()
+        await self._clients.stop()
+
+    async def list_files(self, dataset: Did, *, after: str | None, limit: int) -> FilePage:
+        """Raises InvalidInput for a cursor that is none."""
+        return await self._listing.page(dataset, after, limit)
+
+    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+        dids = [file.did for file in files]
+        outcomes = await self._stager.stage(rse, dids)
+        return [outcomes[did] for did in dids]
+
+    async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
+        if not dids:
+            return {}
+        # Rules first: a replica that is there then was there under them.
+        rules = await self._rules.find(rse, dids)
+        replicas = await self._replicas.find(rse, dids)
+        kept = await self._rules.others(rse, [did for did in replicas if did not in rules])
+        return {did: residency(rules.get(did), replicas.get(did), kept, did) for did in dids}
+
+    async def release(self, rse: str, dids: Sequence[Did]) -> None:
+        for left in reversed(range(RELEASE_TRIES)):
+            rules = await self._rules.find(rse, dids)
+            try:
+                await self._rules.end([rule for rule in rules.values() if not rule.is_dying])
+            except Broke:
+                if not left:
+                    raise
+            else:
+                return
+
+    async def upload(self, rse: str, dataset: Did, files: Sequence[Upload]) -> list[str | Refused]:
+        refused = {file.did: await self._uploader.upload(rse, dataset, file) for file in files}
+        replicas = await self._replicas.find(rse, [did for did, reason in refused.items() if reason is None])
+        outcomes: list[str | Refused] = []
+        for file in files:
+            replica = replicas.get(file.did)
+            reason = refused[file.did]
+            if reason is None and (replica is None or replica.path is None):
+                raise Unavailable(f"{file.did} was uploaded and is not to be found on {rse}")
+            outcomes.append(reason or str(replica.path if replica else None))
+        return outcomes
+
+    def changes(self) -> AsyncIterator[tuple[str, tuple[Did, ...]]]:
+        return self._changes.listen()
