@@ -22,13 +22,17 @@ class Exit(IntEnum):
 
     DONE = 0
     NOT_FINISHED = 1
-    """The request that was watched ended otherwise than finished."""
+    """What was watched ended otherwise than finished, or what was checked does not hold."""
     REFUSED = 2
     """The command line, or the input, is no good."""
     UNAVAILABLE = 3
+    """The service is not there, or not able for now."""
     NOT_ALLOWED = 4
+    """The token is missing, unknown, or not good for this."""
     NOT_FOUND = 5
+    """There is no such thing, or it is somebody else's."""
     CONFLICT = 6
+    """Its state does not allow this."""
     BROKEN = 7
     """The service answered what it should not."""
     INTERRUPTED = 130
@@ -41,13 +45,14 @@ def explain(error: IddsError) -> tuple[str, Exit]:
         case InvalidInput():
             return _places(error.problems), Exit.REFUSED
         case Unreachable():
-            return f"{said}. Is the service running? Start one with: idds serve", Exit.UNAVAILABLE
+            return f"{said}. Start a service with: idds serve; or say where one is by --url or IDDS_URL", Exit.UNAVAILABLE
         case Unavailable():
             return f"{said}. Try again later", Exit.UNAVAILABLE
         case Unauthenticated():
-            return f"{said}. Name the file of a valid token by --token-file or IDDS_TOKEN_FILE", Exit.NOT_ALLOWED
+            following = "Get a token with: idds login; or name its file by --token-file or IDDS_TOKEN_FILE"
+            return f"{said}. {following}", Exit.NOT_ALLOWED
         case Forbidden():
-            return f"{said}. Use a token that may", Exit.NOT_ALLOWED
+            return f"{said}. Use a token that may; what yours may, says: idds whoami", Exit.NOT_ALLOWED
         case NotFound():
             return f"{said}. See what there is with: idds list", Exit.NOT_FOUND
         case Conflict():

@@ -1,18 +1,15 @@
 """Commands of who runs the service: its agents, and who changed what."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from idds.cli.output import duration, instant, plain, write, write_json, write_table
+from idds.cli.output import ago, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, EventNumber, converse
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
     from idds.sdk.views import AgentView, AuditEntry
-
-MICROSECONDS = 1_000_000
 
 
 def agents(
@@ -26,18 +23,17 @@ def agents(
         for agent in found:
             write_json(agent)
         return
-    now = int(datetime.now(UTC).timestamp() * MICROSECONDS)
     if duties:
         titles: tuple[str, ...] = ("agent", "duty", "steps", "failures", "last step", "last error")
-        write_table(titles, [row for agent in found for row in _duties(agent, now)])
+        write_table(titles, [row for agent in found for row in _duties(agent)])
         return
     rows = [
         (
             agent.owner,
             ", ".join(agent.names),
             agent.version,
-            f"{duration(now - agent.started_at)} ago",
-            f"{duration(now - agent.seen_at)} ago",
+            ago(agent.started_at),
+            ago(agent.seen_at),
             sum(duty.failures for duty in agent.duties),
         )
         for agent in found
@@ -45,14 +41,14 @@ def agents(
     write_table(("process", "runs", "version", "started", "seen", "failures"), rows)
 
 
-def _duties(agent: "AgentView", now: int) -> list[tuple[object, ...]]:
+def _duties(agent: "AgentView") -> list[tuple[object, ...]]:
     return [
         (
             agent.owner,
             duty.name,
             duty.steps,
             duty.failures,
-            "never" if duty.stepped_at is None else f"{duration(now - duty.stepped_at)} ago",
+            ago(duty.stepped_at) or "never",
             duty.last_error,
         )
         for duty in agent.duties

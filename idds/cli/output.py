@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 UNBOUNDED = 10_000
 """Columns of a line where there is no terminal to fit it to."""
+LAST = 12
+"""The last column, mostly of reasons, is no narrower."""
 
 
 def plain(text: str) -> str:
@@ -38,7 +41,7 @@ def write_json(thing: Any) -> None:
 
 
 def write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns; numbers stand to the right."""
+    """Columns; numbers stand to the right. On a narrow terminal the last is folded, and others are cut with a sign."""
     from rich.table import Table
     from rich.text import Text
 
@@ -46,7 +49,10 @@ def write_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, title in enumerate(titles):
         are_numbers = bool(entries) and all(isinstance(row[number], int) for row in entries)
-        table.add_column(title, justify="right" if are_numbers else "left", overflow="fold")
+        if number == len(titles) - 1:
+            table.add_column(title, overflow="fold", justify="right" if are_numbers else "left", min_width=LAST)
+        else:
+            table.add_column(title, overflow="ellipsis", no_wrap=True, justify="right" if are_numbers else "left")
     for row in entries:
         table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     console().print(table)
@@ -64,6 +70,11 @@ def size(count: int) -> str:
 def instant(at: int | None) -> str:
     """A time (microseconds UTC), to the second."""
     return "" if at is None else datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def ago(at: int | None) -> str:
+    """How long ago a time (microseconds UTC) was."""
+    return "" if at is None else f"{duration(time.time_ns() // 1000 - at)} ago"
 
 
 def duration(microseconds: int) -> str:

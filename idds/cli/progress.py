@@ -127,7 +127,8 @@ def _waits(update: Update) -> Iterator[str]:
     answer = update.answer
     if update.request.status.is_terminal:
         return
-    of_works = [(f"{each.work}: ", sentence) for each in answer.transforms for sentence in each.sentences[:1]]
+    open_ = [each for each in answer.transforms if not each.status.is_terminal]
+    of_works = [(f"{each.work}: ", sentence) for each in open_ for sentence in each.sentences[:1]]
     for subject, sentence in (of_works or [("", sentence) for sentence in answer.sentences])[:SENTENCES]:
         since = "" if sentence.since is None else f", for {duration(answer.at - sentence.since)}"
         following = "" if not sentence.next else f"; next: {sentence.next}"

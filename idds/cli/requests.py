@@ -7,7 +7,7 @@ import typer
 
 from idds.cli.exits import Exit, leave
 from idds.cli.orders import state
-from idds.cli.output import duration, instant, plain, write, write_json, write_table
+from idds.cli.output import ago, duration, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.watch import watch_until_end
 from idds.domain.errors import InvalidInput
@@ -81,7 +81,7 @@ def list_requests(
             write_json(request)
         return
     rows = [
-        (request.id, request.name, state(request), request.owner, instant(request.created_at), request.reason)
+        (request.id, request.name, state(request), request.owner, ago(request.created_at), request.reason)
         for request in requests
     ]
     write_table(("id", "name", "status", "owner", "created", "reason"), rows)

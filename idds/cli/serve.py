@@ -44,7 +44,7 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
     from idds.runtime.wiring import wired
 
     async with wired(settings, outside=with_agents, bus=with_agents) as parts:
-        looper = Looper(parts.wakeups)
+        looper = Looper(parts.wakeups, parts.doors.tallies)
         application = make_application(parts.doors, _limits(settings))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
         await runner.setup()

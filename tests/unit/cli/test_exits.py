@@ -23,7 +23,7 @@ PROBLEMS = [errors.Problem("/works/0", "no"), errors.Problem("", "neither")]
         (Unreachable("cannot connect"), "idds serve", Exit.UNAVAILABLE),
         (errors.Unavailable("busy."), "busy. Try again later", Exit.UNAVAILABLE),
         (errors.Unauthenticated("who"), "--token-file", Exit.NOT_ALLOWED),
-        (errors.Forbidden("no"), "no. Use a token that may", Exit.NOT_ALLOWED),
+        (errors.Forbidden("no"), "idds whoami", Exit.NOT_ALLOWED),
         (errors.NotFound("there is no request 5"), "idds list", Exit.NOT_FOUND),
         (Stale("late"), "late", Exit.CONFLICT),
         (Broken("the answer was 500"), "the answer was 500", Exit.BROKEN),
