@@ -1,7 +1,6 @@
 """Carrying out what was decided of a processing; and outputs finding their way to the works that take them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move, NewContent
@@ -75,7 +74,7 @@ async def add_outputs(tx: Transaction, outputs: Collection, rse: str, files: Seq
 async def feed(tx: Transaction, fed: Collection, new: Sequence[NewContent]) -> Move:
     """Make outputs contents of a collection whose source they are, numbered into its batches."""
     grouped = [
-        replace(content, group_no=(fed.next_no + number) // fed.batch if fed.batch else 0)
+        content._replace(group_no=(fed.next_no + number) // fed.batch if fed.batch else 0)
         for number, content in enumerate(new)
     ]
     return await tx.contents.register(fed, grouped, ContentEvent.LANDED)

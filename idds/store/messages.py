@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import Integer, and_, bindparam, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -90,7 +90,7 @@ class Messages(Noun):
             "request_id": request,
             "seq": seq,
             "topic": topic,
-            "body": json.dumps(document),
+            "body": msgspec.json.encode(document).decode(),
             "created_at": self._tx.now,
         }
 

@@ -1,7 +1,8 @@
-"""Contents coming into being: in bulk, one statement a set, numbered by their collection's counter."""
+"""Contents coming into being: in bulk, as fast as the database takes them, each once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 
 from sqlalchemy import func, select, text
 
@@ -9,40 +10,29 @@ from idds.domain.collection import Collection
 from idds.domain.content import Move, NewContent
 from idds.domain.statuses import ContentStatus
 from idds.engine.transitions import CONTENT, ContentEvent
+from idds.store.connection import Doubled
 from idds.store.noun import Noun
 from idds.store.schema import contents
 
-_FIXED = ("request_id", "collection_id", "status", "changed_at")
-_NAMES = ("scope", "name", "min_id", "max_id", "bytes", "adler32", "replica_id", "payload", "group_no")
-_TYPES = ("text", "text", "bigint", "bigint", "bigint", "text", "bigint", "text", "bigint")
-_ARRAYS = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_TYPES, len(_FIXED) + 1))
-_ON_SQLITE = (
-    f"INSERT INTO contents ({', '.join(_FIXED + _NAMES)}) VALUES ({', '.join('?' * len(_FIXED + _NAMES))})"
-    " ON CONFLICT DO NOTHING"
-)
-# The rows are those of one function, in its order: so are the ids that they get.
-_ON_POSTGRESQL = (
-    f"INSERT INTO contents ({', '.join(_FIXED + _NAMES)})"
-    f" SELECT $1::bigint, $2::bigint, $3::text, $4::bigint, {', '.join(_NAMES).replace('payload', 'payload::jsonb')}"
-    f" FROM unnest({_ARRAYS}) AS fresh ({', '.join(_NAMES)}) ON CONFLICT DO NOTHING RETURNING id"
-)
+_COLUMNS = ("id", "request_id", "collection_id", "status", "changed_at", *NewContent._fields)
+_GROUP, _PAYLOAD = NewContent._fields.index("group_no"), NewContent._fields.index("payload")
+_LAST_ID = select(func.coalesce(func.max(contents.c.id), 0))
+_NEXT_IDS = text("SELECT array_agg(nextval('contents_id_seq')) FROM generate_series(1, :number)")
 # Each is looked up by itself: as a join it may be made by reading the whole collection.
 _KNOWN = """
 SELECT no FROM {each} WHERE (
 SELECT id FROM contents WHERE collection_id = :collection AND scope = value ->> 0 AND name = value ->> 1
    AND min_id = CAST(value ->> 2 AS bigint) AND max_id = CAST(value ->> 3 AS bigint) LIMIT 1) IS NOT NULL
 """
-_EACH_ON_SQLITE = "(SELECT key AS no, value FROM json_each(:keys)) AS each"
-_EACH_ON_POSTGRESQL = (
-    "(SELECT n - 1 AS no, value"
-    " FROM jsonb_array_elements(CAST(:keys AS jsonb)) WITH ORDINALITY AS listed (value, n)) AS each"
+_KNOWN_ON_SQLITE = text(_KNOWN.format(each="(SELECT key AS no, value FROM json_each(:keys)) AS each"))
+_KNOWN_ON_POSTGRESQL = text(
+    _KNOWN.format(
+        each="(SELECT n - 1 AS no, value"
+        " FROM jsonb_array_elements(CAST(:keys AS jsonb)) WITH ORDINALITY AS listed (value, n)) AS each"
+    )
 )
 
-_Key = tuple[str, str, int, int]
-
-
-class _Doubled(Exception):
-    """Some were there already: their numbers are to be somebody else's."""
+_Numbering = Callable[[Sequence[NewContent]], Sequence[int]]
 
 
 class Registering(Noun):
@@ -60,8 +50,7 @@ class Registering(Noun):
         The collection's counters follow; `listed_to` is where its source stands afterwards, `numbers` how many of its
         numbers this uses up (None: one each).
         """
-        status = CONTENT[event].target
-        ids = await self._insert(collection, new, [content.group_no for content in new], status)
+        ids, _ = await self._insert_unknown(collection, new, event, lambda those: [each.group_no for each in those])
         used = len(new) if numbers is None else numbers
         return await self._record(collection, event, ids, used=used, listed_to=listed_to)
 
@@ -73,19 +62,11 @@ class Registering(Noun):
         What is there already stays as it is and uses up no number, so that no batch has holes. `group_no` of what is
         given says nothing.
         """
-        status = CONTENT[event].target
-        try:
-            # Most often all are new: then nothing needs to be looked up.
-            async with self._tx.savepoint():
-                ids = await self._insert(collection, new, collection.groups_of_next(len(new)), status)
-                if len(ids) < len(new):
-                    raise _Doubled  # noqa: TRY301 -- this is how a savepoint is undone
-        except _Doubled:
-            new = await self._unknown(collection, new)
-            ids = await self._insert(collection, new, collection.groups_of_next(len(new)), status)
+        numbering: _Numbering = lambda those: collection.groups_of_next(len(those))  # noqa: E731
+        ids, inserted = await self._insert_unknown(collection, new, event, numbering)
         if ids:
             await self._record(collection, event, ids, used=len(ids))
-        return ids, new
+        return ids, inserted
 
     async def _record(
         self,
@@ -96,54 +77,56 @@ class Registering(Noun):
         used: int,
         listed_to: str | None = None,
     ) -> Move:
-        status = CONTENT[event].target
-        n = len(ids)
-        unadmitted = n if status is ContentStatus.NEW else 0
+        status, n = CONTENT[event].target, len(ids)
+        is_new = status is ContentStatus.NEW
         await self._tx.collections.count(
-            collection.id, {status: n}, added=used, unadmitted=unadmitted, listed_to=listed_to
+            collection.id, {status: n}, added=used, unadmitted=n if is_new else 0, listed_to=listed_to
         )
-        told = () if status is ContentStatus.NEW else ids
-        return self._tx.moves.record(
-            f"collection:{collection.id}", event, (None, status), request=collection.request_id, ids=told, n=n
-        )
+        entity, told = f"collection:{collection.id}", () if is_new else ids
+        return self._tx.moves.record(entity, event, (None, status), request=collection.request_id, ids=told, n=n)
+
+    async def _insert_unknown(
+        self, collection: Collection, new: Sequence[NewContent], event: ContentEvent, numbering: _Numbering
+    ) -> tuple[Sequence[int], Sequence[NewContent]]:
+        """Those that were not there yet, and the ids that they have now."""
+        status = CONTENT[event].target
+        try:
+            # Most often all are new: then nothing needs to be looked up.
+            async with self._tx.savepoint():
+                return await self._insert(collection, new, numbering(new), status), new
+        except Doubled:
+            unknown = await self._unknown(collection, new)
+            return await self._insert(collection, unknown, numbering(unknown), status), unknown
 
     async def _insert(
         self, collection: Collection, new: Sequence[NewContent], groups: Sequence[int], status: ContentStatus
     ) -> Sequence[int]:
-        """The ids of those that were not there yet, in their order."""
+        """The ids of these, which ascend. Raises Doubled."""
         if not new:
             return ()
-        fixed = (collection.request_id, collection.id, str(status), self._tx.now)
-        columns = _columns(new, groups)
+        ids = await self._next_ids(len(new))
+        columns: list[Sequence[object]] = list(zip(*new, strict=True))
+        columns[_GROUP] = groups
+        columns[_PAYLOAD] = [None if payload is None else json.dumps(payload) for payload in columns[_PAYLOAD]]
+        fixed = map(repeat, (collection.request_id, collection.id, str(status), self._tx.now))
+        await self._tx.connection.insert("contents", _COLUMNS, zip(ids, *fixed, *columns))  # noqa: B905 -- endless ones
+        return ids
+
+    async def _next_ids(self, number: int) -> Sequence[int]:
         if not self._is_sqlite:
-            return sorted(row[0] for row in await self._driver(_ON_POSTGRESQL, (*fixed, *columns)))
-        last = (await self._execute(select(func.coalesce(func.max(contents.c.id), 0)))).scalar_one()
-        rows = [(*fixed, *row) for row in zip(*columns, strict=True)]
-        # SQLite's one writer takes the ids one after the other.
-        return range(last + 1, last + 1 + (await self._driver(_ON_SQLITE, rows)).rowcount)
+            found: list[int] = (await self._execute(_NEXT_IDS, {"number": number})).scalar_one()
+            return found
+        # Its one writer takes them one after the other.
+        last = (await self._execute(_LAST_ID)).scalar_one()
+        return range(last + 1, last + 1 + number)
 
     async def _unknown(self, collection: Collection, new: Sequence[NewContent]) -> list[NewContent]:
         """Those that are not there yet, each once."""
-        named: dict[_Key, NewContent] = {}
+        named: dict[tuple[str, str, int, int], NewContent] = {}
         for content in new:
             named.setdefault((content.scope, content.name, content.min_id, content.max_id), content)
         keys = list(named)
-        each = _EACH_ON_SQLITE if self._is_sqlite else _EACH_ON_POSTGRESQL
         bound = {"collection": collection.id, "keys": json.dumps(keys)}
-        known = {row.no for row in await self._execute(text(_KNOWN.format(each=each)), bound)}
+        rows = await self._execute(_KNOWN_ON_SQLITE if self._is_sqlite else _KNOWN_ON_POSTGRESQL, bound)
+        known = {row.no for row in rows}
         return [named[key] for number, key in enumerate(keys) if number not in known]
-
-
-def _columns(new: Sequence[NewContent], groups: Sequence[int]) -> tuple[list[object], ...]:
-    """As `_NAMES` has them."""
-    return (
-        [content.scope for content in new],
-        [content.name for content in new],
-        [content.min_id for content in new],
-        [content.max_id for content in new],
-        [content.bytes for content in new],
-        [content.adler32 for content in new],
-        [content.replica_id for content in new],
-        [None if content.payload is None else json.dumps(content.payload) for content in new],
-        list(groups),
-    )
