@@ -95,17 +95,3 @@ def close(context: typer.Context, collection: CollectionNumber, as_json: AsJson 
         write_json(found)
     else:
         write(f"collection {found.id} is closed, with {found.total} contents")
-
-
-def token(
-    context: typer.Context,
-    collection: CollectionNumber,
-    lifetime_s: Annotated[float, typer.Option("--lifetime", min=1, help="Seconds that it is good for.")] = 86400,
-    as_json: AsJson = False,
-) -> None:
-    """Print a token that is good for leases and reports of one collection only."""
-    found = converse(context, lambda client: client.payload_token(collection, lifetime_s))
-    if as_json:
-        write_json({"token": found})
-    else:
-        write(found)

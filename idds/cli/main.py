@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idds.cli import contents, history, operations, orders, pilot, processings, requests, watch
+from idds.cli import contents, history, login, operations, orders, pilot, processings, requests, tokens, watch
 from idds.cli.later import add_later
 from idds.cli.session import Target
 
@@ -59,7 +59,9 @@ app.command("close")(contents.close)
 app.command("pilot")(pilot.pilot)
 app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
-app.command("token")(contents.token)
+app.add_typer(tokens.app, name="token")
+app.command("login")(login.login)
+app.command("whoami")(login.whoami)
 add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
 
 db = typer.Typer(help="Upgrade, check or back up the database.", no_args_is_help=True)

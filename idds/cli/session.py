@@ -14,6 +14,7 @@ from idds.domain.errors import IddsError
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
+    from idds.sdk.logins import Logins
 
 T = TypeVar("T")
 
@@ -39,23 +40,40 @@ def configuration() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "idds" / "client.toml"
 
 
+def logins() -> "Logins":
+    """Where the user's logins are kept."""
+    from idds.sdk.logins import Logins
+
+    return Logins(configuration().parent / "logins")
+
+
 def converse(
-    context: typer.Context, talk: Callable[["Client"], Awaitable[T]], *, patience_s: float = SHORT_PATIENCE_S
+    context: typer.Context,
+    talk: Callable[["Client"], Awaitable[T]],
+    *,
+    patience_s: float = SHORT_PATIENCE_S,
+    is_login: bool = False,
 ) -> T:
-    """What `talk` returns. An error it meets is told, and ends the command with its exit code."""
+    """What `talk` returns. An error it meets is told, and ends the command with its exit code.
+
+    Who names no token is who has logged in, unless this is to be the login itself.
+    """
     try:
-        return asyncio.run(_converse(context.find_object(Target), talk, patience_s))
+        return asyncio.run(_converse(context.find_object(Target), talk, patience_s, is_login))
     except IddsError as error:
         raise leave(error) from None
     except KeyboardInterrupt:
         raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-async def _converse(target: Target | None, talk: Callable[["Client"], Awaitable[T]], patience_s: float) -> T:
+async def _converse(
+    target: Target | None, talk: Callable[["Client"], Awaitable[T]], patience_s: float, is_login: bool
+) -> T:
     from idds.sdk.client import Client
     from idds.sdk.connection import find_connection
 
     assert target is not None
     found = find_connection(target.url, None, target.token_file, configuration())
-    async with Client(found.url, found.token, patience_s=patience_s) as client:
+    token = found.token if found.token or is_login else await logins().token(found.url)
+    async with Client(found.url, token, patience_s=patience_s) as client:
         return await talk(client)

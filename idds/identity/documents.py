@@ -5,8 +5,8 @@ from typing import Any
 
 import aiohttp
 
+from idds.domain.addresses import is_safe
 from idds.domain.errors import Unavailable
-from idds.identity.options import is_safe
 
 TIMEOUT_S = 10.0
 LARGEST = 2**20

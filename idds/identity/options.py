@@ -1,12 +1,13 @@
 """Whom this service trusts to say who somebody is, and what it gives them."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from idds.domain.addresses import is_safe
 from idds.domain.request import Role
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -15,25 +16,6 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 
 class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def is_safe(url: str) -> bool:
-    """Whether nobody on the way can put his own answer in: https, or on this very machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        if not host or parts.username or parts.password or parts.fragment or parts.port == 0:
-            return False
-        return parts.scheme == "https" or (parts.scheme == "http" and (host == "localhost" or _is_loopback(host)))
-    except ValueError:
-        return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _safe(url: str) -> str:

@@ -214,7 +214,7 @@ async def test_a_day_at_the_command_line(client: Client, idds: Idds, tmp_path: P
     assert documents(await idds("show", number, "--json"))[0]["workflow"]["works"][0]["name"] == "scan"
     assert "scan" in (await idds("why", number)).stdout
     assert documents(await idds("why", number, "--json"))[0]["request"] == number
-    token = (await idds("token", collection)).stdout.strip()
+    token = (await idds("token", "payload", collection)).stdout.strip()
 
     async with Client(token=token) as consumer:
         lease = await consumer.lease(collection, count=2, wait_s=10)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from idds.identity.options import IssuerOptions, ProxyOptions, is_safe
+from idds.domain.addresses import is_safe
+from idds.identity.options import IssuerOptions, ProxyOptions
 
 ISSUER: dict[str, Any] = {"url": "https://iam.example.org", "audiences": {"idds"}, "vo": "atlas"}
 
