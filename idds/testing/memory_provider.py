@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 
 from idds.domain.errors import NotFound
@@ -47,6 +47,8 @@ class MemoryProvider:
         self.started: Counter[str] = Counter()
         self.counted: Counter[int] = Counter()
         """How often each content's result was written by a job that ended well."""
+        self.events: Mapping[str, int] = {}
+        """How many events a job counts in the file of a name; of others it says nothing."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -94,7 +96,10 @@ class MemoryProvider:
         for content in document["contents"]:
             done = self._random.random() >= self.spoiled
             self.counted[content["id"]] += done
-            results.append({"id": content["id"], "status": "done" if done else "failed", "reason": None})
+            result = {"id": content["id"], "status": "done" if done else "failed", "reason": None}
+            if (name := content["name"]) in self.events:
+                result["events"] = self.events[name]
+            results.append(result)
         output = {"name": "out.txt", "bytes": 3, "adler32": "00000000"}
         self._results[handle] = json.dumps({"contents": results, "outputs": [output]}).encode()
         self._states[handle] = JobState(JobStatus.SUCCEEDED, 0, "exit 0", 0)
