@@ -45,7 +45,8 @@ def explain(error: IddsError) -> tuple[str, Exit]:
         case InvalidInput():
             return _places(error.problems), Exit.REFUSED
         case Unreachable():
-            return f"{said}. Start a service with: idds serve; or say where one is by --url or IDDS_URL", Exit.UNAVAILABLE
+            following = "Start a service with: idds serve; or say where one is by --url or IDDS_URL"
+            return f"{said}. {following}", Exit.UNAVAILABLE
         case Unavailable():
             return f"{said}. Try again later", Exit.UNAVAILABLE
         case Unauthenticated():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from idds.cli.completion import complete_request
 from idds.cli.exits import Exit, leave
 from idds.domain.errors import IddsError
 
@@ -22,7 +23,9 @@ SHORT_PATIENCE_S = 2.0
 """Who types a command wants to know soon that nobody is there."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for programs.")]
-RequestNumber = Annotated[int, typer.Argument(metavar="REQUEST", min=1, help="The request's id.")]
+RequestNumber = Annotated[
+    int, typer.Argument(metavar="REQUEST", min=1, help="The request's id.", autocompletion=complete_request)
+]
 CollectionNumber = Annotated[int, typer.Argument(metavar="COLLECTION", min=1, help="The id; see: idds show REQUEST")]
 EventNumber = Annotated[int | None, typer.Option("--after", min=0, help="Only what came after this id.")]
 
