@@ -16,10 +16,15 @@ import pytest
 from tests.hostile.world import world
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+ENDLESS = "events"
 HOOKS = "tests.hostile.hooks"
 LONGER_S = int(os.environ.get("IDDS_HOSTILE_S", "0"))
 DEADLINE_S = 240 + LONGER_S
-AMOUNT = ("--max-time", f"{LONGER_S}", "--max-examples", "500") if LONGER_S else ("--max-examples", "15")
+AMOUNT = (
+    ("--max-time", f"{LONGER_S}", "--max-examples", "500")
+    if LONGER_S
+    else ("--max-examples", "8", "--generation-deterministic")
+)
 LONGEST_LINE = 600
 
 
@@ -31,26 +36,21 @@ async def test_the_service_does_what_its_document_says(database_url: str, tmp_pa
         [mine] = (await found.api.get("/v1/tokens?owner=operator", token=found.operator))["tokens"]
         environment = {"IDDS_HOSTILE_TOKEN": found.operator, "IDDS_HOSTILE_TOKEN_ID": str(mine["id"])}
         said = await _schemathesis(tmp_path, str(found.api.client.make_url("/")), environment)
-        assert f"Tested: {sum(map(len, document['paths'].values()))}\n" in said, said
+        operations = [each for methods in document["paths"].values() for each in methods.values()]
+        tried = [each for each in operations if each["tags"] != [ENDLESS]]
+        assert f"Tested: {len(tried)}\n" in said, said
         assert (await found.api.call("GET", "/v1/requests/1", token=found.operator)).status == 200
 
 
 async def _schemathesis(folder: Path, url: str, environment: Mapping[str, str]) -> str:
     """What it says in the end; a failure of the test if it found something."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli"),
-        *("--config-file", str(CONFIGURATION), "run", "openapi.json", "--url", url, "--warnings", "off", *AMOUNT),
-        *(() if LONGER_S else ("--generation-deterministic",)),
+        *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+        *("run", "openapi.json", "--url", url, "--exclude-tag", ENDLESS, *AMOUNT),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            **environment,
-            "COLUMNS": "120",
-            "SCHEMATHESIS_HOOKS": HOOKS,
-        },
+        env={**os.environ, **environment, "SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(CONFIGURATION.parents[2])},
     )
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -62,4 +62,5 @@ async def _schemathesis(folder: Path, url: str, environment: Mapping[str, str]) 
     said = "\n".join(line[:LONGEST_LINE] for line in out.decode(errors="replace").splitlines())
     if process.returncode != 0:
         pytest.fail(said, pytrace=False)
+    print(said)
     return said
