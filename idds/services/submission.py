@@ -34,6 +34,8 @@ class WrongWorkflow(InvalidInput):
 
 
 ANY_TIME = Lifetimes()
+MAX_TOLD = 100
+"""Of so many works at most the audit log tells."""
 
 
 class Submission:
@@ -147,9 +149,11 @@ class Submission:
             for instruction in decision.instructions:
                 transform = transforms[instruction.work]
                 work = before.workflow.work(transform.work)
-                renewed = transform_engine.decide(transform, work, transform_engine.Renewed(), tx.now).entity
-                tx.transforms.save(transform, renewed, "retried")
+                again = transform_engine.decide(transform, work, transform_engine.Renewed(), tx.now).entity
+                tx.transforms.save(transform, again, "retried")
             await tell_request(tx, after)
+            renewed = [instruction.work for instruction in decision.instructions[:MAX_TOLD]]
+            tx.audit.record(principal, "retry", f"request:{request_id}", {"works": renewed})
             tx.requests.mark_due([request_id])
             tx.wake(Channel.EXPIRY)
             return after
@@ -166,6 +170,7 @@ class Submission:
                 raise Conflict(f"request {request_id} cannot be extended: {reason}")
             after = engine.decide(before, engine.Extended(expires_at), tx.now).entity
             await tx.requests.save(before, after, "extended")
+            tx.audit.record(principal, "extend", f"request:{request_id}", {"expires_at": expires_at})
             tx.wake(Channel.EXPIRY)
             return after
 
