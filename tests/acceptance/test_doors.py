@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from idds.sdk.client import Client
 from tests.acceptance.service import PATIENCE_S, Running, service
-from tests.acceptance.stranger import Stranger
+from tests.acceptance.stranger import IDDS, Stranger
 from tests.servers.issuer import AUDIENCE, Issuer
+from tests.servers.mosquitto import MosquittoServer
 
 MANY = 10_000
 OPEN = {"name": "grow", "works": [{"name": "grow", "input": {"registered": {}}}]}
@@ -23,6 +25,17 @@ audiences = ["{audience}"]
 vo = "atlas"
 grants = [{{group = "/atlas/production", role = "user"}}]
 """
+APART = """
+state = "{folder}/state"
+log.level = "warning"
+store.url = "{database}"
+bus.kind = "mqtt"
+bus.options.url = "{broker}"
+ddm.plugin = "posix"
+ddm.options.root = "{folder}/rses"
+ddm.options.rses.DISK.kind = "disk"
+"""
+Sample = tuple[str, tuple[tuple[str, str], ...]]
 LINES = "Content-Type: application/x-ndjson"
 
 
@@ -55,6 +68,29 @@ async def collection_of(stranger: Stranger, request: int) -> int:
 async def test_a_manager_fills_a_collection_that_two_consumers_empty(
     running: Running, operator: Stranger, tmp_path: Path
 ) -> None:
+    await _fill_and_empty(running, operator, tmp_path)
+
+
+async def test_the_same_with_agents_of_their_own(tmp_path: Path, postgres_url: str, mosquitto: MosquittoServer) -> None:
+    settings = tmp_path / "idds.toml"
+    settings.write_text(APART.format(folder=tmp_path, database=postgres_url, broker=mosquitto.url))
+    upgrade = await asyncio.create_subprocess_exec(IDDS, "db", "upgrade", "--settings", str(settings))
+    assert await upgrade.wait() == 0
+    async with service(tmp_path / "state", "--settings", str(settings), "--no-agents") as running:
+        names = ("transformer", "carrier", "conductor")
+        command = (sys.executable, "-m")
+        agents = [await asyncio.create_subprocess_exec(*command, f"agents.{name}", str(settings)) for name in names]
+        try:
+            await _fill_and_empty(running, Stranger(running.url, running.token, tmp_path / "operator"), tmp_path)
+        finally:
+            for agent in agents:
+                agent.terminate()
+            async with asyncio.timeout(PATIENCE_S):
+                codes = [await agent.wait() for agent in agents]
+        assert codes == [0, 0, 0]
+
+
+async def _fill_and_empty(running: Running, operator: Stranger, tmp_path: Path) -> None:
     manager = await friend(operator, running, tmp_path / "manager", role="wfms", vo="atlas", owner="panda")
     request = (await manager.post("/v1/requests", {"workflow": OPEN}))["id"]
     collection = await collection_of(manager, request)
@@ -96,23 +132,31 @@ async def _consume(url: str, token: str, collection: int) -> list[str]:
 
 
 async def _check_metrics(operator: Stranger) -> None:
-    """They agree with what was done: one request that ended, and nothing that waits."""
-    families = list(text_string_to_metric_families(await operator.curl("/metrics", "--fail-with-body")))
-    assert families
-    assert all(family.documentation for family in families)
-    samples = {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in families
-        for sample in family.samples
+    """They agree with what was done: nothing waits any more, as soon as they are counted anew."""
+    expected: dict[Sample, float] = {
+        ("idds_http_request_seconds_count", (("route", "submitRequest"), ("status", "201"))): 1,
+        ("idds_http_request_seconds_count", (("route", "registerContents"), ("status", "200"))): 2,
+        ("idds_http_request_seconds_count", (("route", "closeCollection"), ("status", "200"))): 1,
+        ("idds_event_streams_opened_total", ()): 1,
+        ("idds_event_streams_dropped_total", ()): 0,
+        ("idds_contents", (("status", "available"),)): 0,
+        ("idds_contents", (("status", "leased"),)): 0,
+        ("idds_leases_ended", ()): 0,
+        ("idds_messages_unsent", ()): 0,
+        ("idds_database_up", ()): 1,
     }
-    names = {name for name, _ in samples}
-    assert {"idds_http_request_seconds_count", "idds_event_streams_opened_total"} <= names
-    submitted = sum(
-        v
-        for (name, labels), v in samples.items()
-        if name == "idds_http_request_seconds_count" and ("route", "submitRequest") in labels
-    )
-    assert submitted == 1
+    async with asyncio.timeout(PATIENCE_S):
+        while {key: (found := await _samples(operator)).get(key) for key in expected} != expected:
+            await asyncio.sleep(0.5)
+    assert ("idds_requests", (("status", "running"),)) not in found
+
+
+async def _samples(operator: Stranger) -> dict[Sample, float]:
+    families = list(text_string_to_metric_families(await operator.curl("/metrics", "--fail-with-body")))
+    assert all(family.documentation for family in families)
+    return {
+        (each.name, tuple(sorted(each.labels.items()))): each.value for family in families for each in family.samples
+    }
 
 
 async def test_a_reader_sees_and_changes_nothing(running: Running, operator: Stranger, tmp_path: Path) -> None:
@@ -164,7 +208,7 @@ async def test_a_failure_is_retried_from_the_command_line(running: Running, oper
     assert code == 0
     assert (await operator.get(f"/v1/requests/{request}"))["status"] == "finished"
     actions = [entry["action"] for entry in (await operator.get(f"/v1/audit?entity=request:{request}"))["entries"]]
-    assert len(actions) == 2, "submitted, and retried"
+    assert actions == ["submit", "retry"]
 
 
 async def test_a_token_that_is_revoked_ends_its_client(running: Running, operator: Stranger, tmp_path: Path) -> None:

@@ -104,8 +104,7 @@ async def test_each_event_is_read_once_whatever_becomes_of_the_pilots(tmp_path: 
                 await pilots.launch()
             for number in (signal.SIGTERM, signal.SIGKILL) * 3:
                 await progress(client, collection)
-                words = await pilots.end(random.choice(pilots.pilots), number)
-                assert words.startswith("done") == (number is signal.SIGTERM)
+                await pilots.end(random.choice(pilots.pilots), number)
                 await pilots.launch()
             ended = await client.wait(request.id)
             words = [(await process.communicate())[0].decode() for process in pilots.pilots]
