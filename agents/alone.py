@@ -27,5 +27,5 @@ def run_alone(agent: Callable[[Wired], Agent], arguments: Sequence[str], *, outs
 
 async def _run(agent: Callable[[Wired], Agent], settings: Settings, *, outside: bool, bus: bool) -> None:
     async with wired(settings, outside=outside, bus=bus) as parts:
-        looper = Looper(parts.wakeups)
+        looper = Looper(parts.wakeups, parts.doors.tallies)
         await until_told_to_stop(looper.run([agent(parts)]), looper.stop, DRAIN_S)

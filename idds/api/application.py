@@ -1,41 +1,34 @@
 """The API as an aiohttp application, made from the registry."""
 
-import re
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-import structlog
 from aiohttp import web
 
-from idds.api import problems
+from idds.api.answering import answering_with, mark
 from idds.api.authentication import Authentication, admit
 from idds.api.bodies import NoQuery
+from idds.api.caching import answer_with
 from idds.api.documents import read_body, read_query
 from idds.api.events import encode
 from idds.api.lines import NDJSON
 from idds.api.listening import Listeners
+from idds.api.metrics import Latencies, Streams
 from idds.api.rates import Rates
 from idds.api.registry import ROUTES
 from idds.api.route import Call, Caller, Reply, Route
 from idds.api.settings import ApiSettings
 from idds.api.usage import Usage
 from idds.api.waiting import Counters
-from idds.domain.errors import IddsError
 from idds.runtime.doors import Doors
-from idds.store.audit import CALL
+from idds.runtime.metrics import Metrics
 
 __all__ = ["LISTENERS", "ApiSettings", "make_application"]
 
 LISTENERS = web.AppKey("listeners", Listeners)
 
-COMPRESSED_FROM = 4096
 _PATTERNS = {"{id}": r"{id:0|[1-9][0-9]{0,17}}", "{stream}": "{stream:stdout|stderr}"}
-_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,29 +41,36 @@ class _Parts:
     settings: ApiSettings
     counters: Counters
     listeners: Listeners
+    metrics: Metrics
     authentication: Authentication
     rates: Rates
 
 
 def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     """The API over these services. Starting and stopping them is the caller's."""
-    application = web.Application(client_max_size=settings.max_body_bytes, middlewares=[_answer])
+    metrics = Metrics(doors.metering, doors.tallies)
+    answering = answering_with(Latencies(metrics))
+    application = web.Application(client_max_size=settings.max_body_bytes, middlewares=[answering])
     counters = Counters(doors.delivery, doors.wakeups)
     listeners = Listeners(doors.events, doors.wakeups, settings, encode)
     authentication = Authentication(doors.access, settings)
     usage = Usage(authentication, doors.access, settings.token_usage_interval_s)
     application.cleanup_ctx.append(usage.during)
     application[LISTENERS] = listeners
-    parts = _Parts(doors, settings, counters, listeners, authentication, Rates(settings))
+    metrics.registry.register(Streams(listeners))
+    parts = _Parts(doors, settings, counters, listeners, metrics, authentication, Rates(settings))
     for route in ROUTES:
-        application.router.add_route(route.method, _pattern(route.path), _handler(route, parts), name=route.name)
+        pattern, handler = _pattern(route.path), _handler(route, parts)
+        application.router.add_route(route.method, pattern, handler, name=route.name)
+        if route.method == "GET":
+            application.router.add_route("HEAD", pattern, handler)
 
     async def close(_application: web.Application) -> None:
         await counters.close()
         await listeners.close()
 
     application.on_shutdown.append(close)
-    application.on_response_prepare.append(_mark)
+    application.on_response_prepare.append(mark)
     return application
 
 
@@ -96,6 +96,7 @@ def _handler(route: Route, parts: _Parts) -> Handler:
             parts.settings,
             parts.counters,
             parts.listeners,
+            parts.metrics,
             partial(parts.authentication.of, request),
             request,
             grant,
@@ -104,44 +105,6 @@ def _handler(route: Route, parts: _Parts) -> Handler:
             body,
         )
         answer = await route.endpoint(call)
-        return _encode(answer) if isinstance(answer, Reply) else answer
+        return answer_with(answer, request) if isinstance(answer, Reply) else answer
 
     return handle
-
-
-def _encode(reply: Reply) -> web.Response:
-    body = msgspec.json.encode(reply.document)
-    response = web.Response(
-        body=body,
-        status=reply.status,
-        headers=reply.headers,
-        content_type="application/json",
-        zlib_executor_size=64 * 1024,
-    )
-    if len(body) >= COMPRESSED_FROM:
-        response.enable_compression()
-    return response
-
-
-@web.middleware
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with a problem document; none of them tells of the inside."""
-    given = request.headers.get("X-Request-Id", "")
-    request_id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
-    CALL.set(request_id)
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
-        try:
-            return await handler(request)
-        except web.HTTPException as refusal:
-            return problems.of_refusal(refusal, request, request_id)
-        except IddsError as error:
-            return problems.of_error(error, request_id)
-        except Exception:
-            log.exception("a call broke", method=request.method, path=request.path)
-            return problems.of_defect(request_id)
-
-
-async def _mark(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["X-Request-Id"] = CALL.get() or ""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"

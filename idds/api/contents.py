@@ -34,7 +34,10 @@ async def _stream(call: Call[ContentsQuery, None], collection: CollectionId) -> 
     pages = call.doors.catalogue.stream(call.principal, collection, status=call.query.status, after=call.query.after)
     # Before the first byte, so that an error can still be told.
     first = await anext(pages, None)
-    response = web.StreamResponse(headers={"Content-Type": NDJSON})
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Vary": "Accept, Accept-Encoding"})
+    if call.request.method == "HEAD":
+        return response
+    response.enable_compression()
     await response.prepare(call.request)
     try:
         if first is not None:

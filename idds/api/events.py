@@ -84,6 +84,10 @@ def _given(call: Call[EventsQuery, None] | Call[None, None], after: int | None) 
 async def _stream(
     call: Call[EventsQuery, None] | Call[None, None], interest: Interest, after: int | None, *, until_end: bool
 ) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": SSE, "X-Accel-Buffering": "no"})
+    if call.request.method == "HEAD":
+        return response
+
     def abort() -> None:
         if call.request.transport is not None:
             call.request.transport.abort()
@@ -95,8 +99,6 @@ async def _stream(
             if after > await call.doors.events.last():
                 raise InvalidInput([Problem(LAST_EVENT_ID, "there has been no event with this id")])
             await call.listeners.reach(after)
-        headers = {"Content-Type": SSE, "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
         stream = _Stream(call, listener, response, place if after is None else after)
         await response.prepare(call.request)
         try:

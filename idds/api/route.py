@@ -14,6 +14,7 @@ from idds.api.waiting import Counters
 from idds.domain.access import Grant
 from idds.domain.request import Principal
 from idds.runtime.doors import Doors
+from idds.runtime.metrics import Metrics
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -42,6 +43,7 @@ class Call(Generic[Query, Body]):
     settings: ApiSettings
     counters: Counters
     listeners: Listeners
+    metrics: Metrics
     identify: Callable[[], Awaitable[Grant]]
     request: web.Request
     grant: Grant | None

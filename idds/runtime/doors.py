@@ -1,13 +1,15 @@
 """What whoever speaks to somebody outside needs of the service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from idds.ports.wakeups import Wakeups
+from idds.runtime.tallies import Tallies
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.metering import Metering
 from idds.services.registration import Registration
 from idds.services.submission import Submission
 from idds.store.database import Database
@@ -26,3 +28,5 @@ class Doors:
     registration: Registration
     explanation: Explanation
     events: Events
+    metering: Metering
+    tallies: Tallies = field(default_factory=list)

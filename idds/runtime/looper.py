@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import structlog
 from idds.domain.errors import Unavailable
 from idds.engine.retry import backoff
 from idds.ports.wakeups import Channel, Wakeups
+from idds.runtime.tallies import Tallies, Tally
 from idds.store.effects import Fenced
 
 DRAIN_S = 30.0
@@ -53,10 +55,11 @@ class Agent:
 
 
 class Looper:
-    """Runs agents in this process."""
+    """Runs agents in this process, and keeps `tallies` of what their duties do."""
 
-    def __init__(self, wakeups: Wakeups) -> None:
+    def __init__(self, wakeups: Wakeups, tallies: Tallies | None = None) -> None:
         self._wakeups = wakeups
+        self._tallies = [] if tallies is None else tallies
         self._told = asyncio.Event()
 
     @property
@@ -72,7 +75,7 @@ class Looper:
             for listener in agent.listeners
         ]
         duties = [
-            asyncio.create_task(self._loop(duty), name=f"{agent.name}.{duty.name}")
+            asyncio.create_task(self._loop(duty, self._tally(agent, duty)), name=f"{agent.name}.{duty.name}")
             for agent in agents
             for duty in agent.duties
         ]
@@ -89,12 +92,17 @@ class Looper:
         for channel in Channel:
             self._wakeups.wake(channel)
 
-    async def _loop(self, duty: Duty) -> None:
+    def _tally(self, agent: Agent, duty: Duty) -> Tally:
+        tally = Tally(agent.name, duty.name)
+        self._tallies.append(tally)
+        return tally
+
+    async def _loop(self, duty: Duty, tally: Tally) -> None:
         failures, due = 0, True
         while not self._stopping:
             seen = self._wakeups.count(duty.channel)
             try:
-                did = await duty.step() if due else 0
+                did = await self._step(duty, tally) if due else 0
                 if did >= duty.batch:
                     continue
                 pause = LINGER_S if did else await self._pause(duty)
@@ -105,9 +113,23 @@ class Looper:
             except Exception as error:  # noqa: BLE001
                 # A loop must outlive its step: what broke this one is logged, and may be gone the next time.
                 failures, due = failures + 1, True
+                tally.failures += 1
+                # Of what is no plain outage only its kind: the text may hold what is not for everybody.
+                tally.last_error = str(error) if isinstance(error, Unavailable) else type(error).__name__
                 await self._rest(duty, failures, error)
                 continue
             due = pause == 0 or await self._wakeups.wait(duty.channel, seen, pause) != seen or duty.due_in is None
+
+    async def _step(self, duty: Duty, tally: Tally) -> int:
+        begun = time.perf_counter()
+        try:
+            did = await duty.step()
+            tally.did += did
+            return did
+        finally:
+            tally.steps += 1
+            tally.seconds += time.perf_counter() - begun
+            tally.stepped_at = time.time_ns() // 1000
 
     async def _rest(self, duty: Duty, failures: int, error: Exception) -> None:
         """Wait longer with each failure. Whoever wakes meanwhile does not make it work again."""

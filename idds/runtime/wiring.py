@@ -35,6 +35,7 @@ from idds.services.expiring import Expiring, Lifetimes
 from idds.services.explanation import Explanation
 from idds.services.forgetting import Forgetting
 from idds.services.listing import Listing
+from idds.services.metering import Metering
 from idds.services.placement import Placement
 from idds.services.progress import Progress
 from idds.services.publishing import Acknowledging, Publishing
@@ -262,6 +263,7 @@ def _doors(
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),
         registration=Registration(database),
-        explanation=Explanation(database),
+        explanation=Explanation(database, settings.providers),
         events=Events(database),
+        metering=Metering(database),
     )

@@ -48,6 +48,7 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "listAudit": (OPERATOR, None),
     "listenToEvents": (READER, None),
     "listenToRequest": (READER, None),
+    "metrics": (READER, None),
     "healthz": (PUBLIC, None),
     "readyz": (PUBLIC, None),
     "openapi": (PUBLIC, None),
