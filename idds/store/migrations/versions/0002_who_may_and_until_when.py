@@ -88,7 +88,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in ("revoked_at", "expires_at", "vo_owner_id"):
         op.drop_index(op.f(f"ix_tokens_{name}"), table_name="tokens")
-    op.execute(sa.text("DELETE FROM tokens WHERE revoked_at IS NOT NULL"))
+    # What 0001 cannot hold back would be let in to more than it may: better not at all.
+    op.execute(
+        sa.text(
+            "DELETE FROM tokens WHERE revoked_at IS NOT NULL OR shares IS NOT NULL OR role NOT IN ('user', 'operator')"
+        )
+    )
     op.add_column("tokens", sa.Column("is_operator", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.execute(sa.text("UPDATE tokens SET is_operator = (role = 'operator')"))
     for column in ("role", "shares", "last_used_at", "revoked_at"):
