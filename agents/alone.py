@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idds.domain.errors import IddsError
 from idds.runtime.looper import DRAIN_S, Agent, Looper
+from idds.runtime.presence import present
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.signals import until_told_to_stop
 from idds.runtime.telemetry import configure_logs
@@ -28,4 +29,5 @@ def run_alone(agent: Callable[[Wired], Agent], arguments: Sequence[str], *, outs
 async def _run(agent: Callable[[Wired], Agent], settings: Settings, *, outside: bool, bus: bool) -> None:
     async with wired(settings, outside=outside, bus=bus) as parts:
         looper = Looper(parts.wakeups, parts.doors.tallies)
-        await until_told_to_stop(looper.run([agent(parts)]), looper.stop, DRAIN_S)
+        team = present([agent(parts)], parts.database, parts.owner, parts.doors.tallies)
+        await until_told_to_stop(looper.run(team), looper.stop, DRAIN_S)

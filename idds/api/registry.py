@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from idds.api import collections, contents, events, leases, metrics, operations, requests, tokens, transforms
+from idds.api import agents, collections, contents, events, leases, metrics, operations, requests, tokens, transforms
 from idds.api.openapi import DESCRIBED_AT, PRESENTED_AT, describe
 from idds.api.page import Page, present
 from idds.api.route import Call, Caller, Reply, Route
@@ -29,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,
+    *agents.ROUTES,
     Route("GET", DESCRIBED_AT, "openapi", "This description", Caller.PUBLIC, _describe, reply=dict[str, Any]),
     Route("GET", PRESENTED_AT, "docs", "This description as a page", Caller.PUBLIC, _present, also="text/html"),
 )

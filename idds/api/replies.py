@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from idds.domain.agent import AgentProcess
 from idds.domain.collection import Collection
 from idds.domain.content import Move, Verdict
 from idds.domain.identifiers import CollectionId, ContentId, MoveId, RequestId, TransformId
@@ -222,6 +223,11 @@ class ReplicaCount:
 @dataclass(frozen=True, slots=True)
 class ReplicasReply:
     replicas: Sequence[ReplicaCount]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsReply:
+    agents: Sequence[AgentProcess]
 
 
 @dataclass(frozen=True, slots=True)

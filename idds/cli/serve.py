@@ -78,8 +78,10 @@ def _team(parts: Wired) -> list[Agent]:
     import agents.carrier
     import agents.conductor
     import agents.transformer
+    from idds.runtime.presence import present
 
-    return [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
+    team = [agents.transformer.agent(parts), agents.carrier.agent(parts), agents.conductor.agent(parts)]
+    return present(team, parts.database, parts.owner, parts.doors.tallies)
 
 
 async def _stop(looper: Looper, running: asyncio.Task[None]) -> None:

@@ -169,6 +169,7 @@ async def _give_back(database: Database, owner: str | None) -> None:
     with contextlib.suppress(Unavailable):
         async with database.transaction("claims") as tx:
             await tx.claims.give_back(owner)
+            await tx.agents.remove(owner)
 
 
 def _wakeups(settings: Settings) -> LocalWakeups:

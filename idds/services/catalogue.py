@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
+from idds.domain.agent import AgentProcess
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
 from idds.domain.errors import NotFound
@@ -68,9 +69,7 @@ class Catalogue:
             await _check(tx, principal, request)
             return await tx.transforms.of_request(request)
 
-    async def transform(
-        self, principal: Principal, transform: TransformId
-    ) -> tuple[Transform, Sequence[Collection]]:
+    async def transform(self, principal: Principal, transform: TransformId) -> tuple[Transform, Sequence[Collection]]:
         """A transform, and its collections."""
         async with self._database.snapshot() as tx:
             found = await tx.transforms.get(transform)
@@ -149,6 +148,11 @@ class Catalogue:
         async with self._database.snapshot() as tx:
             await _check(tx, principal, request)
             return await tx.moves.of_request(request, entity=entity, after=after, limit=limit)
+
+    async def agents(self) -> Sequence[AgentProcess]:
+        """The processes that run agents."""
+        async with self._database.snapshot() as tx:
+            return await tx.agents.all()
 
     async def windows(self) -> Sequence[Window]:
         async with self._database.snapshot() as tx:

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
+from idds.store.agents import Agents
 from idds.store.audit import Audit
 from idds.store.claims import Claims
 from idds.store.collections import Collections
@@ -118,6 +119,10 @@ class Transaction:
     @cached_property
     def effects(self) -> Effects:
         return Effects(self)
+
+    @cached_property
+    def agents(self) -> Agents:
+        return Agents(self)
 
     @cached_property
     def claims(self) -> Claims:

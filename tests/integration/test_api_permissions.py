@@ -49,6 +49,7 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "listenToEvents": (READER, None),
     "listenToRequest": (READER, None),
     "metrics": (READER, None),
+    "listAgents": (READER, None),
     "healthz": (PUBLIC, None),
     "readyz": (PUBLIC, None),
     "openapi": (PUBLIC, None),

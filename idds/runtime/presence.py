@@ -1,0 +1,52 @@
+"""Presence: a process with agents tells every some seconds that it is there, and what its duties have done."""
+
+import os
+import socket
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from idds.domain.agent import AgentProcess, DutyReport
+from idds.ports.wakeups import Channel
+from idds.runtime.looper import Agent, Duty
+from idds.runtime.tallies import Tallies
+from idds.store.database import Database
+
+INTERVAL_S = 10.0
+KEPT = 3600_000_000
+"""A process that ended without a word is shown for so many microseconds."""
+
+
+class Presence:
+    def __init__(self, database: Database, owner: str, names: Sequence[str], tallies: Tallies) -> None:
+        self._database = database
+        self._owner = owner
+        self._names = list(names)
+        self._tallies = tallies
+
+    async def step(self) -> int:
+        """Tell of this process, and forget those that are long gone."""
+        duties = [
+            DutyReport(tally.agent, tally.duty, tally.steps, tally.failures, tally.last_error, tally.stepped_at)
+            for tally in self._tallies
+        ]
+        async with self._database.transaction("presence") as tx:
+            process = AgentProcess(
+                self._owner,
+                self._names,
+                socket.gethostname(),
+                os.getpid(),
+                version("idds-next"),
+                duties,
+                started_at=tx.now,
+                seen_at=tx.now,
+            )
+            await tx.agents.write(process)
+            await tx.agents.forget(tx.now - KEPT)
+        return 0
+
+
+def present(agents: Sequence[Agent], database: Database, owner: str, tallies: Tallies) -> list[Agent]:
+    """These agents, and the one that tells of them."""
+    presence = Presence(database, owner, [agent.name for agent in agents], tallies)
+    duty = Duty("telling", Channel.AGE, presence.step, 1, fallback_s=INTERVAL_S)
+    return [*agents, Agent("presence", [duty])]
