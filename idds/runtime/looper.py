@@ -17,6 +17,8 @@ from idds.store.effects import Fenced
 DRAIN_S = 30.0
 LINGER_S = 0.05
 """After a step, so long the next wake-up is waited for before the database is asked what is due when."""
+HELD_S = 0.02
+"""What is due and could not be taken is held by somebody else: so long it is left alone, unless a wake-up comes."""
 LONGEST_PAUSE = 30_000_000
 
 log = structlog.get_logger()
@@ -106,6 +108,8 @@ class Looper:
                 if did >= duty.batch:
                     continue
                 pause = LINGER_S if did else await self._pause(duty)
+                if due and not did:
+                    pause = max(pause, HELD_S)
                 failures = 0
             except Fenced as fenced:
                 log.info("another one took this over", duty=duty.name, effect=str(fenced))
