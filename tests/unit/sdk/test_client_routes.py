@@ -57,6 +57,8 @@ METHODS = {
     "listTokens": Client.tokens,
     "revokeToken": Client.revoke_token,
     "listAudit": Client.audit,
+    "listAgents": Client.agents,
+    "metrics": Client.metrics,
 }
 NOT_OF_THE_CLIENT = {
     "healthz": "asked by who starts the process; readyz tells a client more",
