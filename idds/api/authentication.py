@@ -1,5 +1,6 @@
 """Who is calling, remembered for a moment, so that a busy consumer does not cost a query a call."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from idds.api.route import Caller
-from idds.api.settings import ApiSettings
+from idds.runtime.settings import ApiSettings
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
@@ -31,6 +32,7 @@ class Authentication:
         self._size = settings.authentication_memory_size
         self._clock = clock
         self._known: dict[bytes, tuple[Grant, float]] = {}
+        self._asked: dict[tuple[bytes, int], asyncio.Task[Grant]] = {}
         self._revocations = access.revocations
         self.used: set[TokenId] = set()
         """Local tokens that were shown; whoever notes that takes them out."""
@@ -67,7 +69,21 @@ class Authentication:
         known = self._known.get(key)
         if known is not None and now < known[1]:
             return known[0]
-        grant = await self._access.authenticate(secret)
+        # Whoever shows the same token meanwhile waits for the same answer, unless something was revoked since.
+        asked = self._asked.get((key, revocations))
+        if asked is None:
+            asked = asyncio.create_task(self._ask(secret, key, revocations), name="authentication")
+            self._asked[key, revocations] = asked
+            # Looked at here, for nobody may be left who waits for it.
+            asked.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(asked)
+
+    async def _ask(self, secret: str, key: bytes, revocations: int) -> Grant:
+        now = self._clock()
+        try:
+            grant = await self._access.authenticate(secret)
+        finally:
+            del self._asked[key, revocations]
         if revocations == self._access.revocations:
             self._remember(key, grant, now)
         return grant

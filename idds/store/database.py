@@ -41,6 +41,7 @@ from idds.store.windows import Windows
 COMMAND_TIMEOUT_S = 60.0
 SQLITE_THREADS = 4
 SQLITE_CONNECTIONS = 12
+POSTGRESQL_CONNECTIONS = 20
 
 T = TypeVar("T")
 
@@ -270,8 +271,9 @@ class _Postgresql:
         self._engine = create_async_engine(
             url,
             connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": 10.0},
-            pool_size=10,
-            max_overflow=10,
+            # All are kept: one opened for a crowd and closed after it costs more than what is done on it.
+            pool_size=POSTGRESQL_CONNECTIONS,
+            max_overflow=0,
             hide_parameters=True,
         )
         self.sync_engine = self._engine.sync_engine

@@ -1,5 +1,6 @@
 """Knowing callers, and remembering them for a moment."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 
 from idds.api.authentication import Authentication, admit
 from idds.api.route import Caller
-from idds.api.settings import ApiSettings
+from idds.runtime.settings import ApiSettings
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
@@ -29,10 +30,14 @@ class CountingAccess(Access):
         self.proxy = None
         self.grant = USER
         self.is_overtaken = False
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def authenticate(self, secret: str) -> Grant:
         self.asked.append(secret)
-        if secret not in self.known:
+        is_known = secret in self.known
+        await self.gate.wait()
+        if not is_known:
             raise Unauthenticated("unknown")
         self.revocations += self.is_overtaken
         return self.grant
@@ -59,6 +64,40 @@ async def test_a_caller_is_remembered_for_a_moment_only() -> None:
     parts.now += 0.2
     with pytest.raises(Unauthenticated):
         await parts.call("idds_a")
+
+
+async def test_a_crowd_with_one_token_asks_once() -> None:
+    parts = Parts()
+    assert await asyncio.gather(*(parts.call("idds_a") for _ in range(50))) == [USER] * 50
+    assert parts.access.asked == ["idds_a"]
+
+
+async def test_who_comes_after_a_revocation_does_not_take_an_answer_from_before() -> None:
+    parts = Parts()
+    parts.access.gate.clear()
+    before = asyncio.create_task(parts.call("idds_a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert parts.access.asked == ["idds_a"]
+    parts.access.revocations += 1
+    parts.access.known.clear()
+    after = asyncio.create_task(parts.call("idds_a"))
+    await asyncio.sleep(0)
+    parts.access.gate.set()
+    assert await before is USER
+    with pytest.raises(Unauthenticated):
+        await after
+
+
+async def test_who_hangs_up_takes_no_answer_from_others() -> None:
+    parts = Parts()
+    parts.access.gate.clear()
+    first, second = (asyncio.create_task(parts.call("idds_a")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    parts.access.gate.set()
+    assert await second is USER
+    assert first.cancelled()
 
 
 async def test_who_is_unknown_is_not_remembered() -> None:
