@@ -170,7 +170,7 @@ def _of_query(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _statuses(route: Route) -> list[int]:
     found = {*route.statuses, 500, 503}
     if route.caller is not Caller.PUBLIC:
-        found |= {401, 403}
+        found |= {401, 403, 429}
     if route.body is not None:
         found |= {400, 408, 413, 415, 422}
     if route.query is not None:

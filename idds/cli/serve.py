@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from aiohttp import web
 
 from idds.cli.settings import SettingsFile, told
 from idds.domain.request import Principal, Role
@@ -18,18 +17,20 @@ from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
 
-if TYPE_CHECKING:
-    from idds.api.settings import ApiSettings
-
 OPERATOR = Principal("operator", "local", Role.OPERATOR)
+FIRST_START = ", made just now: an operator's, who may do everything"
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A running service. `token_file` holds an operator's token; `finished` ends when an agent breaks for good."""
+    """A running service. `token_file` holds an operator's token, perhaps a new one.
+
+    `finished` ends when an agent breaks for good.
+    """
 
     url: str
     token_file: Path
+    is_first_start: bool
     wired: Wired
     finished: asyncio.Task[None]
 
@@ -41,37 +42,20 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
     Raises InvalidInput for settings that cannot be, and Unavailable for what does not answer.
     """
     from idds.api.application import make_application
+    from idds.api.serving import served
     from idds.runtime.wiring import wired
 
     async with wired(settings, outside=with_agents, bus=with_agents) as parts:
         looper = Looper(parts.wakeups, parts.doors.tallies)
-        application = make_application(parts.doors, _limits(settings))
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
-        await runner.setup()
-        running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
-        try:
-            await web.TCPSite(runner, settings.api.host, settings.api.port).start()
-            port = runner.addresses[0][1]
-            token_file = await _operator_token(parts)
-            yield Serving(f"http://{settings.api.host}:{port}", token_file, parts, running)
-        finally:
-            await _stop(looper, running)
-            await runner.cleanup()
-
-
-def _limits(settings: Settings) -> "ApiSettings":
-    from idds.api.settings import ApiSettings
-
-    api, access = settings.api, settings.access
-    return ApiSettings(
-        max_body_bytes=api.max_body_bytes,
-        rate_per_s=api.rate_per_s,
-        burst=api.burst,
-        default_token_s=access.default_token_s,
-        max_token_s=access.max_token_s,
-        default_payload_token_s=access.default_payload_token_s,
-        max_payload_token_s=access.max_payload_token_s,
-    )
+        application = make_application(parts.doors, settings.api, settings.access)
+        async with served(application, settings.api) as port:
+            running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
+            try:
+                token_file = settings.state / "token"
+                is_first_start = await _make_token(parts, token_file)
+                yield Serving(f"http://{settings.api.host}:{port}", token_file, is_first_start, parts, running)
+            finally:
+                await _stop(looper, running)
 
 
 def _team(parts: Wired) -> list[Agent]:
@@ -93,14 +77,19 @@ async def _stop(looper: Looper, running: asyncio.Task[None]) -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def _operator_token(parts: Wired) -> Path:
-    """Make an operator's token where there is none yet."""
+def _token_file(parts: Wired) -> Path:
+    return parts.settings.state / "token"
+
+
+async def _make_token(parts: Wired) -> bool:
+    """Make an operator's token where there is none yet; whether there was none."""
     from idds.runtime.secret_file import leave_secret
 
-    path = parts.settings.state / "token"
-    if not path.exists():
-        leave_secret(path, await parts.doors.access.issue(OPERATOR, note="made at the first start"))
-    return path
+    path = _token_file(parts)
+    if path.exists():
+        return False
+    leave_secret(path, await parts.doors.access.issue(OPERATOR, note="made at the first start"))
+    return True
 
 
 def serve(
@@ -128,7 +117,7 @@ async def _serve(settings: Settings, with_agents: bool) -> None:
     async with serving(settings, with_agents=with_agents) as running:
         lines = (
             f"API     {running.url}",
-            f"token   in {running.token_file}",
+            f"token   in {running.token_file}{FIRST_START if running.is_first_start else ''}",
             f"MQTT    {running.wired.bus_url or 'none'}",
         )
         sys.stdout.write("\n".join(lines) + "\n")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -23,13 +24,31 @@ class StoreSettings(_Section):
 
 
 class ApiSettings(_Section):
-    """The HTTP API."""
+    """The HTTP API, and the limits that it holds its callers to."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
-    max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest body of a request.")
+    max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest body of a request, unpacked.")
+    max_stall_s: float = Field(30.0, gt=0, description="A body of which nothing comes for so long ends its call.")
+    max_header_bytes: int = Field(8190, ge=1024, description="Longest line of a call's head.")
+    max_head_s: float = Field(15.0, gt=0, description="A new connection has so long to send the head of a call.")
+    idle_s: float = Field(75.0, gt=0, description="A connection may be idle so long; longer than the proxy lets it.")
     rate_per_s: float = Field(0.0, ge=0, description="Calls a second that an owner may make; 0 for any number.")
     burst: int = Field(100, ge=1, description="Calls that it may make at once, where there is a rate.")
+    rate_memory_size: int = Field(10_000, ge=1, description="Owners whose calls are counted at once.")
+    default_lease_s: float = Field(600.0, gt=0, description="A lease whose taker does not say.")
+    max_lease_s: float = Field(7 * 86400.0, gt=0, description="Longest lease.")
+    max_wait_s: float = Field(30.0, ge=0, description="Longest wait of a lease for contents.")
+    max_streams: int = Field(2000, ge=0, description="Streams of events that may be open.")
+    max_streams_each: int = Field(100, ge=0, description="Streams of events that an owner may have open.")
+    max_event_bytes: int = Field(2**20, ge=1024, description="Who is so far behind with reading events is cut off.")
+    event_beat_s: float = Field(15.0, gt=0, description="A stream shows a sign of life, and its token is looked at.")
+    authentication_memory_s: float = Field(
+        3.0, ge=0, description="A token that another process revoked may be taken so long."
+    )
+    authentication_memory_size: int = Field(10_000, ge=1, description="Tokens that are remembered for that time.")
+    token_usage_interval_s: float = Field(10.0, gt=0, description="When tokens were used is written so often.")
+    readiness_timeout_s: float = Field(2.0, gt=0, description="A database that does not answer for so long is away.")
 
 
 class AccessSettings(_Section):
@@ -159,9 +178,22 @@ class Settings(BaseSettings):
 def read_settings(file: Path | None, **overrides: Any) -> Settings:
     """The settings of a TOML file (None: the defaults). Raises FileNotFoundError, and InvalidInput with every place."""
     values = {} if file is None else load(file)
+    if _holds_password(values):
+        message = "a password does not belong in this file: leave it to PGPASSWORD, PGPASSFILE or ~/.pgpass"
+        raise InvalidInput([Sources(file).problem(("store", "url"), message)])
     try:
         return Settings(**(values | overrides))
     except ValidationError as error:
         raise Sources(file).refusal(error) from None
     except SettingsError as error:
         raise InvalidInput([Problem("", f"the environment: {error}")]) from None
+
+
+def _holds_password(values: dict[str, Any]) -> bool:
+    store = values.get("store")
+    url = store.get("url") if isinstance(store, dict) else None
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        return parts.password is not None or "password" in parse_qs(parts.query)
+    except ValueError:
+        return False

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from idds.api.openapi import as_page
 from idds.api.registry import openapi
-from tests.docs import settings, states
+from tests.docs import permissions, settings, states
 
 FOLDER = Path(__file__).parents[2] / "docs"
 PAGES: Mapping[str, Callable[[], str]] = {
     "openapi.json": lambda: as_page(openapi()),
+    "permissions.md": permissions.page,
     "settings.md": settings.page,
     "states.md": states.page,
 }

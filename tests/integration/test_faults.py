@@ -18,6 +18,7 @@ from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import CollectionId, Did, Handle, RequestId
 from idds.domain.job import JobSpec
 from idds.domain.request import Request
+from idds.domain.request import Principal
 from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import TRIES
@@ -26,6 +27,7 @@ from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
 from idds.runtime.settings import read_settings
 from idds.runtime.wakeups import LocalWakeups
+from idds.services.access import Access
 from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
 from idds.services.publishing import Publishing
@@ -432,6 +434,22 @@ async def test_what_is_old_is_forgotten(world: World, monkeypatch: pytest.Monkey
         waiting = [message.seq for message in await tx.messages.of_request(request, after=0, limit=10)]
     assert waiting[0] == 2
     assert await forgetting.messages(day, unsent=True) == len(waiting)
+
+
+async def test_tokens_and_what_was_ordered_are_forgotten_each_in_its_time(world: World) -> None:
+    forgetting = Forgetting(world.database, {})
+    access = Access(world.database)
+    alice = Principal("alice", "atlas")
+    await access.issue(alice, lifetime=1)
+    await access.issue(alice)
+    day = 86_400_000_000
+    world.clock.advance(day + 1)
+    assert await forgetting.access(day, 2 * day) == 0
+    world.clock.advance(1)
+    assert await forgetting.access(day, 2 * day) == 1
+    assert len(await access.tokens(alice)) == 1
+    assert await forgetting.access(day, day) == 2
+    assert await access.audit() == []
 
 
 async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(postgres_url: str) -> None:

@@ -97,3 +97,56 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(InvalidInput, match="is not TOML"):
         read_settings(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+asyncpg://idds:hunter2@here/idds", "postgresql+asyncpg://idds@here/idds?password=hunter2"]
+)
+def test_no_password_is_taken_from_the_file(file: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.delenv("IDDS_STORE__URL", raising=False)
+    file.write_text(f'[store]\nurl = "{url}"\n')
+    with pytest.raises(InvalidInput, match="PGPASSWORD") as refused:
+        read_settings(file)
+    assert [problem.pointer for problem in refused.value.problems] == ["/store/url"]
+    assert "line 2" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    file.write_text('[store]\nurl = "postgresql+asyncpg://idds@here/idds"\n')
+    assert read_settings(file).store.url.endswith("here/idds")
+
+
+ISSUERS = """
+[access.issuers.iam]
+url = "https://iam.example.org/"
+audiences = ["https://idds.example.org"]
+vo = "atlas"
+
+[[access.issuers.iam.grants]]
+group = "/atlas/production"
+role = "wfms"
+shares = ["production"]
+"""
+
+
+def test_issuers_are_read(file: Path) -> None:
+    file.write_text(ISSUERS)
+    issuer = read_settings(file).access.issuers["iam"]
+    assert (issuer.url, issuer.profile, issuer.any_audience) == ("https://iam.example.org/", "wlcg", False)
+    [grant] = issuer.grants
+    assert (grant.group, grant.role, grant.shares) == ("/atlas/production", "wfms", {"production"})
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (ISSUERS.replace("https://iam", "http://iam"), "/access/issuers/iam/url"),
+        (ISSUERS.replace('"wfms"', '"king"'), "/access/issuers/iam/grants/0/role"),
+        (ISSUERS + ISSUERS.replace("issuers.iam", "issuers.other"), "/access/issuers"),
+        ("[access.proxy]\nnetworks = ['10.0.0.1']", "/access/proxy"),
+        ("[access]\nsecret = 'x'", "/access/secret"),
+    ],
+)
+def test_whom_to_trust_is_told_without_mistakes(file: Path, text: str, place: str) -> None:
+    file.write_text(text)
+    with pytest.raises(InvalidInput) as refused:
+        read_settings(file)
+    assert [problem.pointer for problem in refused.value.problems] == [place]
