@@ -27,7 +27,7 @@ def _lines() -> Iterator[str]:
     yield "# Who may call what"
     yield ""
     yield "Made from `idds/api/registry.py` by `python -m tests.docs`; `tests/integration/test_api_permissions.py` tries"
-    yield "each of them. [access.md](access.md) tells who has which role. A payload may do this for its own collection."
+    yield "each of them. [access.md](access.md) tells who has which role. A payload may for its own collection."
     yield ""
     yield f"| route | what for | {' | '.join(COLUMNS)} |"
     yield f"| --- | --- |{' :-: |' * len(COLUMNS)}"

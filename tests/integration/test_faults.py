@@ -17,8 +17,7 @@ from idds.domain.errors import InvalidInput, Unavailable, UnknownDid
 from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import CollectionId, Did, Handle, RequestId
 from idds.domain.job import JobSpec
-from idds.domain.request import Request
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import TRIES
