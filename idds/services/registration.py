@@ -9,12 +9,13 @@ from idds.domain.collection import Collection
 from idds.domain.content import NewContent
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal
 from idds.domain.statuses import Intent, SourceKind, Status
-from idds.domain.transform import Transform
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import announce_registered, tell_collection_closed
+from idds.store.collections import Place
 from idds.store.database import Database, Transaction
+from idds.store.visibility import sees
 
 MAX_PROBLEMS = 100
 _ADLER32 = re.compile("[0-9a-f]{8}")
@@ -47,15 +48,6 @@ class Taken:
     known: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A collection that callers fill, and what it belongs to."""
-
-    collection: Collection
-    request: Request
-    transform: Transform
-
-
 class Registration:
     """What the API does for who fills a collection."""
 
@@ -69,6 +61,7 @@ class Registration:
         """
         if problems := list(_problems(entries)):
             raise InvalidInput(problems[:MAX_PROBLEMS])
+        new = [_new(entry) for entry in entries]
         async with self._database.transaction("api") as tx:
             place = await _place(tx, principal, collection)
             if refusal := _refusal(place):
@@ -77,10 +70,11 @@ class Registration:
             if is_staged and (problems := list(_staging_problems(entries))):
                 raise InvalidInput(problems[:MAX_PROBLEMS])
             event = ContentEvent.LISTED if is_staged else ContentEvent.LANDED
-            ids, new = await tx.contents.register_more(place.collection, [_new(entry) for entry in entries], event)
+            ids, registered = await tx.contents.register_more(place.collection, new, event)
             if not is_staged:
-                await announce_registered(tx, collection, list(zip(ids, new, strict=True)))
-            tx.requests.mark_due([place.request.id])
+                await announce_registered(tx, collection, list(zip(ids, registered, strict=True)))
+            if is_staged or place.work.payload is not None:
+                tx.requests.mark_due([place.collection.request_id])
             taken = Taken(len(ids), len(entries) - len(ids))
             tx.audit.record(principal, "register", f"collection:{collection}", asdict(taken))
             return taken
@@ -97,7 +91,7 @@ class Registration:
             if await tx.collections.close(place.collection):
                 await tell_collection_closed(tx, collection)
                 tx.audit.record(principal, "close", f"collection:{collection}")
-                tx.requests.mark_due([place.request.id])
+                tx.requests.mark_due([place.collection.request_id])
             closed = await tx.collections.get(collection)
             assert closed is not None
             return closed
@@ -106,32 +100,22 @@ class Registration:
 _OTHER = "only those of works whose input is `registered` are filled by callers"
 
 
-async def _place(tx: Transaction, principal: Principal, identifier: CollectionId) -> _Place:
-    """With its request locked."""
-    found = await tx.collections.get(identifier, principal)
-    if found is None:
+async def _place(tx: Transaction, principal: Principal, identifier: CollectionId) -> Place:
+    """With its request locked. Raises NotFound."""
+    place = await tx.collections.place(identifier)
+    if place is None or not sees(principal, owner=place.owner, vo=place.vo, share=place.share):
         raise NotFound(f"there is no collection {identifier}")
-    await tx.requests.lock([found.request_id])
-    collection = await tx.collections.get(identifier)
-    request = await tx.requests.get(found.request_id)
-    transform = await tx.transforms.get(found.transform_id)
-    assert collection is not None
-    assert request is not None
-    assert transform is not None
-    return _Place(collection, request, transform)
+    return place
 
 
-def _refusal(place: _Place) -> str | None:
+def _refusal(place: Place) -> str | None:
     """Why nothing can be registered there, and what to do."""
-    request, transform = place.request, place.transform
     if place.collection.source is not SourceKind.REGISTERED:
         return _OTHER
-    if request.status.is_terminal:
-        return f"request {request.id} ended {request.status}; submit another one"
-    if request.intent not in (Intent.RUN, Intent.SUSPEND):
-        return f"request {request.id} is to {request.intent}; submit another one"
-    if transform.status is not Status.RUNNING:
-        return f"work {transform.work!r} ended {transform.status}; submit another request"
+    if place.status is not Status.RUNNING:
+        return f"work {place.work.name!r} ended {place.status}; submit another request"
+    if place.intent not in (Intent.RUN, Intent.SUSPEND):
+        return f"request {place.collection.request_id} is to {place.intent}; submit another one"
     if place.collection.is_closed:
         return "it is closed; submit another request for what is left"
     return None
