@@ -42,6 +42,7 @@ COMMAND_TIMEOUT_S = 60.0
 SQLITE_THREADS = 4
 SQLITE_CONNECTIONS = 12
 POSTGRESQL_CONNECTIONS = 20
+PREPARED_STATEMENTS = 500
 
 T = TypeVar("T")
 
@@ -270,10 +271,16 @@ class _Postgresql:
     def __init__(self, url: URL) -> None:
         self._engine = create_async_engine(
             url,
-            connect_args={"command_timeout": COMMAND_TIMEOUT_S, "timeout": 10.0},
+            connect_args={
+                "command_timeout": COMMAND_TIMEOUT_S,
+                "timeout": 10.0,
+                "prepared_statement_cache_size": PREPARED_STATEMENTS,
+            },
             # All are kept: one opened for a crowd and closed after it costs more than what is done on it.
             pool_size=POSTGRESQL_CONNECTIONS,
             max_overflow=0,
+            # The one used last has the statements prepared, and the others may rest.
+            pool_use_lifo=True,
             hide_parameters=True,
         )
         self.sync_engine = self._engine.sync_engine

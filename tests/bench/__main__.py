@@ -1,4 +1,4 @@
-"""`python -m tests.bench [steps] [inserts] [listening]`: run benches, all by default, on SQLite and on PostgreSQL."""
+"""`python -m tests.bench [steps] [inserts] [listening] [leases]`: run benches, all by default, on SQLite and on PostgreSQL."""
 
 import asyncio
 import sys
@@ -8,11 +8,16 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import inserts, listening, steps
+from tests.bench import inserts, leases, listening, steps
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
-BENCHES: dict[str, Measure] = {"steps": steps.measure, "inserts": inserts.measure, "listening": listening.measure}
+BENCHES: dict[str, Measure] = {
+    "steps": steps.measure,
+    "inserts": inserts.measure,
+    "listening": listening.measure,
+    "leases": leases.measure,
+}
 
 
 async def _upgraded(url: str) -> None:
