@@ -14,7 +14,7 @@ from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import Intent
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.store.database import Database
-from idds.store.schema import contents, requests
+from idds.store.schema import collections, contents, requests, windows
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.simulation.world import OWNER, World
@@ -53,7 +53,7 @@ def carousel(world: World, name: str, **window: int) -> Workflow:
             Work(
                 name="merge", input=Input(outputs="count", batch="all"), payload=PAYLOAD, output=Output(dataset="d:y")
             ),
-            Work(name="after", after=("merge",), payload=PAYLOAD),
+            Work(name="after", after=("merge",), payload=PAYLOAD, output=Output(dataset="d:z")),
         ),
     )
 
@@ -100,6 +100,9 @@ async def _live(everything: World, steps: int) -> None:
             intent = random.choice((Intent.CANCEL, Intent.FINISH, Intent.SUSPEND, Intent.RUN))
             with suppress(Conflict):
                 await everything.submission.order(OWNER, random.choice(submitted), intent)
+        if submitted and random.random() < 0.03:
+            with suppress(Conflict):
+                await everything.retry(random.choice(submitted))
         await everything.step()
         if number % 10 == 0:
             await everything.check()
@@ -111,6 +114,33 @@ async def _live(everything: World, steps: int) -> None:
     assert await everything.doubled() == []
     assert max(everything.provider.started.values(), default=0) <= 1, "an attempt was started twice"
     await _check_outcomes(everything)
+    await _finish(everything, submitted)
+
+
+async def _finish(everything: World, submitted: list[RequestId]) -> None:
+    """What stood in the way is gone: tried again, all is done in the end, once each, and all is given back."""
+    everything.ddm.unreadable.clear()
+    everything.ddm.refused.clear()
+    for _ in range(6):
+        for request_id in submitted:
+            with suppress(Conflict):
+                await everything.retry(request_id)
+        await everything.settle()
+        await everything.check()
+    assert await everything.doubled() == []
+    async with everything.database.snapshot() as tx:
+        # A group that is larger than the window it is given never fits.
+        fits = contents.c.reason.is_(None) | contents.c.reason.not_like("%more than the window%")
+        inputs = select(collections.c.id).where(collections.c.relation == "input")
+        undone = select(contents.c.id, contents.c.status).where(contents.c.collection_id.in_(inputs))
+        undone = undone.where(contents.c.status != "done", fits)
+        assert list(await tx.connection.execute(undone)) == []
+        refused = select(contents.c.request_id).where(~fits)
+        ends = select(requests.c.name, requests.c.status).where(requests.c.id.not_in(refused))
+        rows = [row for row in await tx.connection.execute(ends) if row.name not in ("unknown", "rejected")]
+        assert {row.status for row in rows} <= {"finished"}
+        held = select(windows).where((windows.c.reserved_bytes != 0) | (windows.c.reserved_files != 0))
+        assert list(await tx.connection.execute(held)) == []
 
 
 def _dataset(workflow: Workflow) -> Did:
