@@ -18,13 +18,13 @@ from idds.api.metrics import Latencies, Streams
 from idds.api.rates import Rates
 from idds.api.registry import ROUTES
 from idds.api.route import Call, Caller, Reply, Route
-from idds.api.settings import ApiSettings
 from idds.api.usage import Usage
 from idds.api.waiting import Counters
 from idds.runtime.doors import Doors
 from idds.runtime.metrics import Metrics
+from idds.runtime.settings import AccessSettings, ApiSettings
 
-__all__ = ["LISTENERS", "ApiSettings", "make_application"]
+__all__ = ["LISTENERS", "make_application"]
 
 LISTENERS = web.AppKey("listeners", Listeners)
 
@@ -39,6 +39,7 @@ class _Parts:
 
     doors: Doors
     settings: ApiSettings
+    access: AccessSettings
     counters: Counters
     listeners: Listeners
     metrics: Metrics
@@ -46,7 +47,7 @@ class _Parts:
     rates: Rates
 
 
-def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
+def make_application(doors: Doors, settings: ApiSettings, access: AccessSettings | None = None) -> web.Application:
     """The API over these services. Starting and stopping them is the caller's."""
     metrics = Metrics(doors.metering, doors.tallies)
     answering = answering_with(Latencies(metrics))
@@ -58,7 +59,9 @@ def make_application(doors: Doors, settings: ApiSettings) -> web.Application:
     application.cleanup_ctx.append(usage.during)
     application[LISTENERS] = listeners
     metrics.registry.register(Streams(listeners))
-    parts = _Parts(doors, settings, counters, listeners, metrics, authentication, Rates(settings))
+    parts = _Parts(
+        doors, settings, access or AccessSettings(), counters, listeners, metrics, authentication, Rates(settings)
+    )
     for route in ROUTES:
         pattern, handler = _pattern(route.path), _handler(route, parts)
         application.router.add_route(route.method, pattern, handler, name=route.name)
@@ -94,6 +97,7 @@ def _handler(route: Route, parts: _Parts) -> Handler:
         call = Call(
             parts.doors,
             parts.settings,
+            parts.access,
             parts.counters,
             parts.listeners,
             parts.metrics,

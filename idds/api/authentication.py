@@ -9,11 +9,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from idds.api.route import Caller
-from idds.runtime.settings import ApiSettings
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Role
+from idds.runtime.settings import ApiSettings
 from idds.services.access import Access, check_reach
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)

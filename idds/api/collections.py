@@ -14,9 +14,9 @@ async def show(call: Call[None, None]) -> Reply:
 
 
 async def issue_token(call: Call[None, TokenBody]) -> Reply:
-    lifetime_s, longest = call.body.lifetime_s, call.settings.max_payload_token_s
+    lifetime_s, longest = call.body.lifetime_s, call.access.max_payload_token_s
     if lifetime_s is None:
-        lifetime_s = min(longest, call.settings.default_payload_token_s)
+        lifetime_s = min(longest, call.access.default_payload_token_s)
     if lifetime_s > longest:
         raise InvalidInput([Problem("/lifetime_s", f"a token for payloads lasts {longest:g} s at most")])
     token = await call.doors.access.issue_for_payloads(

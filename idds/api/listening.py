@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from idds.api.problems import TooMany
-from idds.api.settings import ApiSettings
 from idds.domain.errors import Unavailable
 from idds.domain.event import Event
 from idds.domain.request import Principal
 from idds.domain.statuses import TERMINAL
 from idds.ports.wakeups import Channel, Wakeups
+from idds.runtime.settings import ApiSettings
 from idds.services.events import AT_ONCE, Events, Interest, Tail
 
 LOOK_AGAIN_S = 5.0

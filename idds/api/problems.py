@@ -131,6 +131,13 @@ def of_refusal(refusal: web.HTTPException, request: web.Request, request_id: str
     return respond(document, headers)
 
 
+def of_head(status: HTTPStatus, request_id: str) -> web.Response:
+    """What a caller is told of a call whose head cannot be read."""
+    slug = status.phrase.lower().replace(" ", "-")
+    detail = MEANINGS[status.value]
+    return respond(ProblemDocument(f"urn:idds:problem:{slug}", status.phrase, status.value, detail, request_id), {})
+
+
 def of_defect(request_id: str) -> web.Response:
     """What a caller is told of a defect: nothing but where its log line is to be found."""
     status, slug, title = _UNKNOWN

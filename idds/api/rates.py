@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Hashable
 
 from idds.api.problems import TooMany
-from idds.api.settings import ApiSettings
 from idds.domain.access import Grant
+from idds.runtime.settings import ApiSettings
 
 ROUNDING_S = 1e-6
 

@@ -9,12 +9,12 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from idds.api.listening import Listeners
-from idds.api.settings import ApiSettings
 from idds.api.waiting import Counters
 from idds.domain.access import Grant
 from idds.domain.request import Principal
 from idds.runtime.doors import Doors
 from idds.runtime.metrics import Metrics
+from idds.runtime.settings import AccessSettings, ApiSettings
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -41,6 +41,7 @@ class Call(Generic[Query, Body]):
 
     doors: Doors
     settings: ApiSettings
+    access: AccessSettings
     counters: Counters
     listeners: Listeners
     metrics: Metrics

@@ -129,8 +129,8 @@ async def login(call: Call[None, None]) -> Reply:
 
 
 async def make(call: Call[None, NewTokenBody]) -> Reply:
-    body, longest = call.body, call.settings.max_token_s
-    lifetime_s = min(longest, call.settings.default_token_s) if body.lifetime_s is None else body.lifetime_s
+    body, longest = call.body, call.access.max_token_s
+    lifetime_s = min(longest, call.access.default_token_s) if body.lifetime_s is None else body.lifetime_s
     if lifetime_s > longest:
         raise InvalidInput([Problem("/lifetime_s", f"a token lasts {longest:g} s at most")])
     wanted = NewToken(

@@ -51,9 +51,9 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
         async with served(application, settings.api) as port:
             running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
             try:
-                token_file = settings.state / "token"
-                is_first_start = await _make_token(parts, token_file)
-                yield Serving(f"http://{settings.api.host}:{port}", token_file, is_first_start, parts, running)
+                is_first_start = await _make_token(parts)
+                url = f"http://{settings.api.host}:{port}"
+                yield Serving(url, _token_file(parts), is_first_start, parts, running)
             finally:
                 await _stop(looper, running)
 

@@ -9,8 +9,9 @@ import time
 
 from aiohttp import web
 
-from idds.api.application import ApiSettings, make_application
+from idds.api.application import make_application
 from idds.domain.request import Principal, Role
+from idds.runtime.settings import ApiSettings
 from tests.bench.service import running
 
 LISTENERS, EVENTS, LONE = 1000, 200, 100

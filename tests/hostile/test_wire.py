@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from idds.api.settings import ApiSettings
+from idds.runtime.settings import ApiSettings
 from tests.hostile.wire import call, wire
 from tests.hostile.world import World, world
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from idds.api.settings import ApiSettings
 from idds.domain.request import Role
+from idds.runtime.settings import ApiSettings
 from tests.integration.api import STUDY, Api, api_on
 
 PAYLOADS: Mapping[str, Any] = {

@@ -8,11 +8,12 @@ from typing import Any
 from aiohttp.test_utils import TestClient, TestServer
 from sqlalchemy import func, select
 
-from idds.api.application import ApiSettings, make_application
+from idds.api.application import make_application
 from idds.domain.request import Principal, Role
 from idds.ports.identity import Issuers, Proxy
 from idds.ports.provider import Provider
 from idds.runtime.doors import Doors
+from idds.runtime.settings import ApiSettings
 from idds.runtime.wakeups import LocalWakeups
 from idds.search.random_sampler import RandomSampler
 from idds.services.access import Access

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from idds.api.settings import ApiSettings
 from idds.domain.request import Principal, Role
 from idds.identity.oidc import OidcIssuers
 from idds.identity.options import GrantOptions, IssuerOptions, ProxyOptions
 from idds.identity.proxy import CertificateProxy
+from idds.runtime.settings import ApiSettings
 from idds.services.access import Access
 from tests.integration.api import STUDY, Answer, Api, api_on
 from tests.servers.issuer import AUDIENCE, CLIENT, Issuer

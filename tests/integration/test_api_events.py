@@ -12,10 +12,10 @@ from aiohttp import web
 
 from idds.api.application import LISTENERS
 from idds.api.listening import Listeners
-from idds.api.settings import ApiSettings
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Role
+from idds.runtime.settings import ApiSettings
 from idds.services.events import Tail
 from idds.store.schema import tokens
 from tests.integration.api import Api, api_on

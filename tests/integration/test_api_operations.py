@@ -8,11 +8,11 @@ import pytest
 import structlog
 from aiohttp import ClientSession
 
-from idds.api.application import ApiSettings
 from idds.domain.files import File
 from idds.domain.identifiers import Did
 from idds.domain.request import Principal, Role
 from idds.providers.local import LocalProvider
+from idds.runtime.settings import ApiSettings
 from idds.services.catalogue import Catalogue
 from idds.services.execution import Execution
 from tests.integration.api import STUDY, api_on

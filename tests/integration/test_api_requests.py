@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from idds.api.settings import ApiSettings
 from idds.domain.request import Role
+from idds.runtime.settings import ApiSettings
 from tests.integration.api import STUDY, Api, api_on
 
 JSON = {"Content-Type": "application/json"}

@@ -8,11 +8,11 @@ import pytest
 
 from idds.api.authentication import Authentication, admit
 from idds.api.route import Caller
-from idds.runtime.settings import ApiSettings
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Principal, Role
+from idds.runtime.settings import ApiSettings
 from idds.services.access import Access
 
 USER = Grant(Principal("owner", "vo"), token_id=TokenId(7))

@@ -4,10 +4,10 @@ import pytest
 
 from idds.api.problems import TooMany
 from idds.api.rates import Rates
-from idds.api.settings import ApiSettings
 from idds.domain.access import Grant
 from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Principal
+from idds.runtime.settings import ApiSettings
 
 ALICE = Grant(Principal("alice", "vo"), token_id=TokenId(1))
 BOB = Grant(Principal("bob", "vo"))
