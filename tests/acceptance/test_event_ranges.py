@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -125,6 +126,66 @@ async def test_each_event_is_read_once_whatever_becomes_of_the_pilots(tmp_path: 
     )
     assert read == Counter(range(sum(EVENTS.values()))), "each event by one accepted report"
     assert not [path for path in (tmp_path / "state" / "rses" / "DISK").rglob("*") if path.is_file()]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "event-ranges.md").read_text()
+
+
+def block(language: str, having: str) -> str:
+    """The one code block of the page of this language with these words in it."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    [found] = [block for block in blocks if having in block]
+    return str(found)
+
+
+async def carry_out(folder: Path, running: Running, program: str, text: str) -> str:
+    """Run a block of the page in a folder, against this service; what it printed."""
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "IDDS_URL": running.url}
+    process = await asyncio.create_subprocess_exec(
+        program, "-c", text, cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+async def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+    async with service(tmp_path / "idds-state") as running, running.client() as client:
+        await carry_out(tmp_path, running, sys.executable, block("python", "write_tape"))
+        (tmp_path / "energies.json").write_text(block("json", "energies"))
+        (tmp_path / "energy.py").write_text(block("python", "RESULTS"))
+        commands = block("bash", "idds pilot")
+        # A collection is there as soon as the request was advanced.
+        first, then = commands.split("export")
+        await carry_out(tmp_path, running, "bash", first)
+        async with asyncio.timeout(PATIENCE_S):
+            while not (await client.request(1)).collections:
+                await asyncio.sleep(0.05)
+        said = await carry_out(tmp_path, running, "bash", f"export{then}")
+        assert said.strip() in PAGE
+        assert (await client.wait(1)).status is Status.FINISHED
+    energies = [json.loads(path.read_text()) for path in (tmp_path / "results").iterdir()]
+    assert (len(energies), sum(energies)) == (30, 3 * sum(n % 7 for n in range(1000)))
+
+
+async def test_the_page_counts(tmp_path: Path) -> None:
+    async with service(tmp_path / "idds-state") as running, running.client() as client:
+        await carry_out(tmp_path, running, sys.executable, block("python", "write_tape"))
+        script = tmp_path / "count.py"
+        script.write_text(block("python", "file.count"))
+        text = block("json", "counted_by").replace('"python3", "count.py"', f'"{sys.executable}", "{script}"')
+        request = await client.submit(json.loads(text))
+        async with asyncio.timeout(PATIENCE_S):
+            while len((await client.request(request.id)).collections) < 2:
+                await asyncio.sleep(0.05)
+            ranges = (await client.request(request.id)).collection("sum").id
+            while not (await client.collection(ranges)).is_closed:
+                await asyncio.sleep(0.05)
+        contents = [content async for content in client.contents(ranges)]
+        assert Counter(content.name for content in contents) == {f"file{n}": 10 for n in range(3)}
+        await client.cancel(request.id)
+        await client.wait(request.id)
 
 
 async def progress(client: Client, collection: int) -> None:
