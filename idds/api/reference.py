@@ -164,11 +164,21 @@ def _curl(path: str, method: str, body: Mapping[str, Any], *, needs_token: bool)
         "curl -sS" + (" --config token.curl" if needs_token else "") + (f" -X {method}" if method != "GET" else "")
     ]
     if "application/json" in body:
-        example = json.dumps(body["application/json"].get("example", {}), ensure_ascii=False)
-        if len(example) > _LONG:
-            example = json.dumps(json.loads(example), ensure_ascii=False, indent=1)
+        example = _laid_out(body["application/json"].get("example", {}))
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(example)}"]
     return " \\\n  ".join([*lines, f'"$IDDS{path}"'])
+
+
+def _laid_out(value: Any, depth: int = 0) -> str:
+    """As JSON, on one line where it fits."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + depth <= _LONG or not isinstance(value, dict | list):
+        return line
+    blank = " " * (depth + 1)
+    if isinstance(value, dict):
+        inner = [f"{json.dumps(name)}: {_laid_out(each, depth + 1)}" for name, each in value.items()]
+        return "{\n" + ",\n".join(blank + each for each in inner) + f"\n{blank[1:]}}}"
+    return "[\n" + ",\n".join(blank + _laid_out(each, depth + 1) for each in value) + f"\n{blank[1:]}]"
 
 
 def _row(name: str, place: str, schema: Mapping[str, Any], is_required: bool, description: str = "") -> Row:

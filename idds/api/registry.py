@@ -1,5 +1,6 @@
 """All routes of the API."""
 
+import asyncio
 from functools import cache
 from typing import Any
 
@@ -12,11 +13,11 @@ from idds.api.route import Call, Caller, Reply, Route
 
 
 async def _describe(_call: Call[None, None]) -> Reply:
-    return Reply(openapi())
+    return Reply(await asyncio.to_thread(openapi))
 
 
 async def _present(_call: Call[None, None]) -> web.StreamResponse:
-    return _page().respond()
+    return (await asyncio.to_thread(_page)).respond()
 
 
 ROUTES: tuple[Route, ...] = (

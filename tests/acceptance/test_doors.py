@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 from idds.sdk.client import Client
 from tests.acceptance.service import PATIENCE_S, Running, service
 from tests.acceptance.stranger import IDDS, Stranger
+from tests.hostile.wire import call, wire
 from tests.servers.issuer import AUDIENCE, Issuer
 from tests.servers.mosquitto import MosquittoServer
 
@@ -243,3 +245,18 @@ async def test_a_token_of_an_identity_provider_is_taken(tmp_path: Path) -> None:
             assert (request["owner"], request["vo"]) == ("alice", "atlas")
             late = Stranger(running.url, issuer.sign(issuer.claims(exp=1)), tmp_path / "late")
             assert await late.status("/v1/requests") == 401
+
+
+async def test_who_does_not_go_on_is_hung_up_on(tmp_path: Path) -> None:
+    environment = {"IDDS_API__MAX_HEAD_S": "0.5", "IDDS_API__KEEP_ALIVE_S": "0.5", "IDDS_API__MAX_STALL_S": "0.5"}
+    async with service(tmp_path / "state", environment=environment) as running:
+        port = URL(running.url).port
+        assert port is not None
+        for sent in (b"", b"GET /healthz HTTP/1.1\r\nHost:", call("GET", "/healthz")):
+            async with wire(port) as line:
+                await line.send(sent)
+                assert (b"alive" in await line.end()) == sent.endswith(b"\r\n\r\n")
+        async with wire(port) as line:
+            headers = {"Content_Type": "application/json", "Content_Length": "100"}
+            await line.send(call("POST", "/v1/requests", running.token, b"{", **headers))
+            assert await line.status() == 408

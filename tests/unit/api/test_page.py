@@ -3,9 +3,11 @@
 import base64
 import copy
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -43,6 +45,12 @@ class Reading(HTMLParser):
         return [str(attributes[attribute]) for _, attributes in self.tags if attribute in attributes]
 
 
+def sorted_by_noun() -> list[list[Any]]:
+    """The operations of each noun, in the order of the page."""
+    operations = [operation for methods in openapi()["paths"].values() for operation in methods.values()]
+    return [[each for each in operations if each["tags"] == [tag["name"]]] for tag in openapi()["tags"]]
+
+
 @pytest.fixture(scope="module")
 def page() -> Page:
     return present(openapi())
@@ -61,6 +69,16 @@ def test_everything_is_on_it(reading: Reading) -> None:
     for route in ROUTES:
         assert route.summary.replace("`", "") in reading.words
         assert f'"$IDDS{route.path.replace("{id}", "1").replace("{stream}", "stdout")}"' in reading.words
+
+
+def test_its_examples_can_be_sent(reading: Reading) -> None:
+    found = re.findall(r" -d '(.*?)' \\\n", reading.words, flags=re.DOTALL)
+    assert [json.loads(example) for example in found] == [
+        operation["requestBody"]["content"]["application/json"]["example"]
+        for operations in sorted_by_noun()
+        for operation in operations
+        if "requestBody" in operation
+    ]
 
 
 def test_every_link_leads_somewhere_on_this_service(reading: Reading) -> None:
