@@ -2,19 +2,27 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from random import Random
 
 import pytest
 from sqlalchemy import select
 
-from idds.domain.content import Content, Outcome
+from idds.domain.collection import Collection
+from idds.domain.content import Content, Move, Outcome
+from idds.domain.errors import Unavailable
 from idds.domain.files import File
 from idds.domain.identifiers import CollectionId, Did, RequestId
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.workflow import Input, Output, Payload, Ranges, WindowLimits, Work, Workflow
+from idds.engine import ranges as engine
+from idds.engine.ranges import Piece
+from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import Where
 from idds.services.delivery import Delivered
-from idds.store.database import Database
+from idds.services.explanation import Explanation
+from idds.services.ranges import register
+from idds.store.database import Database, Transaction
 from idds.store.schema import replicas
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
@@ -379,3 +387,65 @@ async def test_files_counted_while_nobody_took_their_ranges_are_cut_by_a_retry(s
     assert await site.status(request) is Status.FINISHED
     assert await site.on_disk() == set()
     await site.check()
+
+
+async def test_a_file_in_many_ranges_is_listed_by_pieces_and_gone_on_with(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "AT_ONCE", 3)
+    site.fill(2, 10, None, 7, 0, size=100)
+    request, _ = await site.submission.submit(OWNER, Workflow(name="w", works=(ranges(1, batch=2),)))
+    (progress, *_), listing = site.duties, site.duties[3]
+    await progress()
+    registered: list[Piece] = []
+
+    async def break_down(
+        tx: Transaction, collection: Collection, piece: Piece, event: ContentEvent, **more: str | None
+    ) -> list[Move]:
+        registered.append(piece)
+        if len(registered) % 3 == 0:
+            raise Unavailable("the database went away")
+        return await register(tx, collection, piece, event, listed_to=more["listed_to"])
+
+    monkeypatch.setattr("idds.services.listing.register", break_down)
+    (collection,) = await site.inputs(request.id)
+    closed = False
+    while not closed:
+        with suppress(Unavailable):
+            await listing()
+        site.clock.advance(60_000_000)
+        async with site.database.snapshot() as tx:
+            found = await tx.collections.get(collection)
+        assert found is not None
+        closed = found.is_closed
+    assert len(registered) > 8
+    whole = [("f0", 2), ("f1", 10), ("f3", 7)]
+    assert sorted(await site.spans(collection)) == sorted(
+        [(name, n, n) for name, events in whole for n in range(1, events + 1)] + [("f2", 0, 0), ("f4", 0, 0)]
+    )
+    contents = await site.contents(collection)
+    assert {(each.name, each.group_no) for each in contents} == {("f0", 0), ("f1", 0), ("f2", 1), ("f3", 1), ("f4", 2)}
+    assert found.next_no == 5
+    await site.run()
+    while leased := await site.lease(collection):
+        await site.report(collection, leased)
+        await site.run()
+    assert (await site.statuses(collection)) == {ContentStatus.DONE: 20, ContentStatus.FAILED: 1}
+    await site.check()
+
+
+async def test_why_speaks_of_ranges(site: Site) -> None:
+    site.fill(30, 30, 30, size=900)
+    request = await site.submit(ranges(10))
+    answer = await Explanation(site.database).why(OWNER, request)
+    said = " / ".join(sentence.text for each in answer.transforms for sentence in each.sentences)
+    assert "6 ranges waiting for room" in said
+    assert "the next takes 900" in said, "once, not for each of its ranges"
+    counting = await site.submit(
+        Work(name="count", input=Input(dataset=str(SET))),
+        Work(name="run", input=Input(ranges=Ranges(events=10, counted_by="count"))),
+    )
+    answer = await Explanation(site.database).why(OWNER, counting)
+    assert "takes files as work 'count' counts their events" in " / ".join(
+        sentence.text for each in answer.transforms for sentence in each.sentences
+    )
