@@ -28,10 +28,13 @@ class RucioSite:
         self._ddms.append(ddm)
         return ddm
 
-    async def stop(self) -> None:
+    async def aclose(self) -> None:
+        await self._stop_all()
+        self._client.session.close()
+
+    async def _stop_all(self) -> None:
         while self._ddms:
             await self._ddms.pop().stop()
-        self._client.session.close()
 
     async def create_dataset(self, dataset: Did, *, is_open: bool = False) -> None:
         def create() -> None:
@@ -99,4 +102,4 @@ class RucioSite:
     async def stage_and_die(self, files: Sequence[File]) -> None:
         ddm = await self.ddm()
         await ddm.stage(self.disk, files)
-        await self.stop()
+        await self._stop_all()

@@ -13,7 +13,7 @@ from tests.servers.rucio.server import RucioServer
 async def site(rucio: RucioServer) -> AsyncIterator[RucioSite]:
     site = RucioSite(rucio)
     yield site
-    await site.stop()
+    await site.aclose()
 
 
 class TestRucioDDM(DDMContract):

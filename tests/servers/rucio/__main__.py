@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import threading
 import zlib
 
 from rucio.client import Client
@@ -29,7 +30,7 @@ outputs = "DISK"
 """
 
 
-def main() -> None:
+def main(told: threading.Event) -> None:
     postgres = PostgresServer()
     postgres.start()
     asyncio.run(postgres.execute("CREATE DATABASE rucio"))
@@ -48,7 +49,7 @@ def main() -> None:
             f"folders   {rucio.prefix('TAPE')}, {rucio.prefix('DISK')}\n"
         )
         sys.stdout.flush()
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        told.wait()
     finally:
         rucio.stop()
         rucio.remove()
@@ -75,5 +76,7 @@ def _fill(rucio: RucioServer) -> None:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    main()
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    main(told)
