@@ -22,6 +22,8 @@ class Running:
     url: str
     token: str
     mqtt: str
+    said: Mapping[str, str]
+    """What it said when it began, by the first word of each line."""
 
     def client(self) -> Client:
         return Client(self.url, self.token)
@@ -48,7 +50,7 @@ async def start(state: Path, *arguments: str, environment: Mapping[str, str] | N
             assert line, "the service did not start"
             name, _, value = line.strip().partition(" ")
             said[name] = value.strip()
-    return Running(process, said["API"], (state / "token").read_text().strip(), said["MQTT"])
+    return Running(process, said["API"], (state / "token").read_text().strip(), said["MQTT"], said)
 
 
 @asynccontextmanager

@@ -26,8 +26,9 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield "# Who may call what"
     yield ""
-    yield "Made from `idds/api/registry.py` by `python -m tests.docs`; `tests/integration/test_api_permissions.py` tries"
-    yield "each of them. [access.md](access.md) tells who has which role. A payload may for its own collection."
+    yield "Made from `idds/api/registry.py` by `python -m tests.docs`; each is tried by"
+    yield "`tests/integration/test_api_permissions.py`. [access.md](access.md) tells who has which role."
+    yield "A payload may do this for its own collection only."
     yield ""
     yield f"| route | what for | {' | '.join(COLUMNS)} |"
     yield f"| --- | --- |{' :-: |' * len(COLUMNS)}"
