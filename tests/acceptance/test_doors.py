@@ -248,14 +248,15 @@ async def test_a_token_of_an_identity_provider_is_taken(tmp_path: Path) -> None:
 
 
 async def test_who_does_not_go_on_is_hung_up_on(tmp_path: Path) -> None:
-    environment = {"IDDS_API__MAX_HEAD_S": "0.5", "IDDS_API__KEEP_ALIVE_S": "0.5", "IDDS_API__MAX_STALL_S": "0.5"}
+    environment = {"IDDS_API__MAX_HEAD_S": "0.5", "IDDS_API__IDLE_S": "0.5", "IDDS_API__MAX_STALL_S": "0.5"}
     async with service(tmp_path / "state", environment=environment) as running:
         port = URL(running.url).port
         assert port is not None
-        for sent in (b"", b"GET /healthz HTTP/1.1\r\nHost:", call("GET", "/healthz")):
+        whole, half = call("GET", "/healthz"), b"GET /healthz HTTP/1.1\r\nHost:"
+        for sent in (b"", half, whole, whole + half):
             async with wire(port) as line:
                 await line.send(sent)
-                assert (b"alive" in await line.end()) == sent.endswith(b"\r\n\r\n")
+                assert (b"alive" in await line.end()) == (whole in sent), sent
         async with wire(port) as line:
             headers = {"Content_Type": "application/json", "Content_Length": "100"}
             await line.send(call("POST", "/v1/requests", running.token, b"{", **headers))
