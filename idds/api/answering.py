@@ -14,12 +14,13 @@ from idds.domain.errors import IddsError
 from idds.store.audit import CALL
 
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HEADERS = {
+HEADERS = {
     # An answer that may be kept says so itself.
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": "iDDS",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -68,7 +69,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
 async def mark(_request: web.Request, response: web.StreamResponse) -> None:
     """Set the headers that every answer has."""
     headers = response.headers
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         headers.setdefault(name, value)
+    headers["Server"] = HEADERS["Server"]
     headers["X-Request-Id"] = CALL.get() or ""
-    headers["Server"] = "iDDS"

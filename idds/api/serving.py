@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
+from idds.api.answering import HEADERS
 from idds.api.problems import of_head
 from idds.runtime.settings import ApiSettings
 
@@ -81,5 +82,6 @@ class _Connection(web.RequestHandler):
         is_packed = isinstance(exc, ContentEncodingError)
         status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE if is_packed else HTTPStatus.BAD_REQUEST
         response = of_head(status, uuid.uuid4().hex)
+        response.headers.update(HEADERS)
         response.force_close()
         return response

@@ -21,6 +21,9 @@ from idds.store.schema import (
     windows,
 )
 
+MOST_LEASES = 100_000
+"""More that have ended are not counted."""
+
 # Conditions as the indexes have them.
 _LIVE = text("requests.status IN ('new', 'running', 'suspended')")
 _OPEN = text("processings.status IN ('new', 'ready', 'running')")
@@ -63,7 +66,7 @@ _COUNTED = (
     .join(requests, requests.c.id == collections.c.request_id)
     .where(_LIVE)
 )
-_ENDED_LEASES = select(func.count()).select_from(contents)
+_ENDED_LEASES = select(contents.c.id).where(_LEASED).order_by(contents.c.lease_until).limit(MOST_LEASES)
 _PROCESSINGS = (
     select(
         processings.c.provider.label("kind"),
@@ -95,13 +98,14 @@ async def read_levels(tx: Transaction) -> Levels:
         return await tx.connection.execute(query)
 
     due = (await rows(_DUE.where(requests.c.due_at <= tx.now))).one()
+    ended = _ENDED_LEASES.where(contents.c.lease_until < tx.now)
     unsent = (await rows(_MESSAGES)).one()
     return Levels(
         at=tx.now,
         requests=[Level("request", row.status, row.number) for row in await rows(_REQUESTS)],
         due=Level("request", "due", due.number, due.since),
         contents=await _contents(tx),
-        leases_ended=(await rows(_ENDED_LEASES.where(_LEASED, contents.c.lease_until < tx.now))).scalar_one(),
+        leases_ended=(await rows(select(func.count()).select_from(ended.subquery()))).scalar_one(),
         processings=[Level(row.kind, row.state, row.number, row.since) for row in await rows(_PROCESSINGS)],
         replicas=[Level(row.kind, row.state, row.number, bytes=int(row.bytes)) for row in await rows(_REPLICAS)],
         effects=await _effects(tx),
