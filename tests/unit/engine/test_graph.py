@@ -39,12 +39,12 @@ def of_samples(**changes: object) -> Work:
         (
             (Work(name="a", input=Input(), payload=PAYLOAD),),
             "/works/0/input",
-            "give exactly one of dataset, outputs, samples; there are 0",
+            "give exactly one of dataset, outputs, samples, registered; there are 0",
         ),
         (
             (makes("a"), Work(name="b", payload=PAYLOAD, input=Input(dataset="data:set", outputs="a"))),
             "/works/1/input",
-            "give exactly one of dataset, outputs, samples; there are 2",
+            "give exactly one of dataset, outputs, samples, registered; there are 2",
         ),
         (
             (files(input=Input(dataset="nothing")),),
