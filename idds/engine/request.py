@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from idds.domain.request import Request
 from idds.domain.statuses import Intent, Status
@@ -189,8 +188,7 @@ def _end(request: Request, works: Mapping[str, Status], now: int) -> Request:
         return _to(request, Status.CANCELLED, now, "cancelled by order")
     status = graph.verdict(works)
     if request.intent is Intent.EXPIRE and status is not Status.FINISHED:
-        at = datetime.fromtimestamp((request.expires_at or now) // 1_000_000, UTC)
-        return _to(request, Status.EXPIRED, now, f"its time was over at {at:%Y-%m-%d %H:%M:%S} UTC")
+        return _to(request, Status.EXPIRED, now, "its time was over before all was done")
     return _to(request, status, now)
 
 
