@@ -45,7 +45,7 @@ class Filling:
         if not (open_ := await self._open()):
             return
         collection, rse = self._random.choice(open_)
-        if self._random.random() < 0.05:
+        if self._random.random() < 0.02:
             await self._registration.close(self._principal, collection)
             return
         given = [self._some(rse) for _ in range(self._random.randint(1, 8))]
