@@ -1,7 +1,7 @@
 """Who is calling, tokens for others, and who changed what."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from idds.api.bodies import AuditQuery, NewTokenBody, TokensQuery
@@ -49,7 +49,7 @@ class TokenEntry:
 class NewTokenReply:
     """A new token. `token` is its secret, shown this once."""
 
-    token: str
+    token: str = field(repr=False)
     id: TokenId
     owner: str
     vo: str

@@ -10,21 +10,23 @@ from idds.store.schema import requests, tokens
 
 def visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
     """A query over `requests`, held to what the principal may see (None: the service itself, which sees all)."""
-    if principal is None or principal.role is Role.OPERATOR:
+    if principal is None:
         return query
-    query = query.where(requests.c.vo == principal.vo)
     if principal.shares is not None:
         query = query.where(requests.c.share.in_(sorted(principal.shares)))
+    if principal.role is Role.OPERATOR:
+        return query
+    query = query.where(requests.c.vo == principal.vo)
     return query.where(requests.c.owner == principal.owner) if principal.role is Role.USER else query
 
 
 def sees(principal: Principal, *, owner: str | None, vo: str | None, share: str | None) -> bool:
     """The same rule for what is at hand already: whether the principal may see what belongs to these."""
+    if principal.shares is not None and share not in principal.shares:
+        return False
     if principal.role is Role.OPERATOR:
         return True
-    if vo != principal.vo or (principal.shares is not None and share not in principal.shares):
-        return False
-    return principal.role is not Role.USER or owner == principal.owner
+    return vo == principal.vo and (principal.role is not Role.USER or owner == principal.owner)
 
 
 def visible_tokens(query: Select[Any], principal: Principal) -> Select[Any]:

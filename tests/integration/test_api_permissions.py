@@ -138,6 +138,7 @@ SEES = {
     ("alice", "vo", Role.WFMS): (True, True, False, True),
     ("alice", "vo", Role.WFMS, "a"): (True, True, False, False),
     ("alice", "vo", Role.OPERATOR): (True, True, True, True),
+    ("alice", "vo", Role.OPERATOR, "a"): (True, True, True, False),
     ("alice", "elsewhere", Role.WFMS): (False, False, False, False),
 }
 THINGS = (("alice", "vo", "a"), ("bob", "vo", "a"), ("alice", "other", "a"), ("alice", "vo", "b"))
