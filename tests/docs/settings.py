@@ -24,7 +24,7 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "Settings stand in a TOML file; an environment variable goes before it (`[api] port` is `IDDS_API__PORT`)."
     yield "Unknown names are refused. The defaults make a whole service on one machine."
-    top = {name: field for name, field in Settings.model_fields.items() if _section(field) is None}
+    top = {name: field for name, field in Settings.model_fields.items() if section_of(field) is None}
     yield from ("", "## At the top", "")
     yield from _table(top, "")
     yield from _sections(Settings, ())
@@ -33,14 +33,14 @@ def _lines() -> Iterator[str]:
 def _sections(model: type[BaseModel], place: tuple[str, ...]) -> Iterator[str]:
     """A table for each section in it, and for those in these."""
     for name, field in model.model_fields.items():
-        section = _section(field)
+        section = section_of(field)
         if section is None:
             continue
         kind = get_origin(field.annotation)
         inner = (*place, name, "NAME") if kind is dict else (*place, name)
         title = f"[[{'.'.join(inner)}]]" if kind is tuple else f"[{'.'.join(inner)}]"
         yield from ("", f"## {title}", "", field.description or _words(section), "")
-        plain = {name: field for name, field in section.model_fields.items() if _section(field) is None}
+        plain = {name: field for name, field in section.model_fields.items() if section_of(field) is None}
         yield from _table(plain, None if kind is tuple else "__".join((*inner, "")))
         if default := _changed(field.default):
             yield from ("", f"Default: `{json.dumps(default)}`")
@@ -54,7 +54,7 @@ def _changed(default: Any) -> dict[str, Any]:
     return default.model_dump(exclude_defaults=True) if isinstance(default, BaseModel) else {}
 
 
-def _section(field: FieldInfo) -> type[BaseModel] | None:
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
     kinds = [field.annotation, *get_args(field.annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
