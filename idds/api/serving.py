@@ -16,6 +16,8 @@ from idds.runtime.settings import ApiSettings
 
 SHUTDOWN_S = 5.0
 """Calls under way have so long to end when the service stops."""
+LINGERING_S = 4.0
+"""Who is refused while still sending has so long to read why, before the connection is closed."""
 BACKLOG = 1024
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ class _Connection(web.RequestHandler):
             loop=loop,
             access_log=None,  # type: ignore[arg-type] # as AppRunner has it: none
             keepalive_timeout=settings.idle_s,
+            lingering_time=LINGERING_S,
             max_line_size=settings.max_header_bytes,
             max_field_size=settings.max_header_bytes,
         )
