@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 
 from idds.domain.collection import Collection
 from idds.domain.effect import NewEffect
-from idds.domain.identifiers import CollectionId, Did, TransformId
+from idds.domain.identifiers import CollectionId, TransformId
 from idds.domain.request import Request
 from idds.domain.statuses import EffectKind, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
-from idds.domain.workflow import Work
+from idds.domain.workflow import Input, Work
 from idds.engine import processing as processing_engine
 from idds.engine import request as request_engine
 from idds.engine import transform as engine
 from idds.engine.window import room
 from idds.services.admission import admit_files
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
+from idds.services.opening import open_input, open_output
 from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
 from idds.services.retrying import ask_again, list_on, look_through, not_taken
@@ -154,62 +155,26 @@ class Flow:
     async def _open(self, transform: Transform) -> None:
         """Make the collections of a transform that is released; those of one that is released again are there."""
         work = self._request.workflow.work(transform.work)
-        tx, request = self._tx, self._request.id
+        tx = self._tx
         if transform.id in self._outputs:
             await tx.collections.reopen(self._outputs[transform.id])
         elif work.output is not None:
-            did = Did.parse(work.output.dataset)
-            rse = work.output.rse or self._placement.outputs
-            output = await tx.collections.add(request, transform.id, Relation.OUTPUT, did=did, rse=rse)
+            output = await open_output(tx, transform, work.output, self._placement)
             self._outputs[transform.id] = await self._collection(output)
         if work.input is None or transform.id in self._inputs:
             return
-        batch = 0 if work.input.batch == "all" else work.input.batch
-        limits = work.input.window
-        if work.input.is_staged:
-            dataset = None if work.input.dataset is None else Did.parse(work.input.dataset)
-            source = (SourceKind.REGISTERED if dataset is None else SourceKind.DATASET, None)
-            rse = work.input.rse or self._placement.disk
-            longest = work.input.ranges.events if work.input.ranges else None
-            made = await tx.collections.add(
-                request,
-                transform.id,
-                Relation.INPUT,
-                did=dataset,
-                source=source,
-                rse=rse,
-                batch=batch,
-                range_events=longest,
-            )
-            if limits.bytes is not None or limits.files is not None:
-                await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
-        elif work.input.registered is not None:
-            source = (SourceKind.REGISTERED, None)
-            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=source, batch=batch)
-        elif work.input.samples is not None:
-            study = (SourceKind.SAMPLES, None)
-            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=study, batch=batch)
-            files = limits.files or max(self._placement.samples_in_flight, batch)
-            await tx.windows.add("collection", str(made), limit_bytes=None, limit_files=files)
-        elif work.input.ranges is not None:
-            counted = self._inputs[self._transforms[work.input.feeder or ""].id]
-            taken = (SourceKind.COUNTED, counted.id)
-            made = await tx.collections.add(
-                request,
-                transform.id,
-                Relation.INPUT,
-                source=taken,
-                rse=counted.rse,
-                batch=batch,
-                range_events=work.input.ranges.events,
-            )
-        else:
-            assert work.input.outputs is not None
-            feeding = self._outputs[self._transforms[work.input.outputs].id]
-            outputs = (SourceKind.OUTPUTS, feeding.id)
-            made = await tx.collections.add(request, transform.id, Relation.INPUT, source=outputs, batch=batch)
-            await self._feed(feeding, await self._collection(made))
-        self._inputs[transform.id] = await self._collection(made)
+        feeding = self._feeding(work.input)
+        made = await self._collection(await open_input(tx, transform, work.input, feeding, self._placement))
+        self._inputs[transform.id] = made
+        if made.source is SourceKind.OUTPUTS and feeding is not None:
+            await self._feed(feeding, made)
+
+    def _feeding(self, source: Input) -> Collection | None:
+        """What feeds an input: the outputs of another work, or the files that it counts."""
+        if source.feeder is None:
+            return None
+        feeder = self._transforms[source.feeder].id
+        return self._outputs[feeder] if source.outputs is not None else self._inputs[feeder]
 
     async def _collection(self, collection: CollectionId) -> Collection:
         found = await self._tx.collections.get(collection)
@@ -226,19 +191,16 @@ class Flow:
     async def _reopen(self, collection: Collection, work: Work) -> None:
         """Have told the rest of an input that is opened again."""
         await self._tx.collections.reopen(collection)
+        feeding = self._feeding(work.input) if work.input is not None else None
         match collection.source:
             case SourceKind.DATASET:
                 list_on(self._tx, collection)
             case SourceKind.SAMPLES:
                 await ask_again(self._tx, collection)
-            case SourceKind.OUTPUTS:
-                assert work.input is not None
-                assert work.input.outputs is not None
-                await self._feed(self._outputs[self._transforms[work.input.outputs].id], collection)
-            case SourceKind.COUNTED:
-                assert work.input is not None
-                counted = self._inputs[self._transforms[work.input.feeder or ""].id]
-                await follow(self._tx, await cut_missed(self._tx, counted.id, collection.id))
+            case SourceKind.OUTPUTS if feeding is not None:
+                await self._feed(feeding, collection)
+            case SourceKind.COUNTED if feeding is not None:
+                await follow(self._tx, await cut_missed(self._tx, feeding.id, collection.id))
             case _:
                 pass
 

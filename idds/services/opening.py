@@ -1,0 +1,56 @@
+"""The collections of a transform that is released: where its contents will come from, and where its outputs will go."""
+
+from idds.domain.collection import Collection
+from idds.domain.identifiers import CollectionId, Did
+from idds.domain.statuses import Relation, SourceKind
+from idds.domain.transform import Transform
+from idds.domain.workflow import Input, Output, WindowLimits
+from idds.services.placement import Placement
+from idds.store.database import Transaction
+
+
+async def open_output(tx: Transaction, transform: Transform, output: Output, placement: Placement) -> CollectionId:
+    """Where its outputs go."""
+    did, rse = Did.parse(output.dataset), output.rse or placement.outputs
+    return await tx.collections.add(transform.request_id, transform.id, Relation.OUTPUT, did=did, rse=rse)
+
+
+async def open_input(
+    tx: Transaction, transform: Transform, source: Input, feeding: Collection | None, placement: Placement
+) -> CollectionId:
+    """Where its contents come from, and the window that bounds them; `feeding` feeds it, where another work does."""
+    batch = 0 if source.batch == "all" else source.batch
+    made = await tx.collections.add(
+        transform.request_id,
+        transform.id,
+        Relation.INPUT,
+        did=Did.parse(source.dataset) if source.dataset is not None else None,
+        source=(_kind(source), feeding.id if feeding else None),
+        rse=_rse(source, feeding, placement),
+        batch=batch,
+        range_events=source.ranges.events if source.ranges else None,
+    )
+    limits = source.window
+    if source.samples is not None:
+        limits = WindowLimits(files=limits.files or max(placement.samples_in_flight, batch))
+    if limits != WindowLimits():
+        await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
+    return made
+
+
+def _kind(source: Input) -> SourceKind:
+    given = {
+        SourceKind.DATASET: source.dataset,
+        SourceKind.SAMPLES: source.samples,
+        SourceKind.REGISTERED: source.registered,
+        SourceKind.OUTPUTS: source.outputs,
+        SourceKind.COUNTED: source.ranges,
+    }
+    return next(kind for kind, value in given.items() if value is not None)
+
+
+def _rse(source: Input, feeding: Collection | None, placement: Placement) -> str | None:
+    if source.is_staged:
+        return source.rse or placement.disk
+    # What is counted stays where it is; outputs are wherever each was put.
+    return feeding.rse if feeding is not None and source.ranges is not None else None
