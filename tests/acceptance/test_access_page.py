@@ -7,10 +7,13 @@ import stat
 import sys
 from pathlib import Path
 
+import aiohttp
+
 from idds.domain.request import Role
 from idds.identity.proxy import CertificateProxy
 from idds.runtime.settings import read_settings
 from tests.acceptance.service import PATIENCE_S, service
+from tests.servers.issuer import AUDIENCE, CLIENT, Issuer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "access.md").read_text(encoding="utf-8")
 
@@ -75,3 +78,51 @@ def test_its_settings(tmp_path: Path) -> None:
     assert grant is not None
     assert grant.principal.owner == "production"
     assert grant.principal.shares == {"production"}
+
+
+SETTINGS = """
+[access.issuers.iam]
+url = "{url}"
+audiences = ["{audience}"]
+vo = "atlas"
+client_id = "{client}"
+scopes = ["openid", "offline_access"]
+[[access.issuers.iam.grants]]
+group = "/atlas"
+role = "user"
+
+[access.proxy]
+networks = ["127.0.0.0/8"]
+names = "{names}"
+"""
+
+
+async def test_a_stranger_logs_in_at_a_service_that_trusts_an_issuer(tmp_path: Path) -> None:
+    names, settings = tmp_path / "names.toml", tmp_path / "idds.toml"
+    names.write_text(block("toml", "names.toml, read"))
+    async with Issuer().running() as issuer:
+        settings.write_text(SETTINGS.format(url=issuer.url, audience=AUDIENCE, client=CLIENT, names=names))
+        async with service(tmp_path / "state", "--settings", str(settings)) as running:
+            person = asyncio.create_task(_enter_the_code(issuer))
+            said = await run("idds login; idds whoami; idds list", tmp_path, running.url)
+            await person
+            assert said.count("alice of atlas, with the role user") == 2
+            headers = {"X-SSL-Client-S-DN": "CN=Robot: production,DC=example,DC=org"}
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{running.url}/v1/whoami", headers=headers) as response,
+            ):
+                told = await response.json()
+            assert (told["owner"], told["role"], told["shares"], told["by"]) == (
+                "production",
+                "wfms",
+                ["production"],
+                "proxy",
+            )
+
+
+async def _enter_the_code(issuer: Issuer) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not issuer.devices:
+            await asyncio.sleep(0.01)
+    issuer.allow(next(iter(issuer.devices.values())).user_code)
