@@ -7,6 +7,8 @@ from pathlib import Path
 
 from idds.domain.errors import IddsError
 from idds.runtime.looper import DRAIN_S, Agent, Looper
+from idds.runtime.metrics import Metrics
+from idds.runtime.metrics_port import exposed
 from idds.runtime.presence import present
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.signals import until_told_to_stop
@@ -30,4 +32,5 @@ async def _run(agent: Callable[[Wired], Agent], settings: Settings, *, outside: 
     async with wired(settings, outside=outside, bus=bus) as parts:
         looper = Looper(parts.wakeups, parts.doors.tallies)
         team = present([agent(parts)], parts.database, parts.owner, parts.doors.tallies)
-        await until_told_to_stop(looper.run(team), looper.stop, DRAIN_S)
+        async with exposed(Metrics(parts.doors.metering, parts.doors.tallies), settings.metrics):
+            await until_told_to_stop(looper.run(team), looper.stop, DRAIN_S)

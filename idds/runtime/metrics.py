@@ -37,7 +37,7 @@ class Metrics:
         except Unavailable:
             levels = None
         stored = CollectorRegistry()
-        stored.register(_Stored(levels))
+        stored.register(Stored(levels))
         return generate_latest(stored) + generate_latest(self.registry)
 
 
@@ -50,8 +50,10 @@ class _Process(Collector):
         steps = SummaryMetricFamily(
             "idds_duty_step_seconds", "Steps of duties in this process, and how long they took.", labels=_DUTY
         )
-        failures = CounterMetricFamily("idds_duty_failures", "Steps that failed.", labels=_DUTY)
-        did = CounterMetricFamily("idds_duty_done", "Things that steps have done.", labels=_DUTY)
+        failures = CounterMetricFamily(
+            "idds_duty_failures", "Steps of duties in this process that failed.", labels=_DUTY
+        )
+        did = CounterMetricFamily("idds_duty_done", "Things that duties in this process have done.", labels=_DUTY)
         for tally in self.tallies:
             labels = (tally.agent, tally.duty)
             steps.add_metric(labels, tally.steps, tally.seconds)
@@ -64,7 +66,9 @@ _DUTY = ("agent", "duty")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stored(Collector):
+class Stored(Collector):
+    """What the database holds; None where it does not answer."""
+
     levels: Levels | None
 
     def collect(self) -> Iterator[Metric]:
@@ -85,7 +89,12 @@ def _of_requests(levels: Levels) -> Iterator[Metric]:
         [((level.state,), level.number) for level in levels.requests],
     )
     yield _gauge("idds_requests_due", "Requests that wait to be advanced.", (), [((), levels.due.number)])
-    yield _gauge("idds_requests_due_seconds", "How long the first of them waits.", (), _ages((), [levels.due], levels))
+    yield _gauge(
+        "idds_requests_due_seconds",
+        "How long the first request that is due waits.",
+        (),
+        _ages((), [levels.due], levels),
+    )
 
 
 def _of_contents(levels: Levels) -> Iterator[Metric]:
@@ -97,7 +106,7 @@ def _of_contents(levels: Levels) -> Iterator[Metric]:
     )
     yield _gauge(
         "idds_contents_first_seconds",
-        "How long the first in line has had its status.",
+        "How long the first content in line has had its status.",
         ("status",),
         _ages(("state",), [each for each in levels.contents if each.state in ("new", "available")], levels),
     )
@@ -116,7 +125,7 @@ def _of_files(levels: Levels) -> Iterator[Metric]:
     )
     yield _gauge(
         "idds_replica_bytes",
-        "Their bytes.",
+        "Bytes of replicas that are not gone.",
         labels,
         [((level.kind, level.state), level.bytes) for level in levels.replicas],
     )
@@ -139,7 +148,7 @@ def _of_work(levels: Levels) -> Iterator[Metric]:
     yield _gauge("idds_processings", "Processings that have not ended.", labels, _numbers(levels.processings))
     yield _gauge(
         "idds_processings_first_seconds",
-        "How long the first of them has had its status.",
+        "How long the first processing in line has had its status.",
         labels,
         _ages(("kind", "state"), levels.processings, levels),
     )
@@ -147,17 +156,25 @@ def _of_work(levels: Levels) -> Iterator[Metric]:
     failing = [((level.kind,), float(level.number)) for level in levels.effects if level.state == "failing"]
     labels = ("kind", "state")
     yield _gauge("idds_effects", "Effects to be carried out, due or waiting.", labels, _numbers(effects))
-    yield _gauge("idds_effects_failing", "Those whose last try failed.", ("kind",), failing)
+    yield _gauge("idds_effects_failing", "Effects whose last try failed.", ("kind",), failing)
     yield _gauge(
-        "idds_effects_oldest_seconds", "How old the oldest is.", labels, _ages(("kind", "state"), effects, levels)
+        "idds_effects_oldest_seconds",
+        "How old the oldest effect is.",
+        labels,
+        _ages(("kind", "state"), effects, levels),
     )
     yield _gauge("idds_messages_unsent", "Messages to be published.", (), [((), levels.messages.number)])
-    yield _gauge("idds_messages_oldest_seconds", "How old the oldest is.", (), _ages((), [levels.messages], levels))
+    yield _gauge(
+        "idds_messages_oldest_seconds",
+        "How old the oldest message to be published is.",
+        (),
+        _ages((), [levels.messages], levels),
+    )
     agents = [((level.kind,), float(level.number)) for level in levels.agents]
     yield _gauge("idds_agents", "Processes that run an agent and were seen lately.", ("agent",), agents)
     yield _gauge(
         "idds_agents_seen_seconds",
-        "When the last of them was seen.",
+        "How long ago the last process that runs an agent was seen.",
         ("agent",),
         _ages(("kind",), levels.agents, levels),
     )

@@ -130,6 +130,13 @@ class KeepSettings(_Section):
     audit_s: int = Field(365 * 86400, ge=0, description="Entries of the audit log.")
 
 
+class MetricsSettings(_Section):
+    """Metrics of agents that run in processes of their own; the API serves its own at /metrics."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; whoever reaches it may read them.")
+    port: int = Field(0, ge=0, le=65535, description="Port to listen on, another one for each process; 0 for none.")
+
+
 class LogSettings(_Section):
     """Logs."""
 
@@ -157,6 +164,7 @@ class Settings(BaseSettings):
     placement: PlacementSettings = PlacementSettings()
     requests: RequestsSettings = RequestsSettings(default_lifetime_s=None, max_lifetime_s=None)
     keep: KeepSettings = KeepSettings(jobs_s=7 * 86400, messages_s=7 * 86400)
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -105,7 +105,7 @@ async def read_levels(tx: Transaction) -> Levels:
         requests=[Level("request", row.status, row.number) for row in await rows(_REQUESTS)],
         due=Level("request", "due", due.number, due.since),
         contents=await _contents(tx),
-        leases_ended=(await rows(select(func.count()).select_from(ended.subquery()))).scalar_one(),
+        leases_ended=(await rows(select(func.count()).select_from(ended.subquery("ended")))).scalar_one(),
         processings=[Level(row.kind, row.state, row.number, row.since) for row in await rows(_PROCESSINGS)],
         replicas=[Level(row.kind, row.state, row.number, bytes=int(row.bytes)) for row in await rows(_REPLICAS)],
         effects=await _effects(tx),

@@ -1,9 +1,11 @@
 """What the service tells Prometheus: read by Prometheus' own parser, compared with what was done."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectorError, ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
@@ -11,7 +13,10 @@ from idds.domain.errors import Unavailable
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
+from idds.runtime.metrics import Metrics
+from idds.runtime.metrics_port import exposed
 from idds.runtime.presence import present
+from idds.runtime.settings import MetricsSettings
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.metering import Metering
 from idds.store.database import Database
@@ -195,6 +200,19 @@ async def test_what_the_process_does_is_told_without_a_database(
         assert told("idds_database_up") == 0
         assert "idds_requests_due" not in told.names()
         assert told("process_resident_memory_bytes") > 0
+
+
+async def test_a_process_without_an_api_has_a_port_for_them(sqlite_url: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with api_on(sqlite_url) as api, ClientSession() as session:
+        metrics, url = Metrics(api.doors.metering, api.doors.tallies), f"http://127.0.0.1:{port}/metrics"
+        async with exposed(metrics, MetricsSettings(port=port)), session.get(url) as response:
+            assert Told(parse(await response.text()))("idds_database_up") == 1
+        async with exposed(metrics, MetricsSettings()):
+            with pytest.raises(ClientConnectorError):
+                await session.get(url)
 
 
 async def test_the_database_is_asked_once_however_many_ask(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
