@@ -35,7 +35,7 @@ def pilot(
 
     The token comes from IDDS_TOKEN or IDDS_TOKEN_FILE. On SIGTERM what is finished is reported, the rest given back.
     """
-    from idds.sdk.pilot import Limits
+    from idds.sdk.pilot import Limits, Useless
 
     limits = Limits(
         count=count,
@@ -51,6 +51,9 @@ def pilot(
         asyncio.run(_fly(url or (target.url if target else None), collection, command, limits, scratch, as_json))
     except IddsError as error:
         raise leave(error) from None
+    except Useless as error:
+        typer.echo(f"idds: {error}", err=True)
+        raise typer.Exit(Exit.REFUSED) from None
     except OSError as error:
         typer.echo(f"idds: {command[0]} cannot be run: {error.strerror}", err=True)
         raise typer.Exit(Exit.REFUSED) from None

@@ -31,6 +31,12 @@ LONG_POLL_S = 20.0
 PREEMPTED = "preempted"
 OUT_OF_TIME = "the walltime of its pilot was over"
 LOST = "its lease was lost"
+RUNS_TO_SUCCEED = 3
+"""A node on which the first runs of a command all fail would fail everything, and quickly."""
+
+
+class Useless(Exception):
+    """The first runs of the command failed with all that they were given: this node cannot run it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +86,15 @@ class Pilot:
     async def run(self) -> Tally:
         """Work until the collection has ended, time is up, nothing came for too long, or it is stopped.
 
-        Raises OSError where the command cannot be run, and IddsError: Unavailable where the service is away for longer
-        than there is patience, others at once.
+        Raises OSError where the command cannot be run, Useless, and IddsError: Unavailable where the service is away
+        for longer than there is patience, others at once.
         """
+        runs = 0
         while (count := self._affordable()) > 0 and (lease := await self._lease(count)) is not None:
             await self._process(lease)
+            runs += 1
+            if runs >= RUNS_TO_SUCCEED and not self.tally.done and self.tally.failed and not self._stopping.is_set():
+                raise Useless(f"the command failed {runs} times, and never succeeded: this node cannot run it")
         return self.tally
 
     def _affordable(self) -> int:

@@ -21,7 +21,7 @@ from idds.domain.workflow import Input, Ranges, Work, Workflow
 from idds.runtime.settings import Settings, read_settings
 from idds.sdk import pilot as pilots
 from idds.sdk.client import Client
-from idds.sdk.pilot import OUT_OF_TIME, Limits, Pilot
+from idds.sdk.pilot import OUT_OF_TIME, Limits, Pilot, Useless
 from idds.sdk.views import ContentView, Lease
 
 pytestmark = pytest.mark.timeout(120)
@@ -238,10 +238,22 @@ async def test_who_may_not_wait_leaves(site: Site) -> None:
 async def test_an_output_that_is_no_good_fails_with_its_place(site: Site, written: str, reason: str) -> None:
     collection = (await submit(site.client, attempts=1))[1]
     text = f"open('outcomes.ndjson', 'w').write('no json\\n[1]\\n')\nopen('output.json', 'w').write({written!r})"
-    tally = await Pilot(site.client, collection, site.command(text)).run()
+    tally = await Pilot(site.client, collection, site.command(text), Limits(count=4)).run()
     assert (tally.done, tally.failed) == (0, 4)
     found = [content async for content in site.client.contents(collection)]
     assert {str(content.reason)[: len(reason)] for content in found} == {reason}
+
+
+async def test_a_node_that_cannot_run_the_command_does_not_fail_everything(site: Site) -> None:
+    await site.until(ContentStatus.AVAILABLE, 4)
+    with pytest.raises(Useless, match="failed 3 times"):
+        await Pilot(site.client, site.collection, ["false"]).run()
+    assert {content.status for content in await site.contents()} == {ContentStatus.AVAILABLE, ContentStatus.FAILED}
+    pilot = Pilot(site.client, site.collection, site.command(f"if not os.path.exists(GATES + '/x'): {RUN_ONCE}"))
+    assert (await pilot.run()).done > 0, "one that succeeded before goes on"
+
+
+RUN_ONCE = "open(GATES + '/x', 'w'); sys.exit(1)"
 
 
 async def test_a_command_that_is_not_there_gives_back_what_it_would_have_had(site: Site) -> None:
@@ -375,3 +387,10 @@ async def test_the_command_line_says_that_a_command_is_not_there(site: Site) -> 
     _, errors = await process.communicate()
     assert process.returncode == 2
     assert errors.decode() == "idds: /no/such/command cannot be run: No such file or directory\n"
+
+
+async def test_the_command_line_says_that_a_node_is_no_good(site: Site) -> None:
+    process = await _fly(site, "--", "false")
+    output, errors = await process.communicate()
+    assert (process.returncode, output.decode().split(",")[:2]) == (2, ["done 0", " failed 3"])
+    assert "this node cannot run it" in errors.decode()
