@@ -33,7 +33,7 @@ class Example:
     expected: str
 
     def is_met_by(self, said: str) -> bool:
-        return re.fullmatch(_pattern(_steady(self.expected)), _steady(said)) is not None
+        return re.fullmatch(_pattern(_steady(self.expected)), _steady(said) + "\n") is not None
 
 
 def examples(page: Path) -> list[Example]:
@@ -55,10 +55,13 @@ def _steady(text: str) -> str:
 
 
 def _pattern(text: str) -> str:
-    """The text as a regular expression."""
-    escaped = re.escape(text)
-    whole_lines = re.sub(r"(?m)^\\\.\\\.\\\.$\n?", r"(?s:.*)", escaped)
-    return re.sub(r"\\\.\\\.\\\.", ".*", whole_lines).replace("\n(?s:.*)", "(?s:.*)")
+    """The text as a regular expression; each of its lines ends."""
+    lines = [r"(?:.*\n)*?" if line == "..." else _line_pattern(line) for line in text.splitlines()]
+    return "".join(lines) or r"\n"
+
+
+def _line_pattern(line: str) -> str:
+    return re.escape(line).replace(re.escape("..."), ".*") + r"\n"
 
 
 class Shell:
