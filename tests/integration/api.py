@@ -118,10 +118,11 @@ async def api_on(
     *,
     issuers: Issuers | None = None,
     proxy: Proxy | None = None,
+    wakeups: LocalWakeups | None = None,
 ) -> AsyncIterator[Api]:
     """The API on a fresh database, and a token of an owner."""
     settings = settings or ApiSettings(authentication_memory_s=0)
-    wakeups = LocalWakeups()
+    wakeups = wakeups or LocalWakeups()
     database = Database(url, wakeups=wakeups)
     try:
         await upgrade(database)

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import make_url
 
 from idds.api.application import LISTENERS
 from idds.api.listening import Listeners
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Role
+from idds.runtime.postgres_wakeups import PostgresWakeups
 from idds.runtime.settings import ApiSettings
 from idds.services.events import Tail
+from idds.store.database import Database
 from idds.store.schema import tokens
 from tests.integration.api import Api, api_on
 from tests.integration.listening import DEADLINE_S, Stream, Told, listening
@@ -295,6 +298,24 @@ async def flood(api: Api, request: int, while_: Callable[[], bool]) -> None:
             async with api.database.transaction("test") as tx:
                 for _ in range(20):
                     tx.moves.record("x", "e", (None, "new"), request=RequestId(request), reason="x" * 20_000)
+
+
+async def test_what_another_process_commits_is_told_at_once(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idds.api.listening.LOOK_AGAIN_S", 3600.0)
+    mine, its = PostgresWakeups(make_url(postgres_url)), PostgresWakeups(make_url(postgres_url))
+    await mine.start()
+    await its.start()
+    other = Database(postgres_url, wakeups=its)
+    try:
+        async with api_on(postgres_url, wakeups=mine) as api, listening(api, token=await operator(api)) as stream:
+            for number in range(3):
+                async with other.transaction("another") as tx:
+                    tx.moves.record(str(number), "happened", (None, "new"), request=None)
+                assert (await stream.take(1))[0].document["entity"] == str(number)
+    finally:
+        await other.close()
+        await mine.stop()
+        await its.stop()
 
 
 async def test_who_does_not_read_is_dropped_and_holds_up_nobody(sqlite_url: str) -> None:
