@@ -1,11 +1,12 @@
 """What follows from contents having moved: messages, pins given up, room in windows, requests to be advanced."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from idds.domain.content import Content, Move, NewContent
 from idds.domain.effect import NewEffect
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.message import MAX_CONTENTS
 from idds.domain.request import Request
 from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
@@ -18,12 +19,25 @@ from idds.store.database import Transaction
 ANNOUNCED = frozenset(ContentStatus) - {ContentStatus.NEW, ContentStatus.LEASED}
 
 
-async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True) -> None:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known already of contents that moved: whose they are, all of one collection; and what they are by now."""
+
+    address: Address
+    contents: Mapping[ContentId, Content]
+
+    def of(self, ids: Sequence[int]) -> list[Content]:
+        return [self.contents[ContentId(each)] for each in ids]
+
+
+async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True, known: Known | None = None) -> None:
     """Do what follows from these moves of contents, in the same transaction; and have their requests advanced."""
     if not moves:
         return
-    ids = {CollectionId(int(move.entity.partition(":")[2])) for move in moves}
-    addresses = await tx.collections.addresses(ids)
+    if known is None:
+        addresses = await tx.collections.addresses({CollectionId(int(move.entity.partition(":")[2])) for move in moves})
+    else:
+        addresses = {known.address.collection_id: known.address}
     more: list[Move] = []
     for move in moves:
         address = addresses[CollectionId(int(move.entity.partition(":")[2]))]
@@ -31,7 +45,8 @@ async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True
         if status not in ANNOUNCED:
             continue
         for start in range(0, len(move.ids), MAX_CONTENTS):
-            contents = await tx.contents.get(move.ids[start : start + MAX_CONTENTS])
+            ids = move.ids[start : start + MAX_CONTENTS]
+            contents = await tx.contents.get(ids) if known is None else known.of(ids)
             await _announce(tx, address, status, contents)
             if status is ContentStatus.DONE and address.is_counted:
                 more += await cut_counted(tx, address.collection_id, contents)

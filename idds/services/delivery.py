@@ -23,6 +23,8 @@ from idds.store.visibility import sees
 __all__ = ["Delivered", "Delivery", "GiveBack", "Heartbeat", "Lease", "Leased", "Order", "Receipt", "Report"]
 
 LEASES_ENDED_AT_ONCE = 1000
+SHORT = 60_000_000
+"""Microseconds. Who ends leases looks for the ends of longer ones by itself, well before they come."""
 LOST = "its lease ended without a report, as often as it was delivered"
 
 
@@ -232,8 +234,8 @@ class _Serving:
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
-        if any(given):
-            self._tx.wake(Channel.LEASES)
         has_ended = place.collection.is_closed and place.collection.open <= ended
-        for (number, _), contents in zip(leases, given, strict=True):
+        for (number, order), contents in zip(leases, given, strict=True):
+            if contents and order.ttl < SHORT:
+                self._tx.wake(Channel.LEASES)
             self._answers[number] = Leased(contents, has_ended and not contents)

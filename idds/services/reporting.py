@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from idds.domain.content import Move, Outcome, Verdict
+from idds.domain.content import Content, Move, Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.reporting import judge
 from idds.engine.transitions import ContentEvent
-from idds.services.announcing import follow
+from idds.services.announcing import Known, follow
 from idds.store.collections import Place
 from idds.store.contents import NOT_TRIED, of_ids
 from idds.store.database import Transaction
@@ -41,6 +41,12 @@ class _Change:
     target: ContentStatus
     outcome: Outcome
 
+    @property
+    def reason(self) -> str | None:
+        """Of its failure; one that is delivered again keeps what is said of it."""
+        is_failure = self.target is ContentStatus.FAILED
+        return (self.outcome.reason or "reported without a reason") if is_failure else None
+
 
 async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) -> Taken:
     """Take in outcomes as if they came one after the other, though all of a kind move together."""
@@ -59,12 +65,13 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
         if verdict in (Verdict.ACCEPTED, Verdict.AGAIN):
             changes[content.id] = _Change(content.status, _target(place, outcome, verdict), outcome)
     moves = await _move(tx, changes)
+    moved = {content: _moved(tx, contents[content], change) for content, change in changes.items()}
     done = [change.outcome for change in changes.values() if change.target is ContentStatus.DONE]
     await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
         await tx.samples.note_results([(o.content_id, o.objective_values) for o in done])
     ended = sum(len(move.ids) for move in moves if ContentStatus(move.to_status).is_terminal)
-    await _follow(tx, place, moves, ended)
+    await _follow(tx, place, moves, ended, moved)
     return Taken(receipts, ended)
 
 
@@ -74,16 +81,24 @@ def _target(place: Place, outcome: Outcome, verdict: Verdict) -> ContentStatus:
     return ContentStatus.DONE if outcome.done else ContentStatus.FAILED
 
 
+def _moved(tx: Transaction, content: Content, change: _Change) -> Content:
+    """As it stands in the database afterwards."""
+    values = dict(_EVENTS[change.target][1])
+    if change.reason is not None:
+        values["reason"] = change.reason
+    if change.target is ContentStatus.DONE and change.outcome.events is not None:
+        values["events"] = change.outcome.events
+    return replace(content, status=change.target, changed_at=tx.now, **values)
+
+
 async def _move(tx: Transaction, changes: Mapping[ContentId, _Change]) -> list[Move]:
     sets: dict[tuple[ContentStatus, ContentStatus, str], list[ContentId]] = {}
     for content, change in changes.items():
-        is_failure = change.target is ContentStatus.FAILED
-        reason = (change.outcome.reason or "reported without a reason") if is_failure else ""
-        sets.setdefault((change.target, change.source, reason), []).append(content)
+        sets.setdefault((change.target, change.source, change.reason or ""), []).append(content)
     moves: list[Move] = []
     for (target, source, reason), ids in sorted(sets.items()):
         event, values = _EVENTS[target]
-        moves += await tx.contents.move(event, of_ids(ids), values=values, sources=(source,), reason=reason or None)
+        moves += await tx.contents.move_these(event, source, ids, values=values, reason=reason or None)
     return moves
 
 
@@ -102,12 +117,15 @@ async def give_again(tx: Transaction, place: Place, ids: Sequence[int], *, tried
         event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
         values = FREE if tried else {**FREE, **NOT_TRIED}
         moves = await tx.contents.move(event, of_ids(ids), values=values, sources=(ContentStatus.LEASED,))
-        await _follow(tx, place, moves, 0 if is_running else len(ids))
+        moved = {content.id: content for content in await tx.contents.get(ids)}
+        await _follow(tx, place, moves, 0 if is_running else len(ids), moved)
 
 
-async def _follow(tx: Transaction, place: Place, moves: Sequence[Move], ended: int) -> None:
+async def _follow(
+    tx: Transaction, place: Place, moves: Sequence[Move], ended: int, moved: Mapping[ContentId, Content]
+) -> None:
     """As always; but a request is advanced only where something may come of it, not for each of a million reports."""
     collection = place.collection
     fills = collection.source is SourceKind.SAMPLES and (not collection.is_closed or collection.retried_to is not None)
     flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
-    await follow(tx, moves, advance=not flows_on)
+    await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))

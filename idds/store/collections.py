@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Row, Text, bindparam, func, insert, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
-from idds.domain.workflow import Work
+from idds.domain.workflow import Work, Workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, transforms
 from idds.store.sets import among, among_bound
@@ -62,10 +62,24 @@ class Place:
     intent: Intent
     status: Status
     """Of its transform."""
+    workflow: Workflow
     work: Work
 
+    @property
+    def address(self) -> Address:
+        """As messages about its contents need it."""
+        it, name = self.collection, self.work.name
+        # Told by the document, for such a work may be released just now.
+        counting = (work.input.ranges for work in self.workflow.works if work.input is not None)
+        is_counted = any(ranges.counted_by == name for ranges in counting if ranges is not None)
+        return Address(it.id, it.request_id, it.transform_id, self.vo, name, it.source, is_counted)
 
-# The request first, as everywhere; the rest so that all of it is as of when that lock was had.
+
+_LOCK = (
+    select(requests.c.id)
+    .where(requests.c.id == select(collections.c.request_id).where(collections.c.id == bindparam("collection")))
+    .with_for_update()
+)
 _PLACE = (
     select(collections)
     .add_columns(requests.c.owner, requests.c.vo, requests.c.share, requests.c.intent, requests.c.digest)
@@ -73,20 +87,34 @@ _PLACE = (
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
     .where(collections.c.id == bindparam("collection"))
-    .with_for_update(of=(requests, transforms, collections), key_share=True)
+)
+_COUNT = (
+    update(collections)
+    .where(collections.c.id == bindparam("counted"))
+    .values(
+        {
+            **{f"n_{s}": collections.c[f"n_{s}"] + bindparam(f"more_{s}", type_=BigInteger) for s in ContentStatus},
+            "next_no": collections.c.next_no + bindparam("more_no", type_=BigInteger),
+            "unadmitted": collections.c.unadmitted + bindparam("more_unadmitted", type_=BigInteger),
+            "listed_to": func.coalesce(bindparam("now_at", type_=Text), collections.c.listed_to),
+        }
+    )
 )
 
 
 class Collections(Noun):
     async def place(self, collection: CollectionId) -> Place | None:
         """A collection to be delivered from, its request locked; None where there is none."""
+        if not self._is_sqlite:
+            await self._execute(_LOCK, {"collection": collection})
+        # Read after that: as of when the lock was had.
         row = (await self._execute(_PLACE, {"collection": collection})).first()
         if row is None:
             return None
         found = _collection(row)
         workflow = await self._tx.requests.workflow(found.request_id, row.digest)
-        work = workflow.work(row.work)
-        return Place(found, row.owner, row.vo, row.share, Intent(row.intent), Status(row.status), work)
+        intent, status = Intent(row.intent), Status(row.status)
+        return Place(found, row.owner, row.vo, row.share, intent, status, workflow, workflow.work(row.work))
 
     async def add(
         self,
@@ -188,15 +216,10 @@ class Collections(Noun):
         listed_to: str | None = None,
     ) -> None:
         """Fold changes into the counters; `added` more numbers are used up, `listed_to` is where its source stands."""
-        values: dict[str, Any] = {f"n_{s}": collections.c[f"n_{s}"] + n for s, n in changes.items() if n}
-        if added:
-            values["next_no"] = collections.c.next_no + added
-        if unadmitted:
-            values["unadmitted"] = collections.c.unadmitted + unadmitted
-        if listed_to is not None:
-            values["listed_to"] = listed_to
-        if values:
-            await self._execute(update(collections).where(collections.c.id == collection).values(values))
+        more = {f"more_{status}": changes.get(status, 0) for status in ContentStatus}
+        if any(more.values()) or added or unadmitted or listed_to is not None:
+            rest = {"counted": collection, "more_no": added, "more_unadmitted": unadmitted, "now_at": listed_to}
+            await self._execute(_COUNT, more | rest)
 
 
 def _collection(row: Row[Any]) -> Collection:

@@ -4,9 +4,11 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, text, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
@@ -16,7 +18,6 @@ from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.registering import Registering
 from idds.store.schema import contents, processings, replicas
 from idds.store.sets import among, among_bound, among_bound_texts, among_selected, among_texts, has_status, is_status
-
 
 COLUMNS = tuple(contents.c[field.name] for field in fields(Content))
 """Of a content, in its order."""
@@ -44,6 +45,16 @@ class Unadmitted:
     replica_status: str | None
     replica_ours: bool | None
     replica_is_pinned: bool
+
+
+_MOVED = (contents.c.id, contents.c.collection_id, contents.c.request_id, contents.c.replica_id)
+
+
+@cache
+def _moving(event: ContentEvent, source: ContentStatus, names: tuple[str, ...]) -> ReturningUpdate[Any]:
+    given = {name: bindparam(f"to_{name}", type_=contents.c[name].type) for name in (*names, "changed_at")}
+    changed = update(contents).where(has_status(contents.c.status, source), among_bound(contents.c.id, "ids"))
+    return changed.values({**given, "status": CONTENT[event].target}).returning(*_MOVED)
 
 
 _BY_ID = select(*COLUMNS).where(among_bound(contents.c.id, "ids")).order_by(contents.c.id)
@@ -89,10 +100,27 @@ class Contents(Registering):
             )
             if reason is not None:
                 changed = changed.values(reason=reason)
-            columns = (contents.c.id, contents.c.collection_id, contents.c.request_id, contents.c.replica_id)
-            rows = (await self._execute(changed.returning(*columns))).all()
+            rows = (await self._execute(changed.returning(*_MOVED))).all()
             moved += await self._fold(event, source, edge.target, rows, reason)
         return moved
+
+    async def move_these(
+        self,
+        event: ContentEvent,
+        source: ContentStatus,
+        ids: Sequence[int],
+        *,
+        values: Mapping[str, str | int | None],
+        reason: str | None,
+    ) -> list[Move]:
+        """The same of ids whose status is known, with plain values: by a statement that stands ready."""
+        names = (*values, *(("reason",) if reason is not None else ()))
+        given = {f"to_{name}": value for name, value in values.items()}
+        parameters = {"ids": list(ids), "to_changed_at": self._tx.now, **given}
+        if reason is not None:
+            parameters["to_reason"] = reason
+        rows = (await self._execute(_moving(event, source, names), parameters)).all()
+        return await self._fold(event, source, CONTENT[event].target, rows, reason)
 
     async def _fold(
         self,
