@@ -77,7 +77,10 @@ class Place:
 
 _LOCK = (
     select(requests.c.id)
-    .where(requests.c.id == select(collections.c.request_id).where(collections.c.id == bindparam("collection")))
+    .where(
+        requests.c.id
+        == select(collections.c.request_id).where(collections.c.id == bindparam("collection")).scalar_subquery()
+    )
     .with_for_update()
 )
 _PLACE = (
