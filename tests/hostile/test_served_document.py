@@ -35,18 +35,20 @@ async def test_the_service_does_what_its_document_says(database_url: str, tmp_pa
         (tmp_path / "openapi.json").write_text(json.dumps(document))
         [mine] = (await found.api.get("/v1/tokens?owner=operator", token=found.operator))["tokens"]
         environment = {"IDDS_HOSTILE_TOKEN": found.operator, "IDDS_HOSTILE_TOKEN_ID": str(mine["id"])}
-        said = await _schemathesis(tmp_path, str(found.api.client.make_url("/")), environment)
+        # What is invalid does not come as far as the database: that is tried with one of them.
+        mode = "all" if found.api.database.is_sqlite else "positive"
+        said = await _schemathesis(tmp_path, str(found.api.client.make_url("/")), mode, environment)
         operations = [each for methods in document["paths"].values() for each in methods.values()]
         tried = [each for each in operations if each["tags"] != [ENDLESS]]
         assert f"Tested: {len(tried)}\n" in said, said
         assert (await found.api.call("GET", "/v1/requests/1", token=found.operator)).status == 200
 
 
-async def _schemathesis(folder: Path, url: str, environment: Mapping[str, str]) -> str:
+async def _schemathesis(folder: Path, url: str, mode: str, environment: Mapping[str, str]) -> str:
     """What it says in the end; a failure of the test if it found something."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "ignore", "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
-        *("run", "openapi.json", "--url", url, "--exclude-tag", ENDLESS, *AMOUNT),
+        *("run", "openapi.json", "--url", url, "--mode", mode, "--exclude-tag", ENDLESS, *AMOUNT),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=folder,
