@@ -6,10 +6,11 @@ import typer
 
 from idds.cli.output import ago, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, EventNumber, converse
+from idds.domain.agent import AgentProcess
 
 if TYPE_CHECKING:
     from idds.sdk.client import Client
-    from idds.sdk.views import AgentView, AuditEntry
+    from idds.sdk.views import AuditEntry
 
 
 def agents(
@@ -24,7 +25,7 @@ def agents(
             write_json(agent)
         return
     if duties:
-        titles: tuple[str, ...] = ("agent", "duty", "steps", "failures", "last step", "last error")
+        titles: tuple[str, ...] = ("process", "agent", "duty", "steps", "failures", "last step", "last error")
         write_table(titles, [row for agent in found for row in _duties(agent)])
         return
     rows = [
@@ -41,10 +42,11 @@ def agents(
     write_table(("process", "runs", "version", "started", "seen", "failures"), rows)
 
 
-def _duties(agent: "AgentView") -> list[tuple[object, ...]]:
+def _duties(agent: AgentProcess) -> list[tuple[object, ...]]:
     return [
         (
             agent.owner,
+            duty.agent,
             duty.name,
             duty.steps,
             duty.failures,

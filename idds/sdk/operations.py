@@ -1,10 +1,11 @@
 """Calls about the service itself: windows, replicas, and whether it can work."""
 
+from idds.domain.agent import AgentProcess
 from idds.domain.errors import Unavailable
 from idds.domain.replica import Window
 from idds.sdk.calls import Calls
 from idds.sdk.exchange import Call
-from idds.sdk.views import AgentView, ReplicasView
+from idds.sdk.views import ReplicasView
 
 
 class OperationCalls(Calls):
@@ -18,9 +19,9 @@ class OperationCalls(Calls):
         except Unavailable:
             return False
 
-    async def agents(self) -> tuple[AgentView, ...]:
+    async def agents(self) -> tuple[AgentProcess, ...]:
         """The processes that run agents, and how their duties fare."""
-        return await self._ask(tuple[AgentView, ...], Call("GET", "/v1/agents"), "agents")
+        return await self._ask(tuple[AgentProcess, ...], Call("GET", "/v1/agents"), "agents")
 
     async def metrics(self) -> str:
         """The service's metrics, as Prometheus reads them."""

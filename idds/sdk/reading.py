@@ -1,7 +1,7 @@
 """Reading JSON documents into records: by the types of their fields, tolerant of fields that a newer service sends."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -32,7 +32,7 @@ def _read(kind: Any, value: Any, pointer: str) -> Any:
         return _one_of(get_args(kind), value, pointer)
     if origin is Literal:
         return _literal(get_args(kind), value, pointer)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return _items(get_args(kind)[0], value, pointer)
     if origin in (dict, Mapping):
         return _entries(get_args(kind), value, pointer)

@@ -286,28 +286,3 @@ class AuditEntry:
     entity: str
     call: str | None
     details: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class DutyView:
-    """What an agent does again and again: how often it did, and how the last time ended."""
-
-    name: str
-    steps: int
-    failures: int
-    last_error: str | None
-    stepped_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class AgentView:
-    """A process that runs agents, `names`; `seen_at` is its last sign of life."""
-
-    owner: str
-    names: tuple[str, ...]
-    host: str
-    pid: int
-    version: str
-    duties: tuple[DutyView, ...]
-    started_at: int
-    seen_at: int

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
+from idds.domain.agent import AgentProcess, DutyReport
 from idds.domain.content import Outcome
 from idds.domain.statuses import ContentStatus, Relation, Status
 from idds.domain.workflow import Input, Parameter, Samples, Work, Workflow
@@ -136,3 +137,13 @@ def test_a_workflow_goes_there_and_comes_back() -> None:
 
 def test_defaults_are_left_out() -> None:
     assert to_document(WORKFLOW)["works"][1] == {"name": "v", "after": ["w"]}
+
+
+def test_sequences_are_read_as_tuples() -> None:
+    duty = {"agent": "a", "name": "d", "steps": 1, "failures": 0, "last_error": None, "stepped_at": 5}
+    process = {"owner": "o", "names": ["a"], "host": "h", "pid": 1, "version": "1", "started_at": 1, "seen_at": 2}
+    found = read(AgentProcess, process | {"duties": [duty]})
+    assert found.names == ("a",)
+    assert found.duties == (DutyReport(**duty),)
+    with pytest.raises(Unreadable, match="/duties/0/steps"):
+        read(AgentProcess, process | {"duties": [duty | {"steps": "many"}]})

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -133,7 +133,7 @@ def _records(kind: Any, schema: Mapping[str, Any]) -> Iterator[tuple[Any, dict[s
         for name, hint in get_type_hints(kind).items():
             if name in schema["properties"]:
                 yield from _records(hint, schema["properties"][name])
-    elif get_origin(kind) is tuple:
+    elif get_origin(kind) in (tuple, Sequence):
         yield from _records(get_args(kind)[0], schema["items"])
     elif (option := _not_null(kind)) is not kind:
         yield from _records(option, next(each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"))
