@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from idds.domain.content import Outcome, Verdict
@@ -148,7 +148,10 @@ def _document(content: NewContent | Mapping[str, Any]) -> dict[str, Any]:
     """What stands at its default is left out of a record."""
     if not isinstance(content, NewContent):
         return dict(content)
-    return {name: value for name, value in asdict(content).items() if value not in (None, "", 0)}
+    return {name: value for name, default in _DEFAULTS.items() if (value := getattr(content, name)) != default}
+
+
+_DEFAULTS = {field.name: field.default for field in fields(NewContent)}
 
 
 def _of_all(problem: Problem, before: int) -> Problem:
