@@ -1,16 +1,20 @@
 """Servers and databases that tests ask for by name, and the watch over what they leave behind."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.rucio.server import Rse, RucioServer
 
+# As in the service: what is of level debug is written nowhere, and least of all between a command's own words.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 pytest_plugins = ["tests.leaks", "tests.hypotheses", "pytester"]
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import logging
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -95,6 +97,15 @@ async def test_bodies_are_taken_packed(sqlite_url: str) -> None:
         assert (answer.status, answer.document["name"]) == (201, "study")
 
 
+@pytest.fixture
+def at_level_debug() -> Iterator[None]:
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("at_level_debug")
 async def test_lines_of_the_log_name_the_call(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from idds.services.submission import Submission
 
