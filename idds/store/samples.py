@@ -20,7 +20,7 @@ class Samples(Noun):
         """The numbers below `below` that no sample of a study has."""
         number = samples.c.number
         following = func.lead(number, 1, below).over(order_by=number).label("following")
-        each = select(number, following).where(samples.c.study_id == study, number < below).subquery()
+        each = select(number, following).where(samples.c.study_id == study, number < below).subquery("each")
         holes = select(each.c.number + 1, each.c.following).where(each.c.following > each.c.number + 1)
         first = select(func.min(number)).where(samples.c.study_id == study)
         start = (await self._execute(first)).scalar()
@@ -34,10 +34,3 @@ class Samples(Noun):
             noted = update(samples).where(samples.c.content_id == bindparam("content"))
             noted = noted.values(objective_values=bindparam("reported"))
             await self._execute(noted, [{"content": content, "reported": list(v)} for content, v in results])
-
-    async def results(self, contents: Sequence[ContentId]) -> dict[ContentId, tuple[float, ...]]:
-        """The objective values of those of these contents that have some."""
-        query = select(samples.c.content_id, samples.c.objective_values).where(
-            among(samples.c.content_id, contents), samples.c.objective_values.is_not(None)
-        )
-        return {ContentId(row.content_id): tuple(row.objective_values) for row in await self._execute(query)}

@@ -1,17 +1,19 @@
 """Hot statements find what they need by an index, however much has happened already."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from idds.domain.collection import Collection
+from idds.domain.content import NewContent
 from idds.domain.files import File
 from idds.domain.identifiers import Did, Handle
-from idds.domain.statuses import ContentStatus, EffectKind
+from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
 from idds.store.leases import Wanted
+from idds.store.listings import Listings
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.large_store import AVAILABLE, BATCH, DONE, HELD, LEASED, NOW, PINNED, RSE, fill
@@ -45,6 +47,8 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
     first = (DONE + LEASED + HELD + AVAILABLE + PINNED) // BATCH
     groups = list(range(first, first + 5))
     files = [File(Did("s0", f"f{no:06d}"), 10) for no in range(100)]
+    study = replace(collection, source=SourceKind.SAMPLES)
+    known = [NewContent(file.did.name, 0, file.did.scope) for file in files]
     key = {"uq_replicas_rse_scope_name", "sqlite_autoindex_replicas_1"}
     return [
         hot(
@@ -112,6 +116,26 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             lambda tx: tx.contents.page(collection.id, status=ContentStatus.AVAILABLE, after=0, limit=100),
             "ix_contents_available",
         ),
+        hot(
+            "listing",
+            lambda tx: Listings(tx).page(collection, status=None, after=contents[DONE], limit=5000),
+            "ix_contents_collection_id_id",
+        ),
+        hot(
+            "listing of a status",
+            lambda tx: Listings(tx).page(collection, status=ContentStatus.AVAILABLE, after=0, limit=5000),
+            "ix_contents_available",
+        ),
+        hot(
+            "listing of samples",
+            lambda tx: Listings(tx).page(study, status=None, after=contents[DONE], limit=5000),
+            "ix_contents_collection_id_id",
+        ),
+        hot(
+            "registering what is known",
+            lambda tx: tx.contents.register_more(collection, known, ContentEvent.LISTED),
+            "uq_contents_collection_id_scope_name_min_id_max_id", "sqlite_autoindex_contents_1",
+        ),
         hot("lock replicas", lambda tx: tx.replicas.lock(replicas)),
         hot("lock replicas of contents", lambda tx: tx.replicas.lock_of_contents(RSE, waiting), *key),
         hot("move replicas", lambda tx: tx.replicas.move(ReplicaEvent.LANDED, RSE, replicas)),
@@ -139,6 +163,22 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             "open processings",
             lambda tx: tx.processings.open_of(collection.transform_id),
             "ix_processings_open", "ix_processings_open",
+        ),
+        hot(
+            "look through for a retry",
+            lambda tx: tx.contents.ended_badly(collection, contents[DONE], 100),
+            "ix_contents_collection_id_id",
+        ),
+        hot("retry contents", lambda tx: tx.contents.retry(collection, taken)),
+        hot(
+            "retry processings",
+            lambda tx: tx.processings.retry(collection.transform_id, "local", range(20)),
+            "uq_processings_transform_id_group_no", "sqlite_autoindex_processings_1",
+        ),
+        hot(
+            "samples not drawn",
+            lambda tx: tx.samples.undrawn(collection.id, 10),
+            "uq_samples_study_id_number", "sqlite_autoindex_samples_1",
         ),
         hot("take due", lambda tx: tx.requests.take_due(20), "ix_requests_due"),
         hot("next due", lambda tx: tx.requests.next_due(), "ix_requests_due"),
