@@ -175,11 +175,6 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             lambda tx: tx.processings.retry(collection.transform_id, "local", range(20)),
             "uq_processings_transform_id_group_no", "sqlite_autoindex_processings_1",
         ),
-        hot(
-            "samples not drawn",
-            lambda tx: tx.samples.undrawn(collection.id, 10),
-            "uq_samples_study_id_number", "sqlite_autoindex_samples_1",
-        ),
         hot("take due", lambda tx: tx.requests.take_due(20), "ix_requests_due"),
         hot("next due", lambda tx: tx.requests.next_due(), "ix_requests_due"),
         hot("waiting for an RSE", lambda tx: tx.requests.waiting_for(RSE), "ix_collections_waiting"),
