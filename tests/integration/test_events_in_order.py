@@ -40,12 +40,18 @@ class Writer:
         self._stack = AsyncExitStack()
         self._tx: Transaction | None = None
 
-    async def write(self, number: int = 1) -> None:
+    async def begin(self) -> Transaction:
+        """Begin by writing something else: it has its transaction's number from here on."""
         if self._tx is None:
             self._tx = await self._stack.enter_async_context(self._database.transaction(self.name))
+            await self._tx.windows.add("rse", self.name, limit_bytes=None, limit_files=None)
+        return self._tx
+
+    async def write(self, number: int = 1) -> None:
+        tx = await self.begin()
         for _ in range(number):
-            self._tx.moves.record(self.name, "test", (None, "new"), request=None)
-        await self._tx.moves.flush()
+            tx.moves.record(self.name, "test", (None, "new"), request=None)
+        await tx.moves.flush()
 
     async def commit(self) -> None:
         await self._stack.aclose()
@@ -67,10 +73,9 @@ async def test_a_lower_id_that_is_committed_later_is_waited_for(postgres_url: st
     async with upgraded(postgres_url) as database:
         tail = Events(database).tail()
         assert await tail.start()
-        # The one that begins later takes the lower id: its transaction's number is the higher.
+        # The one that begins later takes the lower id: its transaction's number is above all that have ended.
         early, late = Writer(database, "early"), Writer(database, "late")
-        async with database.transaction("test") as tx:
-            await tx.windows.add("rse", "A", limit_bytes=None, limit_files=None)
+        await early.begin()
         await late.write()
         await early.write(2)
         await early.commit()
