@@ -1,8 +1,9 @@
 """Contents of a collection: listed, streamed, registered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -10,12 +11,12 @@ from aiohttp import web
 from idds.api.bodies import ContentsQuery, NewContentBody, RegisterBody
 from idds.api.documents import read_lines
 from idds.api.lines import NDJSON, blocks
-from idds.api.replies import ContentPage, RegisterReply, of_content
+from idds.api.replies import ContentPage, ContentReply, RegisterReply
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.identifiers import CollectionId
-from idds.services.catalogue import Listed
 from idds.services.registration import Taken
+from idds.store.listings import Listed
 
 
 async def list_contents(call: Call[ContentsQuery, None]) -> Reply | web.StreamResponse:
@@ -26,12 +27,19 @@ async def list_contents(call: Call[ContentsQuery, None]) -> Reply | web.StreamRe
         call.principal, collection, status=query.status, after=query.after, limit=query.limit + 1
     )
     page = found[: query.limit]
-    following = page[-1].content.id if len(found) > query.limit else None
-    return Reply(ContentPage([of_content(listed) for listed in page], following))
+    following = page[-1].id if len(found) > query.limit else None
+    return Reply(ContentPage(cast("list[ContentReply]", _told(page)), following))
 
 
 async def _stream(call: Call[ContentsQuery, None], collection: CollectionId) -> web.StreamResponse:
-    pages = call.doors.catalogue.stream(call.principal, collection, status=call.query.status, after=call.query.after)
+    query = call.query
+    async with aclosing(
+        call.doors.catalogue.stream(call.principal, collection, status=query.status, after=query.after)
+    ) as pages:
+        return await _send(call, pages)
+
+
+async def _send(call: Call[ContentsQuery, None], pages: AsyncGenerator[Sequence[Listed]]) -> web.StreamResponse:
     # Before the first byte, so that an error can still be told.
     first = await anext(pages, None)
     response = web.StreamResponse(headers={"Content-Type": NDJSON, "Vary": "Accept, Accept-Encoding"})
@@ -42,7 +50,8 @@ async def _stream(call: Call[ContentsQuery, None], collection: CollectionId) -> 
     try:
         if first is not None:
             await response.write(_lines(first))
-            await _write(response, pages)
+            async for page in pages:
+                await response.write(_lines(page))
     except ConnectionError:
         return response
     except BaseException:
@@ -54,13 +63,21 @@ async def _stream(call: Call[ContentsQuery, None], collection: CollectionId) -> 
     return response
 
 
-async def _write(response: web.StreamResponse, pages: AsyncIterator[Sequence[Listed]]) -> None:
-    async for page in pages:
-        await response.write(_lines(page))
+_Told = msgspec.defstruct("_Told", Listed._fields, frozen=True, gc=False)
+_encoder = msgspec.json.Encoder()
 
 
 def _lines(page: Sequence[Listed]) -> bytes:
-    return b"".join(msgspec.json.encode(of_content(listed)) + b"\n" for listed in page)
+    return _encoder.encode_lines(_told(page))
+
+
+def _told(page: Sequence[Listed]) -> list[msgspec.Struct]:
+    """What becomes a `ContentReply` as JSON, without being one: they are many."""
+    return [_Told(*each[:-2], _stored(each.parameters), _stored(each.objective_values)) for each in page]
+
+
+def _stored(json: str | None) -> msgspec.Raw | None:
+    return None if json is None else msgspec.Raw(json.encode())
 
 
 async def register(call: Call[None, RegisterBody | None]) -> Reply:

@@ -14,7 +14,6 @@ from idds.domain.request import Request, RequestSummary
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
-from idds.services.catalogue import Listed
 from idds.services.delivery import Delivered, Receipt
 
 
@@ -112,7 +111,10 @@ class MovePage:
 
 @dataclass(frozen=True, slots=True)
 class ContentReply:
-    """A content. `path` is where its file lies; `parameters` and `objective_values` are a sample's."""
+    """A content. `path` is where its file lies; `parameters` were given with it, or are a sample's.
+
+    Field by field it is what the store lists.
+    """
 
     id: ContentId
     scope: str
@@ -125,11 +127,11 @@ class ContentReply:
     attempt: int
     lessee: str | None
     lease_until: int | None
+    reason: str | None
+    changed_at: int
     path: str | None
     parameters: Mapping[str, Any] | None
     objective_values: Sequence[float] | None
-    reason: str | None
-    changed_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,28 +319,6 @@ def of_move(move: Move, *, with_ids: bool = False) -> MoveReply:
         reason=move.reason,
         at=move.at,
         ids=move.ids if with_ids else None,
-    )
-
-
-def of_content(listed: Listed) -> ContentReply:
-    content = listed.content
-    return ContentReply(
-        id=content.id,
-        scope=content.scope,
-        name=content.name,
-        min_id=content.min_id,
-        max_id=content.max_id,
-        bytes=content.bytes,
-        adler32=content.adler32,
-        status=content.status,
-        attempt=content.attempt,
-        lessee=content.lessee,
-        lease_until=content.lease_until,
-        path=listed.path,
-        parameters=(content.payload or {}).get("parameters"),
-        objective_values=listed.objective_values,
-        reason=content.reason,
-        changed_at=content.changed_at,
     )
 
 

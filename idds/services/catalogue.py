@@ -1,33 +1,26 @@
 """Reading: requests and all that belongs to them, for who may see it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from idds.domain.agent import AgentProcess
 from idds.domain.collection import Collection
-from idds.domain.content import Content, Move
+from idds.domain.content import Move
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import CollectionId, ProcessingId, RequestId, TransformId
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
 from idds.domain.request import Principal, Request, RequestSummary
-from idds.domain.statuses import ContentStatus, SourceKind, Status
+from idds.domain.statuses import ContentStatus, Status
 from idds.domain.transform import Transform
 from idds.ports.provider import Provider
 from idds.store.database import Database, Transaction
+from idds.store.listings import Listed, Listings
 from idds.store.requests import EVERY, RequestFilter
 
-STREAM_PAGE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A content, where its file lies if that is on disk, and what was reported of it if it is a sample."""
-
-    content: Content
-    path: str | None
-    objective_values: tuple[float, ...] | None
+STREAM_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +108,27 @@ class Catalogue:
         """Contents in id order, with ids above `after`."""
         async with self._database.snapshot() as tx:
             found = await _collection(tx, principal, collection)
-            return await _listed(tx, found, await tx.contents.page(collection, status=status, after=after, limit=limit))
+            return await Listings(tx).page(found, status=status, after=after, limit=limit)
 
     async def stream(
         self, principal: Principal, collection: CollectionId, *, status: ContentStatus | None = None, after: int = 0
     ) -> AsyncGenerator[Sequence[Listed]]:
-        """All contents with ids above `after`, page by page, in flat memory."""
+        """All contents with ids above `after`, page by page, in flat memory: each is read while the last is sent."""
         async with self._database.snapshot() as tx:
             found = await _collection(tx, principal, collection)
-        while True:
+
+        async def read(after: int) -> Sequence[Listed]:
             async with self._database.snapshot() as tx:
-                page = await tx.contents.page(collection, status=status, after=after, limit=STREAM_PAGE)
-                listed = await _listed(tx, found, page)
-            if not listed:
-                return
-            yield listed
-            after = page[-1].id
+                return await Listings(tx).page(found, status=status, after=after, limit=STREAM_PAGE)
+
+        reading = asyncio.create_task(read(after), name="contents read ahead")
+        try:
+            while page := await reading:
+                reading = asyncio.create_task(read(page[-1].id), name="contents read ahead")
+                yield page
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def history(
         self,
@@ -199,10 +197,3 @@ async def _collection(tx: Transaction, principal: Principal, identifier: Collect
     if collection is None:
         raise NotFound(f"there is no collection {identifier}")
     return collection
-
-
-async def _listed(tx: Transaction, collection: Collection, page: Sequence[Content]) -> list[Listed]:
-    paths = await tx.contents.paths([content.id for content in page if content.replica_id is not None])
-    is_study = collection.source is SourceKind.SAMPLES
-    results = await tx.samples.results([content.id for content in page]) if is_study else {}
-    return [Listed(content, paths.get(content.id), results.get(content.id)) for content in page]

@@ -16,7 +16,7 @@ from idds.store.schema import contents
 
 _COLUMNS = ("id", "request_id", "collection_id", "status", "changed_at", *NewContent._fields)
 _GROUP, _PAYLOAD = NewContent._fields.index("group_no"), NewContent._fields.index("payload")
-_LAST_ID = select(func.coalesce(func.max(contents.c.id), 0))
+_LAST_ID = select(func.max(contents.c.id))
 _NEXT_IDS = text("SELECT array_agg(nextval('contents_id_seq')) FROM generate_series(1, :number)")
 # Each is looked up by itself: as a join it may be made by reading the whole collection.
 _KNOWN = """
@@ -117,7 +117,7 @@ class Registering(Noun):
             found: list[int] = (await self._execute(_NEXT_IDS, {"number": number})).scalar_one()
             return found
         # Its one writer takes them one after the other.
-        last = (await self._execute(_LAST_ID)).scalar_one()
+        last = (await self._execute(_LAST_ID)).scalar() or 0
         return range(last + 1, last + 1 + number)
 
     async def _unknown(self, collection: Collection, new: Sequence[NewContent]) -> list[NewContent]:

@@ -7,7 +7,6 @@ from sqlalchemy import bindparam, func, insert, select, update
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.store.noun import Noun
 from idds.store.schema import samples
-from idds.store.sets import among
 
 
 class Samples(Noun):

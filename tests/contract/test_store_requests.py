@@ -1,6 +1,7 @@
 """Requests and what belongs to them: who sees them, when they are due; processings, collections, samples, tokens."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,12 @@ from idds.domain.content import NewContent
 from idds.domain.identifiers import Handle, RequestId
 from idds.domain.processing import Processing
 from idds.domain.request import Principal, Role, Terms
-from idds.domain.statuses import Intent, Relation, SourceKind, Status
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import FIRST_DELAY
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
+from idds.store.listings import Listings
 from idds.store.requests import RequestFilter
 from tests.contract.store_world import ALICE, WORK, World
 
@@ -433,4 +435,6 @@ async def test_results_of_samples_are_kept(world: World) -> None:
         ids = [content.id for content in await tx.contents.get(move.ids)]
         await tx.samples.add(study.id, list(zip(ids, range(3), strict=True)))
         await tx.samples.note_results([(ids[1], (0.5, 2.0)), (ids[2], ())])
-        assert await tx.samples.results(ids) == {ids[1]: (0.5, 2.0), ids[2]: ()}
+        page = await Listings(tx).page(study, status=ContentStatus.AVAILABLE, after=0, limit=10)
+    told = [(each.id, json.loads(each.parameters or ""), json.loads(each.objective_values or "null")) for each in page]
+    assert told == [(ids[0], {"x": 0}, None), (ids[1], {"x": 1}, [0.5, 2.0]), (ids[2], {"x": 2}, [])]

@@ -94,4 +94,6 @@ def _of_sqlite(detail: str) -> Access | None:
     how = found[3]
     if index := re.search(r"USING (?:COVERING )?INDEX (\w+)", how):
         return Access(found[2], index[1])
-    return Access(found[2], "primary key" if "PRIMARY KEY" in how else None)
+    # A search without a word more goes to the end of the table for the largest key.
+    is_by_key = "PRIMARY KEY" in how or (found[1] == "SEARCH" and not how)
+    return Access(found[2], "primary key" if is_by_key else None)

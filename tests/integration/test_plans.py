@@ -1,14 +1,14 @@
 """Hot statements find what they need by an index, however much has happened already."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from idds.domain.collection import Collection
 from idds.domain.content import NewContent
 from idds.domain.files import File
 from idds.domain.identifiers import Did, Handle
-from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
+from idds.domain.statuses import ContentStatus, EffectKind
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
@@ -47,7 +47,6 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
     first = (DONE + LEASED + HELD + AVAILABLE + PINNED) // BATCH
     groups = list(range(first, first + 5))
     files = [File(Did("s0", f"f{no:06d}"), 10) for no in range(100)]
-    study = replace(collection, source=SourceKind.SAMPLES)
     known = [NewContent(file.did.name, 0, file.did.scope) for file in files]
     key = {"uq_replicas_rse_scope_name", "sqlite_autoindex_replicas_1"}
     return [
@@ -125,11 +124,6 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             "listing of a status",
             lambda tx: Listings(tx).page(collection, status=ContentStatus.AVAILABLE, after=0, limit=5000),
             "ix_contents_available",
-        ),
-        hot(
-            "listing of samples",
-            lambda tx: Listings(tx).page(study, status=None, after=contents[DONE], limit=5000),
-            "ix_contents_collection_id_id",
         ),
         hot(
             "registering what is known",
