@@ -36,7 +36,8 @@ def answering_with(latencies: Latencies) -> Middleware:
         given = request.headers.get("X-Request-Id", "")
         request_id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex
         CALL.set(request_id)
-        with structlog.contextvars.bound_contextvars(request_id=request_id), latencies.under_way():
+        structlog.contextvars.bind_contextvars(request_id=request_id)  # until the connection's next call
+        with latencies.under_way():
             response = await _answer(request, handler, request_id)
             route = request.match_info.route.name or "none"
             if response.content_type != "text/event-stream":

@@ -34,6 +34,8 @@ async def whole(request: web.Request, stall_s: float) -> bytes:
 async def more(request: web.Request, stall_s: float) -> bytes:
     """What comes next of a body, nothing at its end. Raises Malformed, and Stalled after `stall_s` of nothing."""
     try:
+        if request.content.is_eof():  # all of it is here
+            return request.content.read_nowait()
         async with asyncio.timeout(stall_s):
             return await request.content.readany()
     except TimeoutError:

@@ -65,7 +65,7 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
         if verdict in (Verdict.ACCEPTED, Verdict.AGAIN):
             changes[content.id] = _Change(content.status, _target(place, outcome, verdict), outcome)
     moves = await _move(tx, changes)
-    moved = {content: _moved(tx, contents[content], change) for content, change in changes.items()}
+    moved = {content: _moved(tx, place, contents[content], change) for content, change in changes.items()}
     done = [change.outcome for change in changes.values() if change.target is ContentStatus.DONE]
     await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
@@ -81,8 +81,10 @@ def _target(place: Place, outcome: Outcome, verdict: Verdict) -> ContentStatus:
     return ContentStatus.DONE if outcome.done else ContentStatus.FAILED
 
 
-def _moved(tx: Transaction, content: Content, change: _Change) -> Content:
-    """As it stands in the database afterwards."""
+def _moved(tx: Transaction, place: Place, content: Content, change: _Change) -> Content:
+    """As it stands afterwards in the database, where anybody looks at what has changed of it."""
+    if change.reason is None and not place.address.is_counted:
+        return content
     values = dict(_EVENTS[change.target][1])
     if change.reason is not None:
         values["reason"] = change.reason

@@ -11,7 +11,7 @@ from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
-from idds.domain.workflow import Work, Workflow
+from idds.domain.workflow import Work
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, transforms
 from idds.store.sets import among, among_bound
@@ -62,17 +62,8 @@ class Place:
     intent: Intent
     status: Status
     """Of its transform."""
-    workflow: Workflow
     work: Work
-
-    @property
-    def address(self) -> Address:
-        """As messages about its contents need it."""
-        it, name = self.collection, self.work.name
-        # Told by the document, for such a work may be released just now.
-        counting = (work.input.ranges for work in self.workflow.works if work.input is not None)
-        is_counted = any(ranges.counted_by == name for ranges in counting if ranges is not None)
-        return Address(it.id, it.request_id, it.transform_id, self.vo, name, it.source, is_counted)
+    address: Address
 
 
 _LOCK = (
@@ -116,8 +107,12 @@ class Collections(Noun):
             return None
         found = _collection(row)
         workflow = await self._tx.requests.workflow(found.request_id, row.digest)
-        intent, status = Intent(row.intent), Status(row.status)
-        return Place(found, row.owner, row.vo, row.share, intent, status, workflow, workflow.work(row.work))
+        # Told by the document, for a work that takes what is counted may be released just now.
+        ranges = (work.input.ranges for work in workflow.works if work.input is not None)
+        is_counted = any(each.counted_by == row.work for each in ranges if each is not None)
+        address = Address(found.id, found.request_id, found.transform_id, row.vo, row.work, found.source, is_counted)
+        intent, status, work = Intent(row.intent), Status(row.status), workflow.work(row.work)
+        return Place(found, row.owner, row.vo, row.share, intent, status, work, address)
 
     async def add(
         self,

@@ -21,7 +21,8 @@ from idds.store.sets import among, among_bound, among_bound_texts, among_selecte
 
 COLUMNS = tuple(contents.c[field.name] for field in fields(Content))
 """Of a content, in its order."""
-_STATUS = [column.name for column in COLUMNS].index("status")
+_NUMBERS = {column.name: number for number, column in enumerate(COLUMNS)}
+_STATUS = _NUMBERS["status"]
 
 
 def _is(*statuses: ContentStatus) -> ColumnElement[bool]:
@@ -424,8 +425,10 @@ def of_ids(ids: Iterable[int]) -> ColumnElement[bool]:
     return among(contents.c.id, ids)
 
 
-def read_content(row: Row[Any]) -> Content:
-    """Of a row that begins with these columns."""
+def read_content(row: Row[Any], **changed: Any) -> Content:
+    """Of a row that begins with these columns, with what has changed since."""
     values = list(row[: len(COLUMNS)])
     values[_STATUS] = ContentStatus(values[_STATUS])
+    for name, value in changed.items():
+        values[_NUMBERS[name]] = value
     return Content(*values)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import Integer, bindparam, select
+from sqlalchemy import Integer, Row, bindparam, select
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content
@@ -67,35 +68,26 @@ class Leases(Noun):
         """Lease what is available, oldest first, to one after the other; what each of them got."""
         most = sum(one.count for one in wanted)
         free = iter(await self._execute(_FREE, {"collection": collection.id, "most": most}))
-        taken = [[Delivered(read_content(row), row.path) for row in islice(free, one.count)] for one in wanted]
-        leased = await self._write(
-            _LEASE,
-            [
-                (each.content.id, one.until, one.lessee, self._tx.now)
-                for one, of_one in zip(wanted, taken, strict=True)
-                for each in of_one
-            ],
-        )
+        taken = [(one, list(islice(free, one.count))) for one in wanted]
+        given = [(row.id, one.until, one.lessee, self._tx.now) for one, rows in taken for row in rows]
+        leased = await self._write(_LEASE, given)
         if leased:
             change = (ContentStatus.AVAILABLE, ContentStatus.LEASED)
             await self._tx.collections.count(collection.id, {change[0]: -len(leased), change[1]: len(leased)})
             entity, ids = f"collection:{collection.id}", sorted(leased)
             self._tx.moves.record(entity, ContentEvent.LEASED, change, request=collection.request_id, ids=ids)
-        return [
-            [self._leased(each, one) for each in of_one if each.content.id in leased]
-            for one, of_one in zip(wanted, taken, strict=True)
-        ]
+        return [[self._leased(row, one) for row in rows if row.id in leased] for one, rows in taken]
 
-    def _leased(self, delivered: Delivered, wanted: Wanted) -> Delivered:
-        content = replace(
-            delivered.content,
+    def _leased(self, row: Row[Any], wanted: Wanted) -> Delivered:
+        content = read_content(
+            row,
             status=ContentStatus.LEASED,
-            attempt=delivered.content.attempt + 1,
+            attempt=row.attempt + 1,
             lessee=wanted.lessee,
             lease_until=wanted.until,
             changed_at=self._tx.now,
         )
-        return replace(delivered, content=content)
+        return Delivered(content, row.path)
 
     async def holding(self, collection: CollectionId, held: Sequence[Mapping[int, int]]) -> list[set[ContentId]]:
         """Of leases given as content: attempt, for each of several lessees, those that still hold."""
