@@ -1,6 +1,5 @@
 """Whether what is counted agrees with what is there. Reads only; each question is one statement over a table."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, or_, select, text
 
-from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus, SourceKind, Status
-from idds.store.schema import collections, contents, effects, processings, replicas, transforms, windows
+from idds.domain.statuses import ContentStatus, ReplicaStatus, SourceKind, Status
+from idds.store.schema import collections, contents, processings, replicas, samples, transforms, windows
 
 MOST = 100
 """So many of a kind are told; where there are more, the whole of it is broken."""
@@ -71,21 +70,20 @@ def _of_file_windows(connection: sqlalchemy.Connection) -> Iterator[Disagreement
 
 
 def _of_study_windows(connection: sqlalchemy.Connection) -> Iterator[Disagreement]:
-    """A sample counts from the moment it is asked for."""
-    orders = select(effects.c.entity, effects.c.payload).where(effects.c.kind == EffectKind.ASK)
-    asked = Counter[str]()
-    for entity, payload in connection.execute(orders):
-        asked[entity.partition(":")[2]] += int(payload["count"])
+    """A sample counts from the moment it is asked for; where a study ended before it came, for ever."""
     flying = select(func.count()).where(contents.c.collection_id == collections.c.id, contents.c.status.in_(IN_FLIGHT))
+    drawn = select(func.count()).where(samples.c.study_id == collections.c.id)
+    found = flying.scalar_subquery() + collections.c.next_no - drawn.scalar_subquery()
     query = (
-        select(windows.c.id, windows.c.ref, windows.c.reserved_files, flying.scalar_subquery().label("flying"))
+        select(windows.c.id, windows.c.reserved_files.label("recorded"), found.label("found"))
         .join(collections, cast(collections.c.id, Text) == windows.c.ref)
         .where(windows.c.kind == "collection", collections.c.source == SourceKind.SAMPLES)
+        .where(windows.c.reserved_files != found)
+        .order_by(windows.c.id)
+        .limit(MOST)
     )
     for row in connection.execute(query):
-        found = row.flying + asked[row.ref]
-        if found != row.reserved_files:
-            yield Disagreement(f"window {row.id}", "reserved_files", row.reserved_files, found)
+        yield Disagreement(f"window {row.id}", "reserved_files", row.recorded, row.found)
 
 
 def _of_pins(connection: sqlalchemy.Connection) -> Iterator[Disagreement]:
