@@ -47,7 +47,7 @@ class MemoryProvider:
         self.started: Counter[str] = Counter()
         self.counted: Counter[int] = Counter()
         """How often each content's result was written by a job that ended well."""
-        self.events: Mapping[str, int] = {}
+        self.event_counts: Mapping[str, int] = {}
         """How many events a job counts in the file of a name; of others it says nothing."""
 
     @property
@@ -97,8 +97,8 @@ class MemoryProvider:
             done = self._random.random() >= self.spoiled
             self.counted[content["id"]] += done
             result = {"id": content["id"], "status": "done" if done else "failed", "reason": None}
-            if (name := content["name"]) in self.events:
-                result["events"] = self.events[name]
+            if (name := content["name"]) in self.event_counts:
+                result["events"] = self.event_counts[name]
             results.append(result)
         output = {"name": "out.txt", "bytes": 3, "adler32": "00000000"}
         self._results[handle] = json.dumps({"contents": results, "outputs": [output]}).encode()

@@ -262,7 +262,7 @@ async def test_counted_files_that_cannot_be_cut_are_given_back(site: Site) -> No
 
 async def test_a_payload_counts_and_its_files_are_cut_when_its_job_has_ended(site: Site) -> None:
     site.fill(None, None, None)
-    site.provider.events = {"f0": 25, "f1": 10, "f2": 1}
+    site.provider.event_counts = {"f0": 25, "f1": 10, "f2": 1}
     request = await site.submit(
         Work(name="count", input=Input(dataset=str(SET), batch=2), payload=PAYLOAD, output=OUT),
         Work(name="run", input=Input(ranges=Ranges(events=10, counted_by="count")), payload=PAYLOAD, output=OUT),

@@ -55,7 +55,7 @@ def _whole(client: "Client", dataset: Did) -> tuple[list[File], bool]:
         # Before the files: what is attached between the two is then found by looking again.
         is_open = bool(client.get_did(dataset.scope, dataset.name).get("open"))
         files = [
-            File(Did(each["scope"], each["name"]), each["bytes"], each["adler32"])
+            File(Did(each["scope"], each["name"]), each["bytes"], each["adler32"], each.get("events"))
             for each in client.list_files(dataset.scope, dataset.name)
         ]
     except (DataIdentifierNotFound, UnsupportedOperation):

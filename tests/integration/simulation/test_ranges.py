@@ -39,7 +39,7 @@ class Site(World):
         told_of = {each: self.events_of(each) if told else None for each in names}
         files = [File(Did("data", n), self.random.randint(1, 200), None, told_of[n]) for n in names]
         self.ddm.add_dataset(Did("data", name), files)
-        self.provider.events = {**self.provider.events, **{each: self.events_of(each) for each in names}}
+        self.provider.event_counts = {**self.provider.event_counts, **{each: self.events_of(each) for each in names}}
         return f"data:{name}"
 
     async def _consume(self) -> None:
