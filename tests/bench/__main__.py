@@ -1,4 +1,4 @@
-"""`python -m tests.bench [steps] [inserts] [listening] [leases]`: run benches, all by default, on SQLite and on PostgreSQL."""
+"""`python -m tests.bench [NAME...]`: run these benches, all by default, on SQLite and on PostgreSQL."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import inserts, leases, listening, steps
+from tests.bench import inserts, leases, listening, registering, steps, streaming
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
@@ -17,6 +17,8 @@ BENCHES: dict[str, Measure] = {
     "inserts": inserts.measure,
     "listening": listening.measure,
     "leases": leases.measure,
+    "registering": registering.measure,
+    "streaming": streaming.measure,
 }
 
 
