@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
 
+COLLECTED_AT = (10_000, 20, 50)
 OPERATOR = Principal("operator", "local", Role.OPERATOR)
 FIRST_START = ", made just now: an operator's, who may do everything"
 
@@ -115,6 +117,10 @@ async def _serve(settings: Settings, with_agents: bool) -> None:
     from idds.runtime.signals import until_told_to_stop
 
     async with serving(settings, with_agents=with_agents) as running:
+        # What is loaded by now stays: it is not looked through again whenever a busy API makes many small things.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECTED_AT)
         lines = (
             f"API     {running.url}",
             f"token   in {running.token_file}{FIRST_START if running.is_first_start else ''}",
