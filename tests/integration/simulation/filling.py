@@ -76,7 +76,7 @@ class Filling:
                 assert sum(groups.values()) == self._registered[row.id] == row.next_no
                 assert sorted(groups) == list(range(len(groups)))
                 if row.batch:
-                    assert all(groups[number] == row.batch for number in list(groups)[:-1])
+                    assert all(groups[number] == row.batch for number in sorted(groups)[:-1])
 
     async def _open(self) -> list[tuple[CollectionId, str | None]]:
         async with self._database.snapshot() as tx:
