@@ -164,8 +164,11 @@ def fed_by(workflow: Workflow, names: Iterable[str]) -> set[str]:
 
 
 def barred_by(work: Work, states: Mapping[str, Status]) -> str | None:
-    """The name of a parent whose end means that this work can never start."""
-    return next((name for name in parents(work) if states[name].is_terminal and states[name] not in _USABLE), None)
+    """Why this work can never start: a parent that ended, and not well."""
+    for name in parents(work):
+        if states[name].is_terminal and states[name] not in _USABLE:
+            return f"it needs work {name!r}, which ended {states[name]}"
+    return None
 
 
 def may_start(work: Work, states: Mapping[str, Status]) -> bool:

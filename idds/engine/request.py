@@ -197,8 +197,8 @@ def _next(request: Request, works: Mapping[str, Status]) -> tuple[Instruction, .
     for work in request.workflow.works:
         if works[work.name] is not Status.NEW:
             continue
-        if barrier := graph.barred_by(work, works):
-            instructions.append(Bar(work.name, f"it needs work {barrier!r}, which ended {works[barrier]}"))
+        if reason := graph.barred_by(work, works):
+            instructions.append(Bar(work.name, reason))
         elif graph.may_start(work, works):
             instructions.append(Release(work.name))
     return tuple(instructions)

@@ -40,11 +40,15 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """Where its input stands (None: the work has none). `room` is free places in a window of samples, None: any."""
+    """Where its input stands (None: the work has none). `room` is free places in a window of samples, None: any.
+
+    `barred_by` says which work that this one depends on came to nothing.
+    """
 
     input: Collection | None
     intent: Intent
     source_ended: bool = False
+    barred_by: str | None = None
     room: int | None = None
     alone: End | None = None
 
@@ -190,6 +194,9 @@ def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> 
     assert collection is not None
     looked = collection.retried_to is None or event.intent not in (Intent.RUN, Intent.SUSPEND)
     if looked and collection.is_closed and collection.open == 0 and transform.open_processings == 0:
+        if event.barred_by is not None and collection.total == 0:
+            # It started with what feeds it, which then came to nothing: as if it had been barred from the first.
+            return Decision(_to(transform, Status.CANCELLED, now, event.barred_by), (CloseOutput(),))
         status, reason = verdict(collection, event.intent)
         return Decision(_to(transform, status, now, reason), (CloseOutput(),))
     match event.intent:

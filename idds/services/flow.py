@@ -9,6 +9,7 @@ from idds.domain.request import Request
 from idds.domain.statuses import EffectKind, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Input, Work
+from idds.engine import graph
 from idds.engine import processing as processing_engine
 from idds.engine import request as request_engine
 from idds.engine import transform as engine
@@ -71,8 +72,7 @@ class Flow:
                     again = self._inputs.get(transform.id)
                     at_once = source is not None and source.dataset is None and source.registered is None
                     # What is counted feeds its ranges from the first: they are released along with it.
-                    feeds = any(work.input and work.input.feeder == name for work in self._request.workflow.works)
-                    more = more or at_once or feeds or again is not None
+                    more = more or at_once or self._feeds(name) or again is not None
                     await self._open(transform)
                     await self._decide(transform, engine.Released(again))
                 case request_engine.Bar(_, reason):
@@ -89,9 +89,13 @@ class Flow:
         for transform in running:
             progressed = await self._progressed(transform, ends)
             instructions = await self._decide(transform, progressed)
-            fed = transform.id in self._outputs and engine.CloseOutput() in instructions
-            more = more or fed or any(isinstance(each, engine.CloseInput) for each in instructions)
+            more = more or (engine.CloseOutput() in instructions and self._feeds(transform.work))
+            more = more or any(isinstance(each, engine.CloseInput) for each in instructions)
         return more
+
+    def _feeds(self, name: str) -> bool:
+        """Whether another work takes its outputs, or the files that it counts."""
+        return any(work.input is not None and work.input.feeder == name for work in self._request.workflow.works)
 
     async def _progressed(self, transform: Transform, ends: Mapping[TransformId, engine.End]) -> engine.Progressed:
         collection = self._inputs.get(transform.id)
@@ -104,7 +108,8 @@ class Flow:
             return engine.Progressed(collection, intent, room=room(list((await self._tx.windows.find([ref])).values())))
         source = work.input.feeder if work.input else None
         ended = source is not None and self._transforms[source].status.is_terminal
-        return engine.Progressed(collection, intent, source_ended=ended)
+        barred_by = graph.barred_by(work, {name: each.status for name, each in self._transforms.items()})
+        return engine.Progressed(collection, intent, source_ended=ended, barred_by=barred_by)
 
     async def _decide(self, transform: Transform, event: engine.TransformEvent) -> Sequence[engine.Instruction]:
         work = self._request.workflow.work(transform.work)

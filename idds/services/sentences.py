@@ -139,8 +139,8 @@ def _unreleased(s: Situation) -> Iterator[Sentence]:
         takes = "takes its outputs" if s.work.input and s.work.input.outputs else "takes the files that it counts"
         yield Sentence(f"waits for work {source!r} to start: it {takes}", s.transform.changed_at)
         waits.append(source)
-    if barrier := graph.barred_by(s.work, s.works):
-        yield Sentence(f"needs work {barrier!r}, which ended {s.works[barrier]}", None, "it will not start")
+    if reason := graph.barred_by(s.work, s.works):
+        yield Sentence(reason.removeprefix("it "), None, "it will not start")
     elif not waits:
         yield Sentence("has not started", s.transform.changed_at, "it starts when the request is advanced next")
 

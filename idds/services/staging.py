@@ -11,7 +11,7 @@ import structlog
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.files import File
-from idds.domain.identifiers import Did
+from idds.domain.identifiers import Did, RequestId
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.retry import TRIES, backoff
@@ -146,9 +146,9 @@ class Residencies:
             await self._ddm.release(rse, dids)
             found = await self._ddm.residency(rse, dids)
             kept = [replica for replica in deleting if found[replica.did].where is Where.PRESENT]
+        if kept:
+            await self._record_gone(rse, kept, "somebody else keeps it: it is not ours any more")
         async with self._database.transaction(AGENT) as tx:
-            if kept:
-                await _record_gone(tx, rse, kept, "somebody else keeps it: it is not ours any more")
             await tx.effects.finish([effect])
         self.hint(rse, dids)
 
@@ -185,9 +185,17 @@ class Residencies:
         if landed or failed or lost:
             await self._record_landing(rse, landed, failed, lost, found)
         if gone:
-            async with self._database.transaction(AGENT) as tx:
-                await _record_gone(tx, rse, gone)
+            await self._record_gone(rse, gone)
         return len(landed) + len(failed) + len(gone)
+
+    async def _record_gone(self, rse: str, gone: Sequence[Replica], reason: str | None = None) -> None:
+        known: set[RequestId] = set()
+        while True:
+            try:
+                async with self._database.transaction(AGENT) as tx:
+                    return await _give_back_gone(tx, rse, gone, known, reason)
+            except _BeganToWait as late:
+                known |= late.requests
 
     async def _record_landing(
         self,
@@ -219,12 +227,27 @@ class Residencies:
                 tx.effects.add([effect], None)
 
 
-async def _record_gone(tx: Transaction, rse: str, gone: Sequence[Replica], reason: str | None = None) -> None:
-    await tx.requests.lock(await tx.requests.waiting_for(rse))
+class _BeganToWait(Exception):
+    """Who may have seen no room in the windows that are locked by now, and is not locked itself."""
+
+    def __init__(self, requests: set[RequestId]) -> None:
+        super().__init__()
+        self.requests = requests
+
+
+async def _give_back_gone(
+    tx: Transaction, rse: str, gone: Sequence[Replica], known: set[RequestId], reason: str | None
+) -> None:
+    """Raises _BeganToWait: requests are locked before windows, or two wait for each other."""
+    locked = known | set(await tx.requests.waiting_for(rse))
+    await tx.requests.lock(locked)
     unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
     await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged, reason=reason))
     # Read again, with the windows locked: who began to wait meanwhile may have seen no room in them.
-    tx.requests.mark_due(await tx.requests.waiting_for(rse))
+    waiting = set(await tx.requests.waiting_for(rse))
+    if waiting - locked:
+        raise _BeganToWait(waiting - locked)
+    tx.requests.mark_due(waiting)
 
 
 async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:

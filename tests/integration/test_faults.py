@@ -30,7 +30,7 @@ from idds.services.access import Access
 from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
 from idds.services.publishing import Publishing
-from idds.services.staging import _record_gone
+from idds.services.staging import _give_back_gone
 from idds.store.database import Database
 from idds.store.effects import Fenced
 from idds.store.schema import contents, effects, replicas, windows
@@ -463,7 +463,7 @@ async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(
         progress, listing = world.duties[0], world.duties[3]
         await progress()
         async with world.database.transaction("carrier") as tx:
-            await _record_gone(tx, DISK, [gone])
+            await _give_back_gone(tx, DISK, [gone], set(), None)
             await listing()
             advancing = asyncio.create_task(cast("Coroutine[object, object, object]", progress()))
             async with asyncio.timeout(20):

@@ -237,6 +237,21 @@ async def test_a_file_that_cannot_be_cut_ends_alone_and_says_why(site: Site) -> 
     await site.check()
 
 
+async def test_ranges_may_stand_before_what_counts_them(site: Site) -> None:
+    site.fill(None, None)
+    request = await site.submit(
+        Work(name="run", input=Input(ranges=Ranges(events=10, counted_by="count"))),
+        Work(name="count", input=Input(dataset=str(SET))),
+    )
+    counted, cut = await site.inputs(request)
+    await site.report(counted, await site.lease(counted, 1), events=10)
+    assert await site.report(cut, await site.lease(cut)) == ["accepted"]
+    await site.run()
+    await site.report(counted, await site.lease(counted), done=False)
+    await site.run()
+    assert await site.status(request) is Status.SUBFINISHED, "nothing more will be counted"
+
+
 async def test_counted_files_that_cannot_be_cut_are_given_back(site: Site) -> None:
     site.fill(None, None, None)
     request = await site.submit(

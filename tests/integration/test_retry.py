@@ -150,8 +150,7 @@ async def test_works_without_an_input_and_those_that_were_barred(world: World) -
     takes = Work(name="takes", input=Input(outputs="alone"), payload=PAYLOAD, output=OUT)
     request = await submit(world, alone, after, takes)
     await live(world)
-    # That which takes outputs took all that there were: none.
-    assert await ends(world, request) == [Status.SUBFINISHED]
+    assert await ends(world, request) == [Status.FAILED]
     world.provider.failing = 0.0
     await world.retry(request)
     await live(world)

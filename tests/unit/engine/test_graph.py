@@ -167,5 +167,6 @@ def test_a_work_after_one_and_taking_the_outputs_of_another_waits_for_both() -> 
     assert not graph.may_start(work, {"a": Status.RUNNING, "b": Status.RUNNING, "c": Status.NEW})
     assert not graph.may_start(work, {"a": Status.FINISHED, "b": Status.NEW, "c": Status.NEW})
     assert graph.may_start(work, {"a": Status.FINISHED, "b": Status.RUNNING, "c": Status.NEW})
-    assert graph.barred_by(work, {"a": Status.RUNNING, "b": Status.FAILED, "c": Status.NEW}) == "b"
+    failed = {"a": Status.RUNNING, "b": Status.FAILED, "c": Status.NEW}
+    assert graph.barred_by(work, failed) == "it needs work 'b', which ended failed"
     assert graph.barred_by(work, {"a": Status.FINISHED, "b": Status.SUBFINISHED, "c": Status.NEW}) is None

@@ -275,3 +275,12 @@ def test_a_study_ends_having_asked_for_each_sample_once(count: int, batch: int, 
             collection = replace(collection, counts=a_collection(counts=fresh).counts)
     assert transform.status is Status.FINISHED
     assert asked == count
+
+
+def test_a_work_that_was_fed_nothing_by_one_that_came_to_nothing_is_barred() -> None:
+    """Whether it was released before or after the other failed must not matter."""
+    reason = "it needs work 'alone', which ended failed"
+    for counts, ended in (({}, (Status.CANCELLED, reason)), ({C.DONE: 1}, (Status.FINISHED, None))):
+        event = Progressed(a_collection(SourceKind.OUTPUTS, counts), RUN, source_ended=True, barred_by=reason)
+        after = decide(a_transform(), STREAM, event, NOW).entity
+        assert (after.status, after.reason) == ended
