@@ -1,8 +1,8 @@
 """Contents of a collection: listed, streamed, registered."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import cast
 
 import msgspec
@@ -15,7 +15,7 @@ from idds.api.replies import ContentPage, ContentReply, RegisterReply
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.identifiers import CollectionId
-from idds.services.registration import Taken
+from idds.services.registration import Checked, Taken, check
 from idds.store.listings import Listed
 
 
@@ -83,8 +83,9 @@ def _stored(json: str | None) -> msgspec.Raw | None:
 async def register(call: Call[None, RegisterBody | None]) -> Reply:
     writing = _Writing(call)
     if call.body is not None:
-        writing.begin(call.body.contents, "/contents")
-        await writing.end()
+        with _placed("/contents"):
+            writing.begin(check(call.body.contents))
+            await writing.end()
     else:
         await _register_lines(call, writing)
     return Reply(RegisterReply(writing.registered, writing.known))
@@ -97,15 +98,21 @@ async def _register_lines(call: Call[None, RegisterBody | None], writing: "_Writ
         try:
             async with aclosing(blocks(call.request, call.settings.max_stall_s)) as found:
                 async for lines in found:
-                    contents = await asyncio.to_thread(read_lines, lines, NewContentBody, read)
+                    checked = await asyncio.to_thread(_read, lines, read)
                     await writing.end()
-                    writing.begin(contents, "", read)
+                    writing.begin(checked, read)
                     read += len(lines)
         finally:
             await writing.end()
     except IddsError as error:
         error.add_note(f"Before that, {writing.registered:,} contents were registered, {writing.known:,} known already")
         raise
+
+
+def _read(lines: Sequence[bytes], first: int) -> Checked:
+    contents = read_lines(lines, NewContentBody, first)
+    with _placed("", first):
+        return check(contents)
 
 
 class _Writing:
@@ -116,28 +123,34 @@ class _Writing:
         self.known = 0
         self._call = call
         self._task: asyncio.Task[Taken] | None = None
+        self._first = 0
 
-    def begin(self, contents: Sequence[NewContentBody], place: str, first: int = 0) -> None:
-        """Begin to write a block, whose first content stands at `place/first`."""
-        self._task = asyncio.create_task(self._register(contents, place, first))
+    def begin(self, checked: Checked, first: int = 0) -> None:
+        """Begin to write a block, whose first content is this one of all."""
+        call, self._first = self._call, first
+        registering = call.doors.registration.register(call.principal, CollectionId(call.number), checked)
+        self._task = asyncio.create_task(registering)
 
     async def end(self) -> None:
         """Wait until what was begun is written. Raises what `Registration.register` raises."""
         if self._task is not None:
             task, self._task = self._task, None
-            taken = await task
+            with _placed("", self._first):
+                taken = await task
             self.registered += taken.registered
             self.known += taken.known
 
-    async def _register(self, contents: Sequence[NewContentBody], place: str, first: int) -> Taken:
-        call = self._call
-        try:
-            return await call.doors.registration.register(call.principal, CollectionId(call.number), contents)
-        except InvalidInput as error:
-            raise InvalidInput([_placed(problem, place, first) for problem in error.problems]) from None
+
+@contextmanager
+def _placed(place: str, first: int = 0) -> Iterator[None]:
+    """What is wrong with a content stands in the body under `place`, counted from `first`."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput([_moved(problem, place, first) for problem in error.problems]) from None
 
 
-def _placed(problem: Problem, place: str, first: int) -> Problem:
+def _moved(problem: Problem, place: str, first: int) -> Problem:
     number, field = problem.pointer.removeprefix("/").split("/", 1)
     return Problem(f"{place}/{first + int(number)}/{field}", problem.message)
 

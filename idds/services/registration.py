@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from idds.domain.collection import Collection
@@ -41,6 +42,21 @@ class Entry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """Contents that can be registered; where files are to be staged, only without the `lacks`."""
+
+    contents: Sequence[NewContent]
+    lacks: Sequence[Problem]
+
+
+def check(entries: Sequence[Entry]) -> Checked:
+    """Raises InvalidInput with pointers `/NUMBER/field`."""
+    if problems := list(islice(_problems(entries), MAX_PROBLEMS)):
+        raise InvalidInput(problems)
+    return Checked([_new(entry) for entry in entries], list(islice(_lacks(entries), MAX_PROBLEMS)))
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """How many contents are new to their collection, and how many it had already."""
 
@@ -54,28 +70,25 @@ class Registration:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def register(self, principal: Principal, collection: CollectionId, entries: Sequence[Entry]) -> Taken:
+    async def register(self, principal: Principal, collection: CollectionId, checked: Checked) -> Taken:
         """Register contents, all of these or none. What is there already stays as it is, whatever else is given now.
 
         Raises InvalidInput with pointers `/NUMBER/field`, NotFound, and Conflict where nothing can be registered.
         """
-        if problems := list(_problems(entries)):
-            raise InvalidInput(problems[:MAX_PROBLEMS])
-        new = [_new(entry) for entry in entries]
         async with self._database.transaction("api") as tx:
             place = await _place(tx, principal, collection)
             if refusal := _refusal(place):
                 raise Conflict(f"nothing can be registered in collection {collection}: {refusal}")
             is_staged = place.collection.rse is not None
-            if is_staged and (problems := list(_staging_problems(entries))):
-                raise InvalidInput(problems[:MAX_PROBLEMS])
+            if is_staged and checked.lacks:
+                raise InvalidInput(checked.lacks)
             event = ContentEvent.LISTED if is_staged else ContentEvent.LANDED
-            ids, registered = await tx.contents.register_more(place.collection, new, event)
+            ids, registered = await tx.contents.register_more(place.collection, checked.contents, event)
             if not is_staged:
                 await announce_registered(tx, collection, list(zip(ids, registered, strict=True)))
             if is_staged or place.work.payload is not None:
                 tx.requests.mark_due([place.collection.request_id])
-            taken = Taken(len(ids), len(entries) - len(ids))
+            taken = Taken(len(ids), len(checked.contents) - len(ids))
             tx.audit.record(principal, "register", f"collection:{collection}", asdict(taken))
             return taken
 
@@ -135,7 +148,7 @@ def _problems(entries: Sequence[Entry]) -> Iterator[Problem]:
             yield Problem(f"/{number}/max_id", f"it is before min_id, {entry.min_id}")
 
 
-def _staging_problems(entries: Sequence[Entry]) -> Iterator[Problem]:
+def _lacks(entries: Sequence[Entry]) -> Iterator[Problem]:
     for number, entry in enumerate(entries):
         if not entry.scope:
             yield Problem(f"/{number}/scope", "this is a file to be staged: its scope is required")

@@ -13,7 +13,7 @@ from idds.domain.files import File
 from idds.domain.identifiers import CollectionId
 from idds.domain.request import Principal
 from idds.domain.statuses import SourceKind
-from idds.services.registration import Registration
+from idds.services.registration import Registration, check
 from idds.store.database import Database
 from idds.store.schema import collections, contents
 
@@ -50,7 +50,7 @@ class Filling:
             return
         given = [self._some(rse) for _ in range(self._random.randint(1, 8))]
         with suppress(Conflict):  # its request was cancelled, and the collection is not closed yet
-            taken = await self._registration.register(self._principal, collection, given)
+            taken = await self._registration.register(self._principal, collection, check(given))
             self._registered[collection] += taken.registered
             assert taken.registered + taken.known == len(given)
 
