@@ -41,16 +41,16 @@ class Catalogue:
         self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int = 100
     ) -> Sequence[RequestSummary]:
         """Requests, newest first, with ids below `before`."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await tx.requests.list(principal, wanted, before=before, limit=limit)
 
     async def request(self, principal: Principal, request: RequestId) -> Request:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await _request(tx, principal, request)
 
     async def overview(self, principal: Principal, request: RequestId) -> Overview:
         """A request with all that belongs to it, as of one moment."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return Overview(
                 await _request(tx, principal, request),
                 await tx.transforms.of_request(request),
@@ -58,13 +58,13 @@ class Catalogue:
             )
 
     async def transforms(self, principal: Principal, request: RequestId) -> Sequence[Transform]:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             await _check(tx, principal, request)
             return await tx.transforms.of_request(request)
 
     async def transform(self, principal: Principal, transform: TransformId) -> tuple[Transform, Sequence[Collection]]:
         """A transform, and its collections."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             found = await tx.transforms.get(transform)
             if found is None or not await tx.requests.is_visible(found.request_id, principal):
                 raise NotFound(f"there is no transform {transform}")
@@ -72,7 +72,7 @@ class Catalogue:
             return found, [collection for collection in collections if collection.transform_id == transform]
 
     async def collection(self, principal: Principal, collection: CollectionId) -> Collection:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await _collection(tx, principal, collection)
 
     async def processings(
@@ -86,14 +86,14 @@ class Catalogue:
         limit: int = 100,
     ) -> Sequence[Processing]:
         """Processings in id order, with ids above `after`; of any of these statuses (none: of all), of a transform."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             await _check(tx, principal, request)
             return await tx.processings.of_request(
                 request, statuses=statuses, transform=transform, after=after, limit=limit
             )
 
     async def processing(self, principal: Principal, processing: ProcessingId) -> Processing:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await _processing(tx, principal, processing)
 
     async def contents(
@@ -106,7 +106,7 @@ class Catalogue:
         limit: int = 1000,
     ) -> Sequence[Listed]:
         """Contents in id order, with ids above `after`."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             found = await _collection(tx, principal, collection)
             return await Listings(tx).page(found, status=status, after=after, limit=limit)
 
@@ -114,11 +114,11 @@ class Catalogue:
         self, principal: Principal, collection: CollectionId, *, status: ContentStatus | None = None, after: int = 0
     ) -> AsyncGenerator[Sequence[Listed]]:
         """All contents with ids above `after`, page by page, in flat memory: each is read while the last is sent."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             found = await _collection(tx, principal, collection)
 
         async def read(after: int) -> Sequence[Listed]:
-            async with self._database.snapshot() as tx:
+            async with self._database.snapshot(timeless=True) as tx:
                 return await Listings(tx).page(found, status=status, after=after, limit=STREAM_PAGE)
 
         reading = asyncio.create_task(read(after), name="contents read ahead")
@@ -143,29 +143,29 @@ class Catalogue:
 
         With an `entity` (`collection:ID` and the like) only what happened to that.
         """
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             await _check(tx, principal, request)
             return await tx.moves.of_request(request, entity=entity, after=after, limit=limit)
 
     async def agents(self) -> Sequence[AgentProcess]:
         """The processes that run agents."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await tx.agents.all()
 
     async def windows(self) -> Sequence[Window]:
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await tx.windows.all()
 
     async def replicas(self) -> Sequence[tuple[str, str, int, int]]:
         """(RSE, status, files, bytes) of all replicas that are not gone."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             return await tx.replicas.summary()
 
     async def logs(
         self, principal: Principal, processing: ProcessingId, stream: str, *, offset: int, limit: int
     ) -> LogChunk:
         """Bytes of `stdout` or `stderr` of a processing's present attempt; a negative offset counts from the end."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             found = await _processing(tx, principal, processing)
         provider = self._providers.get(found.provider)
         if found.handle is None or provider is None:

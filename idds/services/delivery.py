@@ -110,7 +110,7 @@ class Delivery:
 
     async def look(self, collection: CollectionId) -> tuple[int, bool]:
         """How many contents are available now, and whether nothing will ever come again. Raises NotFound."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(timeless=True) as tx:
             found = await tx.collections.get(collection)
         if found is None:
             raise NotFound(f"there is no collection {collection}")

@@ -20,6 +20,9 @@ CALL: ContextVar[str | None] = ContextVar("call", default=None)
 """The id of the HTTP request that is being answered: whoever answers sets it, and each entry bears it."""
 
 
+_RECORD = insert(audit)
+
+
 class Audit(Noun):
     """Entries are written at the end of the transaction that makes the change, so that neither is there alone.
 
@@ -54,7 +57,7 @@ class Audit(Noun):
         """Write what was recorded."""
         recorded, self._recorded = self._recorded, []
         if recorded:
-            await self._execute(insert(audit), recorded)
+            await self._execute(_RECORD, recorded)
 
     async def page(
         self, *, entity: str | None = None, owner: str | None = None, after: int = 0, limit: int = 100

@@ -60,6 +60,9 @@ _SENT = (
 )
 
 
+_ADD = insert(messages)
+
+
 class Messages(Noun):
     """What is added is written at the end of the transaction, all at once."""
 
@@ -82,7 +85,7 @@ class Messages(Noun):
             first = counted.scalar_one() - len(bodies) + 1
             rows += [self._row(request, seq, *pair) for seq, pair in enumerate(bodies, first)]
         if rows:
-            await self._execute(insert(messages), rows)
+            await self._execute(_ADD, rows)
 
     def _row(self, request: RequestId, seq: int, topic: str, body: Mapping[str, Any]) -> dict[str, Any]:
         document = {"id": f"{request}.{seq}", "seq": seq, "time": self._tx.now, **body}

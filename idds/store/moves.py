@@ -31,6 +31,9 @@ _WRITERS = text(
 )
 
 
+_RECORD = insert(moves)
+
+
 class Moves(Noun):
     """What is recorded is written at the end of the transaction, all at once."""
 
@@ -72,7 +75,7 @@ class Moves(Noun):
         """Write what was recorded."""
         recorded, self._recorded = self._recorded, []
         if recorded:
-            await self._execute(insert(moves), recorded)
+            await self._execute(_RECORD, recorded)
             self._tx.wake(Channel.EVENTS)
 
     async def of(self, entities: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Move]:

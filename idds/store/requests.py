@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, Row, bindparam, func, or_, select, text, union_all, update
@@ -23,7 +22,7 @@ from idds.store.documents import read_workflow
 from idds.store.noun import Noun
 from idds.store.schema import collections, processings, requests, transforms
 from idds.store.sets import among_bound, among_selected, is_status
-from idds.store.visibility import visible
+from idds.store.visibility import sees, visible
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -37,7 +36,7 @@ _COLUMNS = (
     requests.c.vo,
     requests.c.share,
     requests.c.priority,
-    requests.c.workflow,
+    requests.c.digest,
     requests.c.created_at,
     requests.c.changed_at,
     requests.c.expires_at,
@@ -58,14 +57,20 @@ class RequestFilter:
 
 EVERY = RequestFilter()
 NO_TERMS = Terms()
-_SUMMARY = tuple(column for column in _COLUMNS if column is not requests.c.workflow)
+_SUMMARY = tuple(column for column in _COLUMNS if column is not requests.c.digest)
 _OF_PROCESSINGS = (
     select(processings.c.id.label("processing"), transforms.c.work, *_COLUMNS)
     .join(transforms, transforms.c.id == processings.c.transform_id)
     .join(requests, requests.c.id == processings.c.request_id)
     .where(among_bound(processings.c.id, "ids"))
 )
-_DOCUMENT = select(requests.c.workflow).where(requests.c.id == bindparam("request"))
+_BY_ID = select(*_COLUMNS).where(requests.c.id == bindparam("request"))
+_ADD = {
+    True: sqlite.insert(requests).on_conflict_do_nothing().returning(requests.c.id),
+    False: postgresql.insert(requests).on_conflict_do_nothing().returning(requests.c.id),
+}
+"""By whether it is for SQLite."""
+_DOCUMENTS = select(requests.c.id, requests.c.workflow).where(among_bound(requests.c.id, "ids"))
 _KNOWN: dict[tuple[RequestId, str], Workflow] = {}
 """Documents by request and digest, the one used last at the end."""
 _MOST_KNOWN = 512
@@ -128,44 +133,59 @@ class Requests(Noun):
             "vo": principal.vo,
             "share": terms.share,
             "priority": terms.priority,
-            "workflow": asdict(workflow),
             "created_at": self._tx.now,
             "changed_at": self._tx.now,
             "expires_at": expires_at,
         }
-        hidden = {"idempotency_key": idempotency_key, "due_at": self._tx.now, "digest": digest(workflow, terms)}
-        new = sqlite.insert(requests) if self._is_sqlite else postgresql.insert(requests)
-        added = new.values(values | hidden).on_conflict_do_nothing().returning(requests.c.id)
-        row = (await self._execute(added)).first()
+        document = asdict(workflow)
+        hidden = {"workflow": document, "digest": _digest(document, terms), "due_at": self._tx.now}
+        parameters = values | hidden | {"idempotency_key": idempotency_key}
+        row = (await self._execute(_ADD[self._is_sqlite], parameters)).first()
         if row is None:
             return None
         self._tx.wake(Channel.REQUESTS)
-        return Request(id=RequestId(row.id), **(values | {"workflow": workflow}))
+        return Request(id=RequestId(row.id), workflow=workflow, **values)
 
     async def by_key(self, principal: Principal, idempotency_key: str) -> tuple[Request, str] | None:
         """The request that was submitted under this key, and the digest of what was submitted."""
-        query = select(*_COLUMNS, requests.c.digest).where(
+        query = select(*_COLUMNS).where(
             requests.c.owner == principal.owner,
             requests.c.vo == principal.vo,
             requests.c.idempotency_key == idempotency_key,
         )
-        row = (await self._execute(query)).first()
-        return None if row is None else (_request(row), row.digest)
+        rows = await self._execute(query)
+        found = await self._read(rows)
+        return (found[0], rows[0].digest) if found else None
 
     async def get(self, request: RequestId, principal: Principal | None = None) -> Request | None:
         """A request, if it is there and the principal may see it."""
-        query = visible(select(*_COLUMNS).where(requests.c.id == request), principal)
-        row = (await self._execute(query)).first()
-        return None if row is None else _request(row)
+        rows: Sequence[Row[Any]] = await self._execute(_BY_ID, {"request": request})
+        if principal is not None:
+            rows = [row for row in rows if sees(principal, owner=row.owner, vo=row.vo, share=row.share)]
+        found = await self._read(rows)
+        return found[0] if found else None
 
     async def workflow(self, request: RequestId, digest: str) -> Workflow:
-        """The document of a request whose digest is known. It never changes: it is read once, not at every call."""
-        key = (request, digest)
-        found = _KNOWN.pop(key, None)
-        if found is None:
-            row = (await self._execute(_DOCUMENT, {"request": request})).one()
-            found = _workflow(request, json.dumps(row.workflow))
-        _KNOWN[key] = found
+        """The document of a request whose digest is known."""
+        return (await self._documents([(request, digest)]))[request]
+
+    async def _read(self, rows: Sequence[Row[Any]]) -> Sequence[Request]:
+        documents = await self._documents([(row.id, row.digest) for row in rows])
+        return [_request(row, documents[row.id]) for row in rows]
+
+    async def _documents(self, wanted: Iterable[tuple[RequestId, str]]) -> dict[RequestId, Workflow]:
+        """A stored document never changes: it is read once, not at every step."""
+        found: dict[RequestId, Workflow] = {}
+        missing: dict[RequestId, str] = {}
+        for request, digest in wanted:
+            known = _KNOWN.pop((request, digest), None)
+            if known is None:
+                missing[request] = digest
+            else:
+                found[request] = _KNOWN[request, digest] = known
+        rows = await self._execute(_DOCUMENTS, {"ids": list(missing)}) if missing else []
+        for row in rows:
+            found[row.id] = _KNOWN[row.id, missing[row.id]] = read_workflow(row.workflow)
         while len(_KNOWN) > _MOST_KNOWN:
             del _KNOWN[next(iter(_KNOWN))]
         return found
@@ -173,7 +193,8 @@ class Requests(Noun):
     async def of_processings(self, ids: Iterable[int]) -> dict[ProcessingId, tuple[Request, str]]:
         """The request of each of these processings, and the name of its work."""
         rows = await self._execute(_OF_PROCESSINGS, {"ids": list(ids)})
-        return {ProcessingId(row.processing): (_request(row), row.work) for row in rows}
+        read = zip(rows, await self._read(rows), strict=True)
+        return {ProcessingId(row.processing): (request, row.work) for row, request in read}
 
     async def is_visible(self, request: RequestId, principal: Principal) -> bool:
         """Whether it is there and the principal may see it."""
@@ -226,7 +247,7 @@ class Requests(Noun):
     async def take_due(self, limit: int) -> Sequence[Request]:
         """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
         await self.flush()
-        return [_request(row) for row in await self._execute(_TAKE_DUE, {"until": self._tx.now, "most": limit})]
+        return await self._read(await self._execute(_TAKE_DUE, {"until": self._tx.now, "most": limit}))
 
     async def expire(self, limit: int) -> Sequence[RequestId]:
         """Order those to end whose time is over, up to `limit` that nobody else works on; which."""
@@ -293,14 +314,18 @@ class Requests(Noun):
 
 def digest(workflow: Workflow, terms: Terms) -> str:
     """The same for the same document under the same terms, however they were written."""
-    return hashlib.sha256(json.dumps([asdict(workflow), asdict(terms)], sort_keys=True).encode()).hexdigest()
+    return _digest(asdict(workflow), terms)
+
+
+def _digest(document: Mapping[str, Any], terms: Terms) -> str:
+    return hashlib.sha256(json.dumps([document, asdict(terms)], sort_keys=True).encode()).hexdigest()
 
 
 def _summary(row: Row[Any]) -> RequestSummary:
     return RequestSummary(**{**row._asdict(), "status": Status(row.status), "intent": Intent(row.intent)})
 
 
-def _request(row: Row[Any]) -> Request:
+def _request(row: Row[Any], workflow: Workflow) -> Request:
     return Request(
         id=RequestId(row.id),
         name=row.name,
@@ -310,16 +335,10 @@ def _request(row: Row[Any]) -> Request:
         vo=row.vo,
         share=row.share,
         priority=row.priority,
-        workflow=_workflow(row.id, json.dumps(row.workflow)),
+        workflow=workflow,
         created_at=row.created_at,
         changed_at=row.changed_at,
         expires_at=row.expires_at,
         reason=row.reason,
         retries=row.retries,
     )
-
-
-@lru_cache(maxsize=512)
-def _workflow(_request: int, text: str) -> Workflow:
-    """A stored document never changes: it is read once, not at every step."""
-    return read_workflow(json.loads(text))
