@@ -8,11 +8,11 @@ from enum import Enum, auto
 from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
-from idds.api.grouping import Grouping
 from idds.domain.errors import IddsError
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.delivery import Answer, Delivery, GiveBack, Heartbeat, Lease, Leased, Order, Receipt, Report
+from idds.services.grouping import Grouping
 
 LOOK_AGAIN_S = 1.0
 """What a lost wake-up costs, and how soon waiting consumers learn that a collection has ended."""

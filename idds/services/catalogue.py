@@ -16,11 +16,14 @@ from idds.domain.request import Principal, Request, RequestSummary
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.transform import Transform
 from idds.ports.provider import Provider
+from idds.services.grouping import Grouping
 from idds.store.database import Database, Transaction
 from idds.store.listings import Listed, Listings
 from idds.store.requests import EVERY, RequestFilter
+from idds.store.visibility import sees
 
 STREAM_PAGE = 5000
+OVERVIEWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,9 @@ class Catalogue:
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
         self._providers = providers
+        self._overviews: Grouping[None, tuple[Principal, RequestId], Overview] = Grouping(
+            self._read_overviews, OVERVIEWS_AT_ONCE, lambda _: 1
+        )
 
     async def requests(
         self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int = 100
@@ -49,13 +55,25 @@ class Catalogue:
             return await _request(tx, principal, request)
 
     async def overview(self, principal: Principal, request: RequestId) -> Overview:
-        """A request with all that belongs to it, as of one moment."""
+        """A request with all that belongs to it, as of one moment. Those asked for at a time are read together."""
+        return await self._overviews.order(None, (principal, request))
+
+    async def _read_overviews(
+        self, _: None, wanted: Sequence[tuple[Principal, RequestId]]
+    ) -> list[Overview | Exception]:
+        ids = {request for _, request in wanted}
         async with self._database.snapshot(timeless=True) as tx:
-            return Overview(
-                await _request(tx, principal, request),
-                await tx.transforms.of_request(request),
-                await tx.collections.of_request(request),
-            )
+            requests = await tx.requests.get_all(ids)
+            transforms = await tx.transforms.of_requests(ids)
+            collections = await tx.collections.of_requests(ids)
+        found: list[Overview | Exception] = []
+        for principal, identifier in wanted:
+            request = requests.get(identifier)
+            if request is None or not sees(principal, owner=request.owner, vo=request.vo, share=request.share):
+                found.append(NotFound(f"there is no request {identifier}"))
+            else:
+                found.append(Overview(request, transforms[identifier], collections[identifier]))
+        return found
 
     async def transforms(self, principal: Principal, request: RequestId) -> Sequence[Transform]:
         async with self._database.snapshot(timeless=True) as tx:

@@ -1,5 +1,6 @@
 """Taking requests in, and orders about them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
@@ -14,6 +15,8 @@ from idds.ports.wakeups import Channel
 from idds.services.access import acting_for
 from idds.services.announcing import tell_request
 from idds.services.expiring import Lifetimes
+from idds.services.grouping import Grouping
+from idds.store.audit import CALL
 from idds.store.database import Database, Transaction
 from idds.store.requests import NO_TERMS, digest
 
@@ -38,13 +41,32 @@ MAX_TOLD = 100
 """Of so many works at most the audit log tells."""
 
 
+MOST_AT_ONCE = 100
+"""So many requests are recorded in one transaction at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A request to be recorded: by whom, whose, and in which call."""
+
+    submitter: Principal
+    principal: Principal
+    workflow: Workflow
+    terms: Terms
+    idempotency_key: str | None
+    call: str | None
+
+
 class Submission:
-    """What the API does for who submits."""
+    """What the API does for who submits. Requests that come at a time are recorded together."""
 
     def __init__(self, database: Database, offer: Offer, lifetimes: Lifetimes = ANY_TIME) -> None:
         self._database = database
         self._offer = offer
         self._lifetimes = lifetimes
+        self._groups: Grouping[None, _Submitted, tuple[Request, bool]] = Grouping(
+            self._record_all, MOST_AT_ONCE, lambda _: 1
+        )
 
     async def submit(
         self,
@@ -66,25 +88,40 @@ class Submission:
         if principal.shares is not None and terms.share not in principal.shares:
             allowed = ", ".join(sorted(principal.shares))
             raise InvalidInput([Problem("/share", f"this token submits to these only: {allowed}")])
-        submitter, principal = principal, acting_for(principal, owner)
+        owned = acting_for(principal, owner)
+        return await self._groups.order(
+            None, _Submitted(principal, owned, workflow, terms, idempotency_key, CALL.get())
+        )
+
+    async def _record_all(self, _: None, submitted: Sequence[_Submitted]) -> list[tuple[Request, bool] | Exception]:
+        answers: list[tuple[Request, bool] | Exception] = []
         async with self._database.transaction("api") as tx:
-            expires_at = self._lifetimes.end(terms.lifetime, tx.now)
-            request = await tx.requests.add(
-                workflow, principal, terms, idempotency_key=idempotency_key, expires_at=expires_at
-            )
-            if request is not None:
-                tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
-                if expires_at is not None:
-                    tx.wake(Channel.EXPIRY)
-                details = {"name": request.name, "owner": request.owner, "share": request.share}
-                tx.audit.record(submitter, "submit", f"request:{request.id}", details)
-                return request, True
-            assert idempotency_key is not None
-            known = await tx.requests.by_key(principal, idempotency_key)
-            assert known is not None
-            if known[1] != digest(workflow, terms):
-                raise Conflict("this Idempotency-Key came with another document, or other terms, before")
-            return known[0], False
+            for each in submitted:
+                try:
+                    answers.append(await self._record(tx, each))
+                except (InvalidInput, Conflict) as error:  # raised before anything of it is written
+                    answers.append(error)
+        return answers
+
+    async def _record(self, tx: Transaction, new: _Submitted) -> tuple[Request, bool]:
+        expires_at = self._lifetimes.end(new.terms.lifetime, tx.now)
+        request = await tx.requests.add(
+            new.workflow, new.principal, new.terms, idempotency_key=new.idempotency_key, expires_at=expires_at
+        )
+        if request is not None:
+            tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
+            if expires_at is not None:
+                tx.wake(Channel.EXPIRY)
+            details = {"name": request.name, "owner": request.owner, "share": request.share}
+            CALL.set(new.call)
+            tx.audit.record(new.submitter, "submit", f"request:{request.id}", details)
+            return request, True
+        assert new.idempotency_key is not None
+        known = await tx.requests.by_key(new.principal, new.idempotency_key)
+        assert known is not None
+        if known[1] != digest(new.workflow, new.terms):
+            raise Conflict("this Idempotency-Key came with another document, or other terms, before")
+        return known[0], False
 
     def _unknown(self, workflow: Workflow) -> list[Problem]:
         found: list[Problem] = []

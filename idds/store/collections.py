@@ -36,6 +36,7 @@ class Address:
 
 _counting = collections.alias("counting")
 _OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("request")).order_by(collections.c.id)
+_OF_REQUESTS = select(collections).where(among_bound(collections.c.request_id, "ids")).order_by(collections.c.id)
 _ADDRESSES = (
     select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
     .add_columns(requests.c.vo, transforms.c.work)
@@ -158,6 +159,13 @@ class Collections(Noun):
 
     async def of_request(self, request: RequestId) -> Sequence[Collection]:
         return [_collection(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
+
+    async def of_requests(self, requests: Iterable[RequestId]) -> dict[RequestId, list[Collection]]:
+        """The collections of each of these requests."""
+        found: dict[RequestId, list[Collection]] = {request: [] for request in requests}
+        for row in await self._execute(_OF_REQUESTS, {"ids": list(found)}):
+            found[row.request_id].append(_collection(row))
+        return found
 
     async def outputs_of(self, of: Iterable[int]) -> Sequence[Collection]:
         """The output collections of these transforms."""

@@ -65,6 +65,7 @@ _OF_PROCESSINGS = (
     .where(among_bound(processings.c.id, "ids"))
 )
 _BY_ID = select(*_COLUMNS).where(requests.c.id == bindparam("request"))
+_BY_IDS = select(*_COLUMNS).where(among_bound(requests.c.id, "ids"))
 _ADD = {
     True: sqlite.insert(requests).on_conflict_do_nothing().returning(requests.c.id),
     False: postgresql.insert(requests).on_conflict_do_nothing().returning(requests.c.id),
@@ -164,6 +165,11 @@ class Requests(Noun):
             rows = [row for row in rows if sees(principal, owner=row.owner, vo=row.vo, share=row.share)]
         found = await self._read(rows)
         return found[0] if found else None
+
+    async def get_all(self, ids: Iterable[RequestId]) -> dict[RequestId, Request]:
+        """Those of these requests that are there."""
+        rows = await self._execute(_BY_IDS, {"ids": list(ids)})
+        return {request.id: request for request in await self._read(rows)}
 
     async def workflow(self, request: RequestId, digest: str) -> Workflow:
         """The document of a request whose digest is known."""

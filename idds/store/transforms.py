@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, Row, bindparam, select, update
@@ -32,6 +32,7 @@ _COLUMNS = (
 
 
 _OF_REQUEST = select(*_COLUMNS).where(transforms.c.request_id == bindparam("request")).order_by(transforms.c.id)
+_OF_REQUESTS = select(*_COLUMNS).where(among_bound(transforms.c.request_id, "ids")).order_by(transforms.c.id)
 _SAVE = (
     update(transforms)
     .where(transforms.c.id == bindparam("transform"))
@@ -71,6 +72,14 @@ class Transforms(Noun):
     async def of_request(self, request: RequestId) -> Sequence[Transform]:
         await self.flush()
         return [_transform(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
+
+    async def of_requests(self, requests: Collection[RequestId]) -> dict[RequestId, list[Transform]]:
+        """The transforms of each of these requests."""
+        await self.flush()
+        found: dict[RequestId, list[Transform]] = {request: [] for request in requests}
+        for row in await self._execute(_OF_REQUESTS, {"ids": list(requests)}):
+            found[row.request_id].append(_transform(row))
+        return found
 
     async def get(self, transform: TransformId) -> Transform | None:
         await self.flush()

@@ -264,3 +264,43 @@ async def test_only_where_something_may_follow_is_a_request_advanced(api: Api) -
     request = (await api.get(f"/v1/collections/{collection}"))["request"]
     assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
     assert await api.doors.delivery.serve(collection, [lease("a")]) == [Leased((), has_ended=True)]
+
+
+async def test_requests_submitted_together_are_recorded_each_for_its_owner(api: Api) -> None:
+    other = await api.new_token("other")
+
+    async def submit(token: str | None, key: str | None, name: str, call: str) -> Any:
+        headers = {"X-Request-Id": call, **({"Idempotency-Key": key} if key else {})}
+        body = {"workflow": {**REGISTERED, "name": name}}
+        return await api.call("POST", "/v1/requests", body, token=token, headers=headers)
+
+    answers = await asyncio.gather(
+        submit(None, None, "a", "call-a"),
+        submit(other, None, "b", "call-b"),
+        submit(None, "key", "c", "call-c"),
+        submit(None, "key", "c", "call-d"),
+        submit(None, "key", "changed", "call-e"),
+        submit(other, "key", "f", "call-f"),
+        submit(None, None, "", "call-g"),
+    )
+    assert [answer.status for answer in answers] == [201, 201, 201, 200, 409, 201, 422]
+    owners = [answer.document.get("owner") for answer in answers]
+    assert owners == ["owner", "other", "owner", "owner", None, "other", None]
+    assert answers[2].document["id"] == answers[3].document["id"]
+    async with api.database.snapshot() as tx:
+        entries = {entry.call: entry for entry in await tx.audit.page() if entry.action == "submit"}
+    ids = {f"call-{letter}": answers[n].document["id"] for n, letter in ((0, "a"), (1, "b"), (2, "c"), (5, "f"))}
+    assert {call: entry.entity for call, entry in entries.items()} == {c: f"request:{i}" for c, i in ids.items()}
+
+
+async def test_requests_shown_together_are_each_looked_at_by_who_may(api: Api) -> None:
+    mine = await api.submit(REGISTERED)
+    second = await api.submit(REGISTERED)
+    other = await api.new_token("other")
+    paths = [f"/v1/requests/{number}" for number in (mine, second, 10**9)]
+    answers = await asyncio.gather(*(api.call("GET", path, token=token) for token in (None, other) for path in paths))
+    assert [answer.status for answer in answers] == [200, 200, 404, 404, 404, 404]
+    for number, answer in zip((mine, second), answers[:2], strict=True):
+        assert answer.document["id"] == number
+        assert [one["request"] for one in answer.document["collections"]] == [number]
+        assert [one["work"] for one in answer.document["transforms"]] == ["w"]

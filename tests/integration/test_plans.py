@@ -181,6 +181,11 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         hot("mark sent", lambda tx: tx.messages.mark_sent(collection.request_id, 490), "ix_messages_unsent"),
         hot("collections of a request", lambda tx: tx.collections.of_request(collection.request_id),
             "ix_collections_request_id"),
+        hot("collections of requests", lambda tx: tx.collections.of_requests([collection.request_id]),
+            "ix_collections_request_id"),
+        hot("transforms of requests", lambda tx: tx.transforms.of_requests([collection.request_id]),
+            "uq_transforms_request_id_work_iteration", "sqlite_autoindex_transforms_1"),
+        hot("requests by ids", lambda tx: tx.requests.get_all([collection.request_id])),
         hot("transforms of a request", lambda tx: tx.transforms.of_request(collection.request_id),
             "uq_transforms_request_id_work_iteration", "sqlite_autoindex_transforms_1"),
     ]  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idds.api.grouping import Grouping
 from idds.domain.errors import NotFound, Unavailable
+from idds.services.grouping import Grouping
 
 MOST = 5
 POISON, REFUSED, DOWN = "poison", "refused", "down"
