@@ -162,6 +162,9 @@ def _at_most(caller: Principal, wanted: NewToken) -> Principal:
     role = caller.role if wanted.role is None else wanted.role
     if not caller.role.includes(role):
         raise Forbidden(f"/role: your own is {caller.role}, and {role} is above it")
+    if role is Role.READER and caller.role is Role.USER:
+        # The order of the roles is one of deeds: a reader does less than a user, and sees more.
+        raise Forbidden("/role: a reader sees all of its VO, and you only what is your own")
     if wanted.vo not in (None, caller.vo) and caller.role is not Role.OPERATOR:
         raise Forbidden(f"/vo: only operators make tokens for other VOs than their own, {caller.vo}")
     shares = caller.shares if wanted.shares is None else wanted.shares
