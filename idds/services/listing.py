@@ -1,7 +1,5 @@
 """Listing datasets into contents: page by page, going on where it stood."""
 
-from collections.abc import Sequence
-
 import structlog
 
 from idds.domain.collection import Collection
@@ -110,13 +108,13 @@ class Listing:
 
 
 async def _register_files(tx: Transaction, collection: Collection, page: FilePage, *, again: bool) -> None:
-    # What was looked at before comes again with what a growing dataset has more, and has its numbers.
+    # What was looked at before comes again with what a growing dataset has more, and has its numbers. It may come again
+    # within one look, too: then the database finds it.
     known = await known_files(tx, collection, page.files) if again else {}
-    files = [file for file in page.files if file.did not in known]
-    if files or page.next is not None:
-        new = _new_contents(collection, files)
-        move = await tx.contents.register(collection, new, ContentEvent.LISTED, listed_to=page.next)
-        await follow(tx, [move])
+    new = [_new_content(file) for file in page.files if file.did not in known]
+    if new or page.next is not None:
+        await tx.contents.register_more(collection, new, ContentEvent.LISTED, listed_to=page.next)
+        tx.requests.mark_due([collection.request_id])
 
 
 async def _register_ranges(tx: Transaction, collection: Collection, page: FilePage) -> bool:
@@ -130,14 +128,5 @@ async def _register_ranges(tx: Transaction, collection: Collection, page: FilePa
     return is_last
 
 
-def _new_contents(collection: Collection, files: Sequence[File]) -> list[NewContent]:
-    return [
-        NewContent(
-            name=file.did.name,
-            group_no=number // collection.batch if collection.batch else 0,
-            scope=file.did.scope,
-            bytes=file.bytes,
-            adler32=file.adler32,
-        )
-        for number, file in enumerate(files, collection.next_no)
-    ]
+def _new_content(file: File) -> NewContent:
+    return NewContent(name=file.did.name, group_no=0, scope=file.did.scope, bytes=file.bytes, adler32=file.adler32)

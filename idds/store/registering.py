@@ -55,17 +55,22 @@ class Registering(Noun):
         return await self._record(collection, event, ids, used=used, listed_to=listed_to)
 
     async def register_more(
-        self, collection: Collection, new: Sequence[NewContent], event: ContentEvent
+        self,
+        collection: Collection,
+        new: Sequence[NewContent],
+        event: ContentEvent,
+        *,
+        listed_to: str | None = None,
     ) -> tuple[Sequence[int], Sequence[NewContent]]:
         """Insert those that are not there yet, and number them on into the collection's batches; with their ids.
 
         What is there already stays as it is and uses up no number, so that no batch has holes. `group_no` of what is
-        given says nothing.
+        given says nothing; `listed_to` is where its source stands afterwards.
         """
         numbering: _Numbering = lambda those: collection.groups_of_next(len(those))  # noqa: E731
         ids, inserted = await self._insert_unknown(collection, new, event, numbering)
-        if ids:
-            await self._record(collection, event, ids, used=len(ids))
+        if ids or listed_to is not None:
+            await self._record(collection, event, ids, used=len(ids), listed_to=listed_to)
         return ids, inserted
 
     async def _record(

@@ -125,6 +125,29 @@ async def test_files_that_a_dataset_gets_later_are_numbered_on(service: Service)
     ]
 
 
+async def test_files_that_are_told_again_within_one_look_leave_no_holes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = some(4)
+    pages = [FilePage((files[0],), "1", is_open=True), FilePage(tuple(files), None, is_open=False)]
+
+    async def tell(_dataset: Did, *, after: str | None, limit: int) -> FilePage:  # noqa: ARG001 -- the port's
+        return pages[0 if after is None else 1]
+
+    monkeypatch.setattr(service.ddm, "list_files", tell)
+    service.ddm.add_dataset(SET, files)
+    await service.submit(batch=2)
+    assert [(name, group) for name, group, _ in await service.contents()] == [
+        ("f0", 0),
+        ("f1", 0),
+        ("f2", 1),
+        ("f3", 1),
+    ]
+    async with service.database.snapshot() as tx:
+        (collection,) = await tx.collections.get_all([1])
+    assert (collection.next_no, collection.total, collection.is_closed) == (4, 4, True)
+
+
 async def test_a_file_that_somebody_else_failed_to_bring_is_admitted_anew(service: Service) -> None:
     service.ddm.add_dataset(SET, some(1))
     service.ddm.foreign.add((DISK, Did("data", "f0")))
