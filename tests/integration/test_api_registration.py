@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -321,3 +323,15 @@ async def test_consumers_take_each_once_while_somebody_fills(api: Api) -> None:
         _, *taken = await asyncio.gather(fill(), *(consume(f"c{n}") for n in range(8)))
     assert sorted(name for some in taken for name in some) == sorted(f"f{n}" for n in range(total))
     assert (await api.get(collection))["counts"]["done"] == total
+
+
+async def test_the_examples_of_the_page_are_taken(sqlite_url: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "open-collections.md").read_text()
+    examples = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    async with api_on(sqlite_url) as api:
+        sources = []
+        for example in examples:
+            request = await api.submit(json.loads(example))
+            found = await api.get(f"/v1/collections/{await api.input_of(request)}")
+            sources.append((found["source"], found["rse"]))
+    assert sources == [("registered", None), ("registered", "DISK")]
