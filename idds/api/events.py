@@ -128,6 +128,7 @@ class _Stream:
         self._listener = listener
         self._response = response
         self._after = after
+        self._beats = 0
 
     async def run(self, *, until_end: bool) -> None:
         """Send until the client goes, its token ends or the service stops; or the request has come to its end."""
@@ -135,7 +136,7 @@ class _Stream:
         await self._write(_RETRY + self._sign_of_life())
         await self._catch_up()
         may_have_ended = until_end
-        while not listener.is_closed:
+        while await self._may_go_on():
             if may_have_ended:
                 end = await self._call.doors.events.end(self._call.principal, RequestId(self._call.number))
                 if end is not None and self._after >= end:
@@ -147,12 +148,12 @@ class _Stream:
                 self._after = parcels[-1].last
                 await self._write(b"".join(parcel.text for parcel in parcels))
                 may_have_ended |= until_end and any(parcel.has_end for parcel in parcels)
-            elif not await self._beat():
-                return
+            else:
+                await self._beat()
 
     async def _catch_up(self) -> None:
         """Send what the store has up to the tail's place; from there on be told, without a hole between."""
-        while self._after < self._listeners.place and not self._listener.is_closed:
+        while self._after < self._listeners.place and await self._may_go_on():
             events, self._after = await self._call.doors.events.page(
                 self._listener.interest, self._after, self._listeners.place
             )
@@ -160,14 +161,21 @@ class _Stream:
                 await self._write(b"".join(encode(event) for event in events))
         self._listeners.tell(self._listener)
 
-    async def _beat(self) -> bool:
-        """Give a sign of life; False where the token gives no more what it gave."""
+    async def _beat(self) -> None:
+        """Give a sign of life."""
         # Nothing was waiting: all up to there is sent, or not for this one.
         self._after = max(self._after, self._listeners.place)
-        if self._listener.is_closed or not await self._is_still_admitted():
-            return False
-        await self._write(self._sign_of_life())
-        return True
+        if await self._may_go_on():
+            await self._write(self._sign_of_life())
+
+    async def _may_go_on(self) -> bool:
+        """Whether it is open, and its token good: asked once a beat, however much there is to send meanwhile."""
+        listener = self._listener
+        if not listener.is_closed and listener.beats != self._beats:
+            self._beats = listener.beats
+            if not await self._is_still_admitted():
+                listener.close()
+        return not listener.is_closed
 
     async def _is_still_admitted(self) -> bool:
         """Whether the token still gives what it gave."""

@@ -45,6 +45,8 @@ class Listener:
         self.interest = interest
         self.is_closed = False
         self.was_dropped = False
+        self.beats = 0
+        """How often it has been time for a sign of life, also where there was enough else to send."""
         self._abort = abort
         self._beat_s = settings.event_beat_s
         self._room = settings.max_event_bytes
@@ -93,6 +95,7 @@ class Listener:
         if self._writing_since is not None and time.monotonic() - self._writing_since >= self._beat_s:
             self._drop()
             return
+        self.beats += 1
         self._woken.set()
         self._timer = asyncio.get_running_loop().call_later(self._beat_s, self._beat)
 

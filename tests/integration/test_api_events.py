@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from sqlalchemy import make_url
 
 from idds.api.application import LISTENERS
-from idds.api.listening import Listeners
+from idds.api.listening import Listener, Listeners, Parcel
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Role
@@ -231,6 +231,26 @@ async def test_a_stream_ends_with_its_token(sqlite_url: str, how: str) -> None:
             changes = {"revoked": {"revoked_at": 1}, "expired": {"expires_at": 1}, "another role": {"role": "user"}}
             async with api.database.transaction("test") as tx:
                 await tx.connection.execute(tokens.update().where(tokens.c.owner == "some").values(changes[how]))
+            assert await stream.next() is None
+
+
+async def test_a_stream_that_is_never_idle_ends_with_its_token(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = Listener.take
+
+    async def take_more(listener: Listener) -> Sequence[Parcel]:
+        listener.give(Parcel(b": more\n\n", 0, has_end=False))
+        await asyncio.sleep(0)
+        return await take(listener)
+
+    monkeypatch.setattr(Listener, "take", take_more)
+    async with api_on(sqlite_url, QUICK) as api:
+        token = await api.doors.access.issue(Principal("some", "vo", Role.READER))
+        async with listening(api, token=token) as stream:
+            await stream.alive()
+            async with api.database.transaction("test") as tx:
+                await tx.connection.execute(tokens.update().where(tokens.c.owner == "some").values(revoked_at=1))
             assert await stream.next() is None
 
 
