@@ -16,7 +16,7 @@ from idds.sdk.views import Issuer
 DESCRIBED_AT = "/.well-known/openid-configuration"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 TIMEOUT_S = 30.0
-INTERVAL_S = 5.0
+INTERVAL_S, SHORTEST_S = 5.0, 1.0
 SLOWER_S = 5.0
 
 Form = Mapping[str, str]
@@ -66,7 +66,8 @@ async def log_in(issuer: Issuer, tell: Callable[[Prompt], None], pause: Pause = 
             "client_id": issuer.client_id,
         }
         endpoint = _text(described, "token_endpoint")
-        interval_s = _number(started, "interval", INTERVAL_S)
+        # Whatever is told: without a pause it would never be over.
+        interval_s = max(SHORTEST_S, _number(started, "interval", INTERVAL_S))
         granted = await _poll(session, endpoint, form, (interval_s, prompt.lasts_s), pause)
         return _login(endpoint, issuer.client_id, granted)
 

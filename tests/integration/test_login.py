@@ -100,6 +100,14 @@ async def test_a_code_that_nobody_enters_in_time(issuer: Issuer) -> None:
     assert person.pauses == [5, 5, 5, 5]
 
 
+async def test_an_issuer_that_asks_for_no_pause_is_not_asked_for_ever(issuer: Issuer) -> None:
+    issuer.interval_s, issuer.codes_last_s = 0, 3
+    person = Person(issuer, after=10)
+    with pytest.raises(Unauthenticated, match="has ended before"):
+        await log_in(view(issuer), person.tell, person.pause)
+    assert person.pauses == [1, 1, 1]
+
+
 async def test_another_error_of_the_issuer_is_told(issuer: Issuer) -> None:
     issuer.refusals = ["invalid_client"]
     person = Person(issuer, after=100)
