@@ -122,8 +122,9 @@ class Residencies:
     ) -> None:
         taken = [(replica, outcome) for replica, outcome in outcomes if isinstance(outcome, Staging)]
         foreign = {replica.id for replica, outcome in taken if not outcome.ours}
-        # As they are now: one that was ordered twice may have been given back already.
-        await tx.replicas.give_back(await tx.replicas.get(foreign))
+        # As they are now: one that was ordered twice may have been given back already, one that is gone was.
+        there = [r for r in await tx.replicas.get(foreign) if r.status is not ReplicaStatus.GONE]
+        await tx.replicas.give_back(there)
         moved = await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id for replica, _ in taken])
         await tx.replicas.note_rules([(replica.id, outcome.rule_id, outcome.ours) for replica, outcome in taken])
         await tx.replicas.disown(sorted(foreign))

@@ -10,7 +10,8 @@ from idds.domain.files import File, FilePage
 from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.domain.workflow import Input, Work, Workflow
-from idds.ports.ddm import Residency, Where
+from idds.engine.transitions import ReplicaEvent
+from idds.ports.ddm import Refused, Residency, Staging, Where
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.listing import GROWTH, Listing
 from idds.services.placement import Placement
@@ -116,7 +117,8 @@ async def test_files_that_a_dataset_gets_later_are_numbered_on(service: Service)
         if number == 3:
             async with service.database.snapshot() as tx:
                 assert len(await tx.moves.of(["collection:1"])) == before  # nothing came, nothing happened
-    assert [(name, group) for name, group, _ in await service.contents()] == [
+    listed = [(name, group) for name, group, _ in await service.contents()]
+    assert listed == [
         ("f0", 0),
         ("f1", 0),
         ("f2", 1),
@@ -131,13 +133,14 @@ async def test_files_that_are_told_again_within_one_look_leave_no_holes(
     files = some(4)
     pages = [FilePage((files[0],), "1", is_open=True), FilePage(tuple(files), None, is_open=False)]
 
-    async def tell(_dataset: Did, *, after: str | None, limit: int) -> FilePage:  # noqa: ARG001 -- the port's
+    async def tell(_dataset: Did, *, after: str | None, limit: int) -> FilePage:
         return pages[0 if after is None else 1]
 
     monkeypatch.setattr(service.ddm, "list_files", tell)
     service.ddm.add_dataset(SET, files)
     await service.submit(batch=2)
-    assert [(name, group) for name, group, _ in await service.contents()] == [
+    listed = [(name, group) for name, group, _ in await service.contents()]
+    assert listed == [
         ("f0", 0),
         ("f1", 0),
         ("f2", 1),
@@ -168,6 +171,25 @@ async def test_a_recall_that_was_lost_and_then_done_by_another_holds_no_room(ser
     service.ddm.foreign.add((DISK, Did("data", "f0")))
     await service.survey()
     assert await service.replica() == (ReplicaStatus.STAGING, False)
+    assert await service.reserved() == 0
+
+
+async def test_a_late_answer_gives_no_room_back_twice(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an order is under way its replica goes, and its room is given back; then the answer says: not ours."""
+    service.ddm.add_dataset(SET, some(1))
+    stage = service.ddm.stage
+
+    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+        await stage(rse, files)
+        async with service.database.transaction("test") as tx:
+            (replica,) = await tx.replicas.find(DISK, [files[0].did])
+            for event in (ReplicaEvent.RECALLED, ReplicaEvent.RELEASED):
+                await tx.replicas.move(event, DISK, [replica.id])
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, DISK, [replica.id]))
+        return [Staging("theirs", ours=False)]
+
+    monkeypatch.setattr(service.ddm, "stage", stage_late)
+    await service.submit()
     assert await service.reserved() == 0
 
 
