@@ -6,7 +6,7 @@ import typer
 
 from idds.cli.output import instant, plain, write, write_json
 from idds.cli.session import AsJson, converse, logins
-from idds.domain.errors import InvalidInput, NotFound, Problem
+from idds.domain.errors import Conflict, InvalidInput, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def login(
 def _choose(issuers: "Sequence[Issuer]", name: str | None) -> "Issuer":
     names = ", ".join(issuer.name for issuer in issuers)
     if not issuers:
-        raise NotFound("this service knows no issuer to log in at; use a token file")
+        raise Conflict("this service knows no issuer to log in at; use a token file")
     if name is None and len(issuers) > 1:
         raise InvalidInput([Problem("--issuer", f"choose one of: {names}")])
     found = [issuer for issuer in issuers if name in (None, issuer.name)]

@@ -155,7 +155,7 @@ class Submission:
             if before.intent is intent:
                 return before
             if not engine.may_order(before, intent):
-                raise Conflict(f"request {request_id} is {before.status} with the order to {before.intent}")
+                raise Conflict(_against_order(before, intent))
             after = engine.decide(before, engine.Ordered(intent), tx.now).entity
             await tx.requests.save(before, after, f"ordered by {principal.owner}")
             tx.audit.record(principal, _VERBS[intent], f"request:{request_id}")
@@ -218,3 +218,9 @@ async def _locked(tx: Transaction, principal: Principal, request_id: RequestId) 
     if request is None:
         raise NotFound(f"there is no request {request_id}")
     return request
+
+
+def _against_order(request: Request, intent: Intent) -> str:
+    if request.status.is_terminal:
+        return f"request {request.id} has ended {request.status} already"
+    return f"request {request.id} is {request.status}, ordered to {request.intent}: it cannot be ordered to {intent}"
