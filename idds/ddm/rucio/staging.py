@@ -87,7 +87,9 @@ class Stager:
         except (rucio.InsufficientAccountLimit, rucio.RSEOverQuota, rucio.RSEWriteBlocked) as error:
             raise Unavailable(f"Rucio takes no more on {rse}: {error}") from error
         except (rucio.InvalidRSEExpression, rucio.AccessDenied, rucio.InvalidReplicationRule) as error:
-            return dict.fromkeys(dids, Refused(str(error)))
+            # They go in several calls, some of which may have been taken: what has a rule now comes to the disk.
+            taken = await self._rules.find(rse, dids)
+            return {did: Refused(str(error)) for did in dids if did not in taken}
         return {did: Staging(rule_id, ours=True) for did, rule_id in made.items()}
 
     async def _unknown(self, dids: Sequence[Did]) -> set[Did]:
