@@ -311,7 +311,7 @@ async def test_where_there_are_several_issuers_one_is_named(sqlite_url: str, iss
         assert (await line.log_in("--issuer", "iam")).code == 0
     async with api_on(sqlite_url) as api:
         nowhere = await CommandLine(api, issuer, tmp_path).run("login")
-        assert nowhere.code == 5
+        assert nowhere.code == 6
         assert "knows no issuer" in nowhere.complaint
 
 
