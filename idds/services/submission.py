@@ -56,6 +56,12 @@ class _Submitted:
     idempotency_key: str | None
     call: str | None
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where in the order of keys; before them all where it has none."""
+        key = self.idempotency_key
+        return ("", "", "") if key is None else (self.principal.vo, self.principal.owner, key)
+
 
 class Submission:
     """What the API does for who submits. Requests that come at a time are recorded together."""
@@ -94,14 +100,15 @@ class Submission:
         )
 
     async def _record_all(self, _: None, submitted: Sequence[_Submitted]) -> list[tuple[Request, bool] | Exception]:
-        answers: list[tuple[Request, bool] | Exception] = []
+        answers: dict[int, tuple[Request, bool] | Exception] = {}
         async with self._database.transaction("api") as tx:
-            for each in submitted:
+            # A key is a lock: two servers that are sent the same ones take them in the same order.
+            for number, each in sorted(enumerate(submitted), key=lambda one: one[1].place):
                 try:
-                    answers.append(await self._record(tx, each))
+                    answers[number] = await self._record(tx, each)
                 except (InvalidInput, Conflict) as error:  # raised before anything of it is written
-                    answers.append(error)
-        return answers
+                    answers[number] = error
+        return [answers[number] for number in range(len(submitted))]
 
     async def _record(self, tx: Transaction, new: _Submitted) -> tuple[Request, bool]:
         expires_at = self._lifetimes.end(new.terms.lifetime, tx.now)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from idds.domain.request import Role
+from idds.domain.request import Principal, Role
+from idds.domain.workflow import Input, Registered, Work, Workflow
 from idds.runtime.settings import ApiSettings
 from tests.integration.api import STUDY, Api, api_on
 
@@ -260,6 +261,16 @@ async def test_a_bad_parameter_is_named(sqlite_url: str, query: str, parameter: 
         answer = await api.call("GET", f"/v1/requests?{query}")
         assert answer.status == 422
         assert [problem["pointer"] for problem in answer.document["problems"]] == [f"?{parameter}"]
+
+
+async def test_keys_that_come_together_are_taken_in_their_order(api: Api) -> None:
+    """Two servers that are sent the same keys would wait for each other otherwise."""
+    workflow = Workflow(name="w", works=(Work(name="one", input=Input(registered=Registered())),))
+    owner = Principal("owner", "vo")
+    keys = ["b", None, "a"]
+    sent = [api.doors.submission.submit(owner, workflow, idempotency_key=key) for key in keys]
+    made = {key: request.id for key, (request, _) in zip(keys, await asyncio.gather(*sent), strict=True)}
+    assert made[None] < made["a"] < made["b"]
 
 
 async def test_a_key_sent_twice_at_once_makes_one_request(api: Api) -> None:
