@@ -45,7 +45,9 @@ def _upload(client: "Client", rse: str, dataset: Did, file: Upload) -> Refused |
         replica = next(iter(client.list_replicas([asdict(file.did)], rse_expression=rse)), None) if known else None
         if replica is None or rse not in replica["rses"]:
             _put(client, settings, file)
-            client.add_replicas(rse, [described])
+            # Also where an attempt before got as far as this: what is in no dataset, nobody keeps.
+            with suppress(rucio.FileReplicaAlreadyExists):
+                client.add_replicas(rse, [described])
         _attach(client, rse, dataset, file.did)
     except rucio.FileReplicaAlreadyExists:
         pass
