@@ -136,17 +136,18 @@ class Residencies:
                 await follow(tx, failed)
         if len(taken) < len(outcomes) or foreign:
             tx.requests.mark_due(await tx.requests.waiting_for(rse))
+        await _release_late(tx, rse, [replica.id for replica, outcome in taken if outcome.ours])
         # Whoever wanted them may have gone meanwhile.
         await release(tx, [replica.id for replica in moved])
 
     async def _release(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
-        deleting = [replica for replica in replicas if replica.status is ReplicaStatus.DELETING]
-        dids = [replica.did for replica in deleting]
+        unwanted = [replica for replica in replicas if replica.status in _UNWANTED]
+        dids = [replica.did for replica in unwanted]
         kept: list[Replica] = []
         if dids:
             await self._ddm.release(rse, dids)
             found = await self._ddm.residency(rse, dids)
-            kept = [replica for replica in deleting if found[replica.did].where is Where.PRESENT]
+            kept = [replica for replica in unwanted if found[replica.did].where is Where.PRESENT]
         if kept:
             await self._record_gone(rse, kept, "somebody else keeps it: it is not ours any more")
         async with self._database.transaction(AGENT) as tx:
@@ -226,6 +227,17 @@ class Residencies:
                 # The data management has forgotten the order: it is given again, one at a time.
                 effect = NewEffect(EffectKind.STAGE, f"replica:{again[0]}", 0, {"rse": rse, "replicas": again})
                 tx.effects.add([effect], None)
+
+
+_UNWANTED = (ReplicaStatus.DELETING, ReplicaStatus.GONE)
+
+
+async def _release_late(tx: Transaction, rse: str, ids: Sequence[int]) -> None:
+    """Have those deleted whose deletion overtook the order to stage them: it found nothing to delete yet."""
+    late = [replica.id for replica in await tx.replicas.get(ids) if replica.status in _UNWANTED]
+    if late:
+        payload = {"rse": rse, "replicas": late}
+        tx.effects.add([NewEffect(EffectKind.RELEASE, f"replica:{late[0]}", tx.now, payload)], None)
 
 
 class _BeganToWait(Exception):

@@ -193,6 +193,27 @@ async def test_a_late_answer_gives_no_room_back_twice(service: Service, monkeypa
     assert await service.reserved() == 0
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_an_order_overtaken_by_the_deletion_is_taken_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    did, stage = Did("data", "f0"), service.ddm.stage
+
+    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+        async with service.database.transaction("test") as tx:
+            (replica,) = await tx.replicas.find(DISK, [did])
+            for event in (ReplicaEvent.RECALLED, ReplicaEvent.RELEASED, ReplicaEvent.DELETED)[: 2 + is_gone]:
+                await tx.replicas.move(event, DISK, [replica.id])
+        return await stage(rse, files)
+
+    monkeypatch.setattr(service.ddm, "stage", stage_late)
+    await service.submit()
+    assert (await service.ddm.residency(DISK, [did]))[did].where is Where.STAGING
+    assert await service.residencies.release() == 1
+    assert (await service.ddm.residency(DISK, [did]))[did].where in (Where.DELETING, Where.ABSENT)
+
+
 async def test_what_an_agent_saw_before_it_was_stopped_counts_no_more(service: Service) -> None:
     """It saw a file absent while that was deleted; when it goes on, the file is there again and goes once more."""
     service.ddm.add_dataset(SET, some(1))
