@@ -214,7 +214,7 @@ RAW = [
     (b"{", JSON, 400, "malformed"),
     (b'{"workflow": {}} x', JSON, 400, "malformed"),
     (b'{"workflow": "\xff"}', JSON, 400, "malformed"),
-    (b'{"workflow": "\\ud800"}', JSON, 400, "malformed"),
+    (b'{"workflow": "\\ud800"}', JSON, 422, "invalid-input"),
     (b"[" * 100_000, JSON, 400, "malformed"),
     (b'{"workflow": NaN}', JSON, 422, "invalid-input"),
     (b'{"workflow": 1, "priority": Infinity}', JSON, 422, "invalid-input"),
