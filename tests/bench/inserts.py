@@ -13,6 +13,7 @@ from idds.domain.statuses import Relation, SourceKind
 from idds.domain.workflow import Input, Samples, Work, Workflow
 from idds.engine.transitions import ContentEvent
 from idds.store.database import Database
+from idds.store.requests import NO_TERMS
 from idds.store.schema import contents
 from idds.store.upgrade import upgrade
 from tests.bench.service import OWNER
@@ -46,9 +47,7 @@ async def _collection(database: Database) -> Collection:
     """A fresh, empty one."""
     work = Work(name="w", input=Input(samples=Samples(space={}, count=1)))
     async with database.transaction("bench") as tx:
-        request = await tx.requests.add(
-            Workflow(name="bench", works=(work,)), OWNER, idempotency_key=None, share="", priority=0
-        )
+        request = await tx.requests.add(Workflow(name="bench", works=(work,)), OWNER, NO_TERMS, idempotency_key=None)
         assert request is not None
         await tx.transforms.add(request.id, ["w"])
         transform = (await tx.transforms.of_request(request.id))[0]
