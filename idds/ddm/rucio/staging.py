@@ -14,7 +14,7 @@ from idds.ports.ddm import Refused, Staging
 if TYPE_CHECKING:
     from rucio.client import Client
 
-PATIENCE_S = 30.0
+PATIENCE_S = 15.0
 """So long an order waits for Rucio to end what stands in its way; then it is given again later."""
 LOOK_AGAIN_S = 0.3
 AT_ONCE = 500
