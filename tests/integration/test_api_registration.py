@@ -283,6 +283,15 @@ async def test_what_is_announced_is_what_is_there(api: Api) -> None:
         assert said == {key: there[key] for key in said}
 
 
+async def test_why_says_what_an_open_collection_waits_for(api: Api) -> None:
+    request = await api.submit(workflow())
+    collection = await api.input_of(request)
+    answer = await api.get(f"/v1/requests/{request}/why")
+    [said] = answer["transforms"][0]["sentences"]
+    assert said["text"] == f"collection {collection} is open, for contents to be registered: 0 contents so far"
+    assert said["next"] == f"it goes on until POST /v1/collections/{collection}:close"
+
+
 async def test_each_call_is_audited(api: Api) -> None:
     collection = await opened(api)
     for names in ("ab", "bc"):

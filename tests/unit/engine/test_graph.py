@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from idds.domain.statuses import Status
-from idds.domain.workflow import Input, Output, Parameter, Samples, WindowLimits, Work, Workflow
+from idds.domain.workflow import Input, Output, Parameter, Registered, Samples, WindowLimits, Work, Workflow
 from idds.engine import graph
 from tests.unit.engine.examples import PAYLOAD, SPACE, files, makes, study, takes
 
@@ -17,6 +17,10 @@ def faults(*works: Work) -> list[tuple[str, str]]:
 def test_good_workflows_have_no_problem() -> None:
     assert faults(files(), makes("a"), takes("b", "a"), study()) == []
     assert faults(Work(name="announced", input=Input(dataset="data:set"))) == []
+    for source in (Input(registered=Registered()), Input(registered=Registered(), rse="DISK")):
+        assert faults(Work(name="open", input=source)) == []
+    staged = Input(registered=Registered(stage=True), window=WindowLimits(files=1), batch="all")
+    assert faults(Work(name="staged", input=staged)) == []
 
 
 def of_space(parameter: Parameter, name: str = "x") -> Work:
@@ -110,6 +114,11 @@ def of_samples(**changes: object) -> Work:
             (of_space(Parameter(type="float"), "a/b~c"),),
             "/works/0/input/samples/space/a~1b~0c",
             "a number needs low and high",
+        ),
+        (
+            (Work(name="a", input=Input(registered=Registered(), window=WindowLimits(files=1))),),
+            "/works/0/input/window",
+            "what is registered is available at once: only what is staged needs a window",
         ),
         ((Work(name="a"),), "/works/0", "a work without an input needs a payload"),
         (
