@@ -27,5 +27,5 @@ async def test_statements_and_memory_say_the_same(database_url: str) -> None:
                 assert found == {
                     row.id for row in rows if sees(principal, owner=row.owner, vo=row.vo, share=row.share)
                 }, principal
-                # What belongs to no request is the service's own.
-                assert sees(principal, owner=None, vo=None, share=None) == (role is Role.OPERATOR)
+                # What belongs to no request, and so to no share, is the service's own.
+                assert sees(principal, owner=None, vo=None, share=None) == (role is Role.OPERATOR and shares is None)
