@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+from idds.domain.collection import Collection
 from idds.domain.content import Content, Outcome, Verdict
 from idds.domain.errors import Conflict, IddsError, NotFound
 from idds.domain.identifiers import CollectionId, ContentId
@@ -112,9 +113,10 @@ class Delivery:
         """How many contents are available now, and whether nothing will ever come again. Raises NotFound."""
         async with self._database.snapshot(timeless=True) as tx:
             found = await tx.collections.get(collection)
-        if found is None:
+            transform = await tx.transforms.get(found.transform_id) if found is not None else None
+        if found is None or transform is None:
             raise NotFound(f"there is no collection {collection}")
-        return found.counts[ContentStatus.AVAILABLE], found.is_closed and found.open == 0
+        return found.counts[ContentStatus.AVAILABLE], _is_final(transform.status, found) and found.open == 0
 
     async def acknowledge(self, vo: str, message_id: str, outcomes: Sequence[Outcome]) -> list[Receipt]:
         """Take in outcomes that came in a message of a VO's trusted service; none when it had come already."""
@@ -171,6 +173,11 @@ def _refusal(place: Place | None, collection: CollectionId, principal: Principal
         name = place.work.name
         return Conflict(f"collection {collection} is delivered to the processings of work {name!r}, not leased")
     return None
+
+
+def _is_final(status: Status, collection: Collection) -> bool:
+    """Whether nothing comes but what is there: a retried one, new again, is still to be looked through."""
+    return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
 
 
 class _Serving:
@@ -234,7 +241,7 @@ class _Serving:
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
-        has_ended = place.collection.is_closed and place.collection.open <= ended
+        has_ended = _is_final(place.status, place.collection) and place.collection.open <= ended
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:
                 self._tx.wake(Channel.LEASES)

@@ -55,6 +55,9 @@ async def test_a_study_is_retried_until_all_of_it_is_done(api: Api) -> None:
     again = await api.call("POST", f"{path}:retry")
     assert (again.status, again.document["status"], again.document["intent"]) == (200, "new", "run")
     assert (again.document["retries"], again.document["expires_at"], again.document["reason"]) == (1, None, None)
+    # What is to come is not looked for yet: nobody is sent home.
+    waiting = await api.post(f"/v1/collections/{collection}/contents:lease", {"lessee": "me"})
+    assert (waiting["contents"], waiting["ended"]) == ([], False)
     told = (await api.get(f"{path}/why"))["sentences"]
     assert told[0]["text"] == "it was just retried, for the 1st time"
     # Whoever lost the answer asks again.
