@@ -17,6 +17,7 @@ import psutil
 from tests.acceptance.service import service
 
 HERE = Path(__file__).parents[2]
+TURNS = 3
 MANY = 8192
 """Open files: a thousand connections, twice."""
 
@@ -84,6 +85,12 @@ class Run:
     took_s: list[float] = field(default_factory=list)
     wall_s: float = 0.0
     cpu_s: float = 0.0
+
+    def add(self, other: "Run") -> None:
+        self.rounds += other.rounds
+        self.took_s += other.took_s
+        self.wall_s += other.wall_s
+        self.cpu_s += other.cpu_s
 
     @property
     def rate(self) -> float:
@@ -158,3 +165,12 @@ async def paced(target: Target, connections: int, per_second: float, seconds: fl
                 run.rounds += 1
         run.wall_s, run.cpu_s = time.perf_counter() - begun, target.cpu_s() - cpu
     return run
+
+
+async def in_turn(one: Target, other: Target, run: Callable[[Target], Awaitable[Run]]) -> tuple[Run, Run]:
+    """The same on both, a few times one after the other: what else the machine has to do meets both alike."""
+    runs = Run(), Run()
+    for _ in range(TURNS):
+        for target, whole in zip((one, other), runs, strict=True):
+            whole.add(await run(target))
+    return runs

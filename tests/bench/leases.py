@@ -3,16 +3,17 @@
 import asyncio
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from tests.bench.calling import Caller, Round, Run, Target, bar, busy, ours, paced
+from tests.bench.calling import Caller, Round, Run, Target, bar, busy, in_turn, ours, paced
 
 WORKFLOW = {"name": "bench", "works": [{"name": "w", "input": {"registered": {}}}]}
-SECONDS = 5.0
-CONTENTS = 20_000
-"""So many times what is leased at once are there: enough for `SECONDS`."""
-MOST = 1000
-BUSY = {f"{count} a call, {clients:,} clients": (count, clients) for clients in (32, MOST) for count in (1, 10)}
+SECONDS = 2.0
+CONTENTS = 40_000
+"""So many times what is leased at once are there: enough for all turns of both."""
+FEW, MOST = 32, 1000
+BUSY = {f"{count} a call, {clients:,} clients": (count, clients) for clients in (FEW, MOST) for count in (1, 10)}
 PACED = {f"1 a call, {pace} pairs a second over {MOST:,} connections": pace for pace in (100, 500)}
 
 
@@ -54,28 +55,37 @@ def pairs(number: int, count: int) -> Round:
     return one_round
 
 
-async def _runs(target: Target, numbers: dict[str, int]) -> dict[str, Run]:
-    found: dict[str, Run] = {}
-    for name, (count, clients) in BUSY.items():
-        found[name] = await busy(target, clients, SECONDS, pairs(numbers[name], count))
-    for name, pace in PACED.items():
-        found[name] = await paced(target, MOST, pace, SECONDS, pairs(numbers[name], 1))
-    return found
-
-
 async def measure(database_url: str) -> list[tuple[str, str, str]]:
-    """Rows of (what, figure, against)."""
+    """Rows of (what, figure, against).
+
+    On PostgreSQL the agents are left out, as the bar has nothing of what they do; on SQLite they are in the process.
+    """
     names = [*BUSY, *PACED]
-    sizes = {name: BUSY.get(name, (1, 0))[0] * CONTENTS for name in names}
+    arguments = () if database_url.startswith("sqlite") else ("--no-agents",)
+    found: list[tuple[str, str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
-        async with ours(database_url, Path(folder)) as target:
-            first, second = [{name: await collection(target, sizes[name]) for name in names} for _ in range(2)]
-            mine = await _runs(target, first)
-        async with bar(database_url) as target:
-            theirs = await _runs(target, second)
-    found = []
-    for name in names:
-        run, against = mine[name], theirs[name]
-        ratio = f"{run.rate / against.rate:.2f} of it" if name in BUSY else ""
-        found.append((name, str(run), f"{against}: {ratio}"))
+        state = Path(folder)
+        async with ours(database_url, state) as target:
+            numbers = {name: await collection(target, BUSY.get(name, (1, 0))[0] * CONTENTS) for name in names}
+            if arguments:
+                whole = pairs(await collection(target, CONTENTS), 1)
+                name = f"1 a call, {FEW} clients, agents in the same process"
+                found.append((name, str(await busy(target, FEW, SECONDS, whole)), ""))
+        async with ours(database_url, state, *arguments) as target, bar(database_url) as bare:
+            for name, (count, clients) in BUSY.items():
+                one_round = pairs(numbers[name], count)
+                run, against = await in_turn(target, bare, partial(_busy, clients=clients, one_round=one_round))
+                found.append((name, str(run), f"{against}: {run.rate / against.rate:.2f} of it"))
+            for name, pace in PACED.items():
+                one_round = pairs(numbers[name], 1)
+                run, against = await in_turn(target, bare, partial(_paced, pace=pace, one_round=one_round))
+                found.append((name, str(run), str(against)))
     return found
+
+
+async def _busy(target: Target, *, clients: int, one_round: Round) -> Run:
+    return await busy(target, clients, SECONDS, one_round)
+
+
+async def _paced(target: Target, *, pace: int, one_round: Round) -> Run:
+    return await paced(target, MOST, pace, SECONDS, one_round)
