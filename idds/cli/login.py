@@ -1,5 +1,6 @@
 """Logging in, and who one is."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +57,7 @@ def _choose(issuers: "Sequence[Issuer]", name: str | None) -> "Issuer":
 def _show(prompt: "Prompt") -> None:
     write(f"Open {plain(prompt.whole_url or prompt.url)}")
     write(f"and enter the code {plain(prompt.code)}, within {prompt.lasts_s / 60:.0f} minutes.")
+    sys.stdout.flush()  # somebody waits for it, also at the other end of a pipe
 
 
 def whoami(context: typer.Context, as_json: AsJson = False) -> None:

@@ -1,10 +1,12 @@
 """Bare servers to be compared with: aiohttp and the driver, no callers known, nothing checked, nothing recorded.
 
-`python -m tests.bench.bars DATABASE_URL` serves until its input is closed, and says its address first.
+`python -m tests.bench.bars` serves over the database of IDDS_BENCH_DATABASE until its input is closed, and says its
+address first.
 """
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
@@ -166,4 +168,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(os.environ["IDDS_BENCH_DATABASE"]))

@@ -54,11 +54,11 @@ async def bar(database_url: str) -> AsyncIterator[Target]:
     """The bare server of `bars`."""
     _allow_many_connections()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.bars", database_url),
+        *(sys.executable, "-m", "tests.bench.bars"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=HERE,
-        env={**os.environ},
+        env={**os.environ, "IDDS_BENCH_DATABASE": database_url},  # it holds a password
     )
     assert process.stdout is not None
     assert process.stdin is not None

@@ -242,7 +242,8 @@ async def test_an_upload_over_a_staged_replica_makes_it_stay(ddm: PosixDDM, tmp_
 
 
 async def test_a_cancelled_upload_leaves_nothing(ddm: PosixDDM, site: PosixSite, tmp_path: Path) -> None:
-    uploads = [upload_of(Did("s", str(n)), tmp_path / str(n), bytes(4 << 20)) for n in range(5)]
+    # Enough of them that one is caught half-way, on a busy machine too.
+    uploads = [upload_of(Did("s", str(n)), tmp_path / str(n), bytes(4 << 20)) for n in range(40)]
     uploading = asyncio.create_task(ddm.upload("DISK", Did("s", "out"), uploads))
     await exists(lambda: parts(site))
     uploading.cancel()
