@@ -37,7 +37,6 @@ async def measure(database_url: str) -> list[tuple[str, str, str]]:
                     run, against = await in_turn(target, bare, partial(_busy, clients=clients, one_round=one_round))
                     what = f"{name} of a request, {clients} client{'s' if clients > 1 else ''}"
                     found.append((what, str(run), f"{against}: {run.rate / against.rate:.2f} of it"))
-    found.append()
     return found
 
 
