@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from sqlalchemy import make_url
 
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.postgres import PostgresServer
@@ -30,11 +31,12 @@ def postgres() -> Iterator[PostgresServer]:
         server.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def rucio(postgres: PostgresServer) -> Iterator[RucioServer]:
-    """A whole Rucio for all tests, with the RSEs TAPE, SLOW (a tape whose drives never end) and DISK."""
-    asyncio.run(postgres.execute("CREATE DATABASE rucio"))
-    server = RucioServer(postgres.url("rucio"), {"TAPE": Rse(is_tape=True), "SLOW": Rse(is_tape=True), "DISK": Rse()})
+    """A whole Rucio for the tests of a file, with the RSEs TAPE, SLOW (a tape whose drives never end) and DISK."""
+    name = f"rucio_{uuid4().hex}"
+    asyncio.run(postgres.execute(f"CREATE DATABASE {name}"))
+    server = RucioServer(postgres.url(name), {"TAPE": Rse(is_tape=True), "SLOW": Rse(is_tape=True), "DISK": Rse()})
     try:
         server.start()
         yield server
@@ -50,6 +52,14 @@ async def postgres_url(postgres: PostgresServer) -> AsyncIterator[str]:
     await postgres.execute(f"CREATE DATABASE {name} STRATEGY FILE_COPY")
     yield postgres.url(name)
     await postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def bare_postgres_url(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same for a settings file, where no password belongs: that is in the environment."""
+    url = make_url(postgres_url)
+    monkeypatch.setenv("PGPASSWORD", str(url.password))
+    return url._replace(password=None).render_as_string()
 
 
 @pytest.fixture

@@ -101,10 +101,10 @@ async def _until_a_quarter_is_done(client: Client, request: int) -> None:
 
 
 async def test_agents_of_their_own_some_of_which_die(
-    tmp_path: Path, postgres_url: str, mosquitto: MosquittoServer
+    tmp_path: Path, bare_postgres_url: str, mosquitto: MosquittoServer
 ) -> None:
     settings = tmp_path / "idds.toml"
-    settings.write_text(SETTINGS.format(folder=tmp_path, database=postgres_url, broker=mosquitto.url))
+    settings.write_text(SETTINGS.format(folder=tmp_path, database=bare_postgres_url, broker=mosquitto.url))
     total = await _write_tape(tmp_path)
     idds = str(Path(sys.executable).with_name("idds"))
     assert await (await _start(idds, "db", "upgrade", "--settings", str(settings))).wait() == 0

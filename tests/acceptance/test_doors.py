@@ -73,9 +73,11 @@ async def test_a_manager_fills_a_collection_that_two_consumers_empty(
     await _fill_and_empty(running, operator, tmp_path)
 
 
-async def test_the_same_with_agents_of_their_own(tmp_path: Path, postgres_url: str, mosquitto: MosquittoServer) -> None:
+async def test_the_same_with_agents_of_their_own(
+    tmp_path: Path, bare_postgres_url: str, mosquitto: MosquittoServer
+) -> None:
     settings = tmp_path / "idds.toml"
-    settings.write_text(APART.format(folder=tmp_path, database=postgres_url, broker=mosquitto.url))
+    settings.write_text(APART.format(folder=tmp_path, database=bare_postgres_url, broker=mosquitto.url))
     upgrade = await asyncio.create_subprocess_exec(IDDS, "db", "upgrade", "--settings", str(settings))
     assert await upgrade.wait() == 0
     async with service(tmp_path / "state", "--settings", str(settings), "--no-agents") as running:
