@@ -4,7 +4,7 @@ Where a file stands is learned from the data management: at once where it hints 
 then for everything that is in motion.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 import structlog
 
@@ -110,15 +110,29 @@ class Residencies:
         waiting = [r for r in replicas if r.ours and r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
         files = [File(replica.did, replica.bytes, replica.adler32) for replica in waiting]
         outcomes = await self._ddm.stage(rse, files) if files else []
-        async with self._database.transaction(AGENT) as tx:
-            await _lock(tx, rse, [replica.id for replica in waiting])
-            await tx.effects.finish([effect])
-            await self._record_staging(tx, rse, list(zip(waiting, outcomes, strict=True)))
+        await self._record_order(effect, rse, list(zip(waiting, outcomes, strict=True)))
         # It may have landed before it was recorded as on its way: that hint came too early.
         self.hint(rse, [replica.did for replica in waiting])
 
+    async def _record_order(
+        self, effect: Effect, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
+    ) -> None:
+        known: set[RequestId] = set()
+        while True:
+            try:
+                async with self._database.transaction(AGENT) as tx:
+                    locked = await _lock(tx, rse, [replica.id for replica, _ in outcomes], known)
+                    await tx.effects.finish([effect])
+                    return await self._record_staging(tx, rse, outcomes, locked)
+            except _BeganToWait as late:
+                known |= late.requests
+
     async def _record_staging(
-        self, tx: Transaction, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
+        self,
+        tx: Transaction,
+        rse: str,
+        outcomes: Sequence[tuple[Replica, Staging | Refused]],
+        locked: Set[RequestId],
     ) -> None:
         taken = [(replica, outcome) for replica, outcome in outcomes if isinstance(outcome, Staging)]
         foreign = {replica.id for replica, outcome in taken if not outcome.ours}
@@ -135,7 +149,7 @@ class Residencies:
                 failed = await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=outcome.reason)
                 await follow(tx, failed)
         if len(taken) < len(outcomes) or foreign:
-            tx.requests.mark_due(await tx.requests.waiting_for(rse))
+            await _mark_waiting(tx, rse, locked)
         await _release_late(tx, rse, [replica.id for replica, outcome in taken if outcome.ours])
         # Whoever wanted them may have gone meanwhile.
         await release(tx, [replica.id for replica in moved])
@@ -256,6 +270,11 @@ async def _give_back_gone(
     await tx.requests.lock(locked)
     unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
     await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged, reason=reason))
+    await _mark_waiting(tx, rse, locked)
+
+
+async def _mark_waiting(tx: Transaction, rse: str, locked: Set[RequestId]) -> None:
+    """Have all advanced that wait for room on an RSE, whose windows are locked. Raises _BeganToWait."""
     # Read again, with the windows locked: who began to wait meanwhile may have seen no room in them.
     waiting = set(await tx.requests.waiting_for(rse))
     if waiting - locked:
@@ -263,8 +282,14 @@ async def _give_back_gone(
     tx.requests.mark_due(waiting)
 
 
-async def _lock(tx: Transaction, rse: str, replica_ids: Sequence[int]) -> None:
-    """Lock the requests that these replicas concern, whose contents pin them or wait for room; then the replicas."""
-    pinning = await tx.contents.pinning(replica_ids)
-    await tx.requests.lock(pinning | set(await tx.requests.waiting_for(rse)))
+async def _lock(
+    tx: Transaction, rse: str, replica_ids: Sequence[int], known: Set[RequestId] = frozenset()
+) -> Set[RequestId]:
+    """Lock the requests that these replicas concern, whose contents pin them or wait for room; then the replicas.
+
+    Those that are locked by now, with the `known` ones.
+    """
+    locked = known | await tx.contents.pinning(replica_ids) | set(await tx.requests.waiting_for(rse))
+    await tx.requests.lock(locked)
     await tx.replicas.lock(replica_ids)
+    return locked
