@@ -46,20 +46,20 @@ async def _send(call: Call[ContentsQuery, None], pages: AsyncGenerator[Sequence[
     if call.request.method == "HEAD":
         return response
     response.enable_compression()
-    await response.prepare(call.request)
     try:
+        await response.prepare(call.request)
         if first is not None:
             await response.write(_lines(first))
             async for page in pages:
                 await response.write(_lines(page))
+        await response.write_eof()
     except ConnectionError:
-        return response
+        pass  # whoever asked has gone
     except BaseException:
         # Cut off, so that nobody takes what was sent for all there is.
         if call.request.transport is not None:
             call.request.transport.abort()
         raise
-    await response.write_eof()
     return response
 
 

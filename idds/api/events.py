@@ -100,12 +100,12 @@ async def _stream(
                 raise InvalidInput([Problem(LAST_EVENT_ID, "there has been no event with this id")])
             await call.listeners.reach(after)
         stream = _Stream(call, listener, response, place if after is None else after)
-        await response.prepare(call.request)
         try:
+            await response.prepare(call.request)
             await stream.run(until_end=until_end)
             await response.write_eof()
         except ConnectionError:
-            pass
+            pass  # whoever listened has gone
         except BaseException:
             # Cut off: whoever listens comes back, and goes on where it stood.
             abort()

@@ -181,8 +181,10 @@ class RequestCalls(Calls):
                 await _set_or_late(news, FALLBACK_S if stands.is_set() else interval_s)
                 await asyncio.sleep(looked + interval_s - loop.time())
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            # Said again until it ends: a connection that is just being made or let go may swallow one of them.
+            while not listening.done():
+                listening.cancel()
+                await asyncio.wait({listening}, timeout=1.0)
 
     async def _listen(self, stream: tuple[str, Mapping[str, Any]], news: asyncio.Event, stands: asyncio.Event) -> None:
         """Tell each time something is heard, and whether the stream stands."""

@@ -5,8 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from structlog.testing import capture_logs
 
+from idds.api import answering
 from idds.api.application import make_application
 from idds.api.serving import served
 from idds.runtime.settings import ApiSettings
@@ -59,3 +64,31 @@ async def test_a_head_that_cannot_be_read_is_answered(sqlite_url: str, sent: byt
         assert b"Server: iDDS" in head
         document = json.loads(body)
         assert (document["status"], document["problems"]) == (status, [])
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/collections/{}/contents", "/v1/requests"])
+async def test_who_hangs_up_before_the_answer_breaks_nothing(
+    sqlite_url: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = answering._answer
+    answers: asyncio.Queue[int] = asyncio.Queue()
+
+    async def answer_nobody(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        response = await answer(request, handler, request_id)
+        answers.put_nowait(response.status)
+        return response
+
+    settings = ApiSettings(port=0)
+    async with api_on(sqlite_url) as api, served(make_application(api.doors, settings), settings) as port:
+        collection = await api.input_of(await api.submit())
+        url = f"http://127.0.0.1:{port}{path.format(collection)}"
+        headers = {"Authorization": f"Bearer {api.token}", "Accept": "application/x-ndjson"}
+        monkeypatch.setattr(answering, "_answer", answer_nobody)
+        with capture_logs() as logs:
+            async with aiohttp.ClientSession() as session:
+                with pytest.raises(aiohttp.ClientConnectionError):
+                    await session.get(url, headers=headers)
+            assert await asyncio.wait_for(answers.get(), 30) == 200
+    assert [each for each in logs if each["log_level"] != "debug"] == []

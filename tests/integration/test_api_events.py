@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -359,3 +360,22 @@ async def test_who_does_not_read_what_the_store_has_is_dropped(sqlite_url: str) 
         await flood(api, request, lambda: next(left, None) is not None)
         async with deaf(api, "Last-Event-ID: 0"):
             await until(lambda: listeners_of(api).tally.dropped == 1)
+
+
+async def test_who_does_not_read_costs_no_memory(sqlite_url: str) -> None:
+    settings = ApiSettings(authentication_memory_s=0, max_event_bytes=200_000)
+    async with api_on(sqlite_url, settings) as api:
+        request = await api.submit()
+        listeners = listeners_of(api)
+        async with deaf(api), deaf(api), listening(api, f"{PATH}?entity=collection:1"):
+            await until(lambda: listeners.open == 3)
+            tracemalloc.start()
+            try:
+                await flood(api, request, lambda: listeners.tally.dropped < 2)
+                left = iter(range(60))  # 24 MB more, of which nobody is told
+                await flood(api, request, lambda: next(left, None) is not None)
+                await until(lambda: listeners.open == 1)
+                held, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+    assert held < 5_000_000
