@@ -29,7 +29,8 @@ class Replica:
 class Window:
     """How much may be admitted at once: of an RSE (`kind` "rse", `ref` its name) or of a collection (`ref` its id).
 
-    None as a limit means none. For samples only files count, one a sample.
+    None as a limit means none. For samples only files count, one a sample. `set_by` is the operator who changed its
+    limits at `set_at`: settings and workflows do not change them from then on.
     """
 
     id: WindowId
@@ -39,3 +40,5 @@ class Window:
     reserved_bytes: int
     limit_files: int | None
     reserved_files: int
+    set_by: str | None = None
+    set_at: int | None = None

@@ -118,6 +118,8 @@ collections = Table(
     Column("scope", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("rse", Text),
+    Column("source_rse", Text),
+    Column("forced_at", BigInteger),
     Column("batch", Integer, nullable=False),
     Column("range_events", BigInteger),
     Column("is_closed", Boolean, nullable=False),
@@ -152,7 +154,19 @@ windows = Table(
     Column("reserved_bytes", BigInteger, nullable=False, server_default="0"),
     Column("limit_files", BigInteger),
     Column("reserved_files", BigInteger, nullable=False, server_default="0"),
+    Column("set_by", Text),
+    Column("set_at", BigInteger),
     UniqueConstraint("kind", "ref"),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 replicas = Table(
@@ -169,6 +183,13 @@ replicas = Table(
     Column("ours", Boolean, nullable=False),
     Column("path", Text),
     Column("window_id", Id, ForeignKey("windows.id")),
+    Column("source_rse", Text),
+    Column("ordered_at", BigInteger),
+    Column("landed_at", BigInteger),
+    Column("ordered_times", Integer, nullable=False, server_default="0"),
+    Column("stalled_times", Integer, nullable=False, server_default="0"),
+    Column("stalled_at", BigInteger),
+    Column("kept_until", BigInteger),
     Column("changed_at", BigInteger, nullable=False),
     UniqueConstraint("rse", "scope", "name"),
     Index("ix_replicas_here", "rse", "status", "bytes", postgresql_where=_HERE, sqlite_where=_HERE),
@@ -179,6 +200,19 @@ replicas = Table(
         postgresql_where=text("status IN ('staging', 'deleting')"),
         sqlite_where=text("status IN ('staging', 'deleting')"),
     ),
+)
+
+# What landed, counted: one row a minute, source, destination and class of how long it took.
+landings = Table(
+    "landings",
+    metadata,
+    Column("rse", Text, primary_key=True),
+    Column("source_rse", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("took", Integer, primary_key=True, autoincrement=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index(None, "at"),
 )
 
 contents = Table(

@@ -1,0 +1,62 @@
+"""The carousel: which tape a file comes from and how long that took, what an operator holds, whose windows they are."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "holds",
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("ref", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "ref", name=op.f("pk_holds")),
+    )
+    op.create_table(
+        "landings",
+        sa.Column("rse", sa.Text(), nullable=False),
+        sa.Column("source_rse", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("took", sa.Integer(), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rse", "source_rse", "at", "took", name=op.f("pk_landings")),
+    )
+    op.create_index(op.f("ix_landings_at"), "landings", ["at"])
+    op.add_column("collections", sa.Column("source_rse", sa.Text(), nullable=True))
+    op.add_column("collections", sa.Column("forced_at", sa.BigInteger(), nullable=True))
+    op.add_column("replicas", sa.Column("source_rse", sa.Text(), nullable=True))
+    op.add_column("replicas", sa.Column("ordered_at", sa.BigInteger(), nullable=True))
+    op.add_column("replicas", sa.Column("landed_at", sa.BigInteger(), nullable=True))
+    op.add_column("replicas", sa.Column("ordered_times", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("replicas", sa.Column("stalled_times", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("replicas", sa.Column("stalled_at", sa.BigInteger(), nullable=True))
+    op.add_column("replicas", sa.Column("kept_until", sa.BigInteger(), nullable=True))
+    op.add_column("windows", sa.Column("set_by", sa.Text(), nullable=True))
+    op.add_column("windows", sa.Column("set_at", sa.BigInteger(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("windows", "set_at")
+    op.drop_column("windows", "set_by")
+    for column in (
+        "kept_until",
+        "stalled_at",
+        "stalled_times",
+        "ordered_times",
+        "landed_at",
+        "ordered_at",
+        "source_rse",
+    ):
+        op.drop_column("replicas", column)
+    op.drop_column("collections", "forced_at")
+    op.drop_column("collections", "source_rse")
+    op.drop_table("landings")
+    op.drop_table("holds")
