@@ -42,6 +42,23 @@ def login(
     write(f"logged in as {_sentence(told)}; kept in {path}")
 
 
+def logout(context: typer.Context) -> None:
+    """Forget the login at this service, and have its issuer take it back."""
+
+    async def talk(client: "Client") -> str:
+        from idds.sdk.login import revoke
+
+        login = await logins().forget(client.url)
+        if login is None:
+            return f"nobody was logged in at {client.url}"
+        if await revoke(login):
+            return f"logged out of {client.url}"
+        ends = f"ends {instant(int(login.expires_at * 1e6))}" if login.expires_at else "never ends by itself"
+        return f"logged out of {client.url} here; its issuer takes nothing back, and the token {ends}"
+
+    write(plain(converse(context, talk, is_login=True)))
+
+
 def _choose(issuers: "Sequence[Issuer]", name: str | None) -> "Issuer":
     names = ", ".join(issuer.name for issuer in issuers)
     if not issuers:

@@ -61,6 +61,7 @@ app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
 app.add_typer(tokens.app, name="token")
 app.command("login")(login.login)
+app.command("logout")(login.logout)
 app.command("whoami")(login.whoami)
 add_later(app, "serve", "idds.cli.serve", "Run the service on this machine.")
 

@@ -1,4 +1,4 @@
-"""Logging in at an issuer: the device flow (RFC 8628), and a token refreshed (RFC 6749, section 6)."""
+"""Logging in at an issuer by device flow (RFC 8628); a token refreshed (RFC 6749, section 6), or revoked (RFC 7009)."""
 
 import asyncio
 import time
@@ -42,6 +42,7 @@ class Login:
     access_token: str = field(repr=False)
     expires_at: float | None = None
     refresh_token: str | None = field(default=None, repr=False)
+    revocation_endpoint: str | None = None
 
 
 async def log_in(issuer: Issuer, tell: Callable[[Prompt], None], pause: Pause = asyncio.sleep) -> Login:
@@ -69,7 +70,9 @@ async def log_in(issuer: Issuer, tell: Callable[[Prompt], None], pause: Pause = 
         # Whatever is told: without a pause it would never be over.
         interval_s = max(SHORTEST_S, _number(started, "interval", INTERVAL_S))
         granted = await _poll(session, endpoint, form, (interval_s, prompt.lasts_s), pause)
-        return _login(endpoint, issuer.client_id, granted)
+        revoked_at = described.get("revocation_endpoint")
+        login = _login(endpoint, issuer.client_id, granted)
+        return replace(login, revocation_endpoint=revoked_at if isinstance(revoked_at, str) else None)
 
 
 async def refresh(login: Login) -> Login:
@@ -83,7 +86,26 @@ async def refresh(login: Login) -> Login:
         raise Unauthenticated(f"the login has ended: {_words(granted)}")
     fresh = _login(login.token_endpoint, login.client_id, granted)
     # An issuer that gives no new one leaves the old one good.
-    return fresh if fresh.refresh_token else replace(fresh, refresh_token=login.refresh_token)
+    kept = fresh.refresh_token or login.refresh_token
+    return replace(fresh, refresh_token=kept, revocation_endpoint=login.revocation_endpoint)
+
+
+async def revoke(login: Login) -> bool:
+    """Have the issuer take back what can be refreshed; False where it has no such thing, or did not do it.
+
+    The token for the service itself stays good until it ends where the issuer keeps no account of those.
+    """
+    if login.revocation_endpoint is None or not is_safe(login.revocation_endpoint):
+        return False
+    form = {"token": login.refresh_token or login.access_token, "client_id": login.client_id}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            session.post(login.revocation_endpoint, data=form, allow_redirects=False) as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 async def _poll(

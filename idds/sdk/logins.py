@@ -53,6 +53,19 @@ class Logins:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise InvalidInput([Problem("", f"{path} cannot be read; log in anew with: idds login")]) from None
 
+    async def forget(self, url: str) -> Login | None:
+        """Keep the login at this service no longer; what it was. Raises InvalidInput where that cannot be."""
+        if self.find(url) is None:
+            return None
+        # Whoever refreshes it just now would keep it again.
+        async with self._lock(url):
+            login = self.find(url)
+            try:
+                self.path(url).unlink(missing_ok=True)
+            except OSError as error:
+                raise InvalidInput([Problem("", f"{self.path(url)} cannot be removed: {error.strerror}")]) from None
+            return login
+
     async def token(self, url: str) -> str | None:
         """A token that is good now, refreshed where it must be; None where nobody has logged in.
 

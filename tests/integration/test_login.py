@@ -291,6 +291,20 @@ async def test_a_login_that_ends_is_refreshed_by_the_next_command(
         assert first["refresh_token"] != second["refresh_token"]
 
 
+@pytest.mark.parametrize("revokes", [True, False])
+async def test_who_logs_out_is_known_no_more(sqlite_url: str, issuer: Issuer, tmp_path: Path, *, revokes: bool) -> None:
+    issuer.revokes = revokes
+    async with command_line(sqlite_url, issuer, tmp_path) as line:
+        assert "nobody was logged in" in (await line.run("logout")).said
+        await line.log_in()
+        ended = await line.run("logout")
+        assert (ended.code, ended.complaint) == (0, "")
+        assert ("takes nothing back, and the token ends 20" in ended.said) is not revokes
+        assert bool(issuer.refresh_tokens) is not revokes
+        assert not list((tmp_path / "idds" / "logins").glob("*.json"))
+        assert (await line.run("whoami")).code == 4
+
+
 async def test_a_login_that_fails_leaves_nothing(sqlite_url: str, issuer: Issuer, tmp_path: Path) -> None:
     async with command_line(sqlite_url, issuer, tmp_path) as line:
         denied = await line.log_in(is_allowed=False)

@@ -70,6 +70,7 @@ class Issuer:
         self.refusals: list[str] = []
         """Errors that the next polls are answered with."""
         self.refresh_tokens: dict[str, str] = {}
+        self.revokes = True
         self.token_lifetime_s = 3600
         self.subject = "alice"
         self.groups = ["/atlas", "/atlas/production"]
@@ -112,6 +113,7 @@ class Issuer:
         application.router.add_get("/jwks", self._keys)
         application.router.add_post("/device", self._device)
         application.router.add_post("/token", self._token)
+        application.router.add_post("/revoke", self._revoke)
         async with TestServer(application) as server:
             self.url = f"http://127.0.0.1:{server.port}"
             yield self
@@ -126,6 +128,7 @@ class Issuer:
                 "jwks_uri": self.keys_at or f"{self.url}/jwks",
                 "token_endpoint": f"{self.url}/token",
                 "device_authorization_endpoint": f"{self.url}/device",
+                **({"revocation_endpoint": f"{self.url}/revoke"} if self.revokes else {}),
             }
         )
 
@@ -168,6 +171,11 @@ class Issuer:
         if device.is_allowed is None:
             return self._refuse("authorization_pending")
         return self._granted(device.scopes) if device.is_allowed else self._refuse("access_denied")
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        self.refresh_tokens.pop(str(form.get("token")), None)
+        return web.Response(status=200 if form.get("client_id") == CLIENT else 401)
 
     def _refuse(self, error: str) -> web.Response:
         return web.json_response({"error": error}, status=400)
