@@ -34,6 +34,16 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="module")
 def rucio(postgres: PostgresServer) -> Iterator[RucioServer]:
     """A whole Rucio for the tests of a file, with the RSEs TAPE, SLOW (a tape whose drives never end) and DISK."""
+    yield from _rucio(postgres)
+
+
+@pytest.fixture
+def own_rucio(postgres: PostgresServer) -> Iterator[RucioServer]:
+    """The same for one test, to be killed and started at will."""
+    yield from _rucio(postgres)
+
+
+def _rucio(postgres: PostgresServer) -> Iterator[RucioServer]:
     name = f"rucio_{uuid4().hex}"
     asyncio.run(postgres.execute(f"CREATE DATABASE {name}"))
     server = RucioServer(postgres.url(name), {"TAPE": Rse(is_tape=True), "SLOW": Rse(is_tape=True), "DISK": Rse()})

@@ -5,6 +5,7 @@ Each is Rucio's function, called with short pauses: the commands of the same nam
 
 import signal
 import threading
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,8 @@ from rucio.daemons.reaper import reaper
 from rucio.daemons.undertaker import undertaker
 
 PAUSE_S = 0.5
+finisher.FAILED_DURING_SUBMISSION_DELAY = timedelta(seconds=2)
+"""What FTS knows nothing of any more is submitted again after this; Rucio waits two hours."""
 
 
 def _clean() -> None:

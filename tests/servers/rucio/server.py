@@ -4,14 +4,18 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from tests.servers.loopback import free_port, is_listening, wait_until
 
@@ -19,6 +23,8 @@ HERE = Path(__file__).parent
 TOP = HERE.parent.parent.parent
 ACCOUNT = "root"
 SERVICE = "idds"
+ACCESS = "%(m)s %(U)s %(a)s"
+"""Of each call the method, the path and who it was, as gunicorn writes them; the service's client says its name."""
 ALEMBIC = """[alembic]
 script_location = rucio:db/sqla/migrate_repo
 sqlalchemy.url = {url}
@@ -100,10 +106,46 @@ class RucioServer:
         if done.returncode:
             raise RuntimeError(f"Rucio's tables could not be made:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         self.start_fts()
+        self.start_rucio()
+
+    def start_rucio(self) -> None:
+        """Its server and daemons, again after `kill_rucio`."""
         gunicorn = [self._python, "-m", "gunicorn", "-w", "1", "-k", "gthread", "--threads", "8"]
+        gunicorn += ["--access-logfile", self.folder / "access.log", "--access-logformat", ACCESS]
         application = "rucio.web.rest.flaskapi.v1.main:application"
         self._launch("server", [*gunicorn, "-b", f"127.0.0.1:{self.port}", application], self.port)
         self._launch("daemons", [self._python, HERE / "daemons.py"], None)
+
+    def kill_rucio(self) -> None:
+        """End its server and daemons as a crash does; database and FTS stay."""
+        for name in ("server", "daemons"):
+            self.kill(name)
+
+    def kill(self, name: str) -> None:
+        """End one of `server`, `daemons` and `fts`, with all its processes."""
+        process = self._processes.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def calls(self) -> Counter[str]:
+        """What the service asked of the server so far: how often each method, with the first word of the path."""
+        lines = (line.split() for line in self.log("access").splitlines())
+        return Counter(f"{method} {path.split('/')[1]}" for method, path, agent in lines if agent == SERVICE)
+
+    async def order_faults(self, **faults: float) -> None:
+        """What FTS does wrong from now on; see its `Faults`."""
+        async with aiohttp.ClientSession() as session, session.put(self._faults, json=faults) as answer:
+            answer.raise_for_status()
+
+    async def faults(self) -> dict[str, int]:
+        """How often FTS did something wrong since they were ordered, by the file's name."""
+        async with aiohttp.ClientSession() as session, session.get(self._faults) as answer:
+            met: dict[str, int] = await answer.json()
+            return met
+
+    @property
+    def _faults(self) -> str:
+        return f"http://127.0.0.1:{self.fts_port}/faults"
 
     def start_fts(self) -> None:
         self._launch("fts", [sys.executable, HERE / "fts.py", str(self.fts_port)], self.fts_port)
@@ -155,6 +197,7 @@ class RucioServer:
                 stderr=log,
                 env=self._environment(),
                 cwd=self.folder,
+                process_group=0,
             )
         self._processes[name] = process
         if port is not None:
