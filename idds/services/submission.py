@@ -7,6 +7,7 @@ from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Request, Terms
 from idds.domain.statuses import Intent
+from idds.domain.task import Task
 from idds.domain.workflow import Workflow
 from idds.engine import graph
 from idds.engine import request as engine
@@ -54,6 +55,7 @@ class _Submitted:
     workflow: Workflow
     terms: Terms
     idempotency_key: str | None
+    task: Task | None
     call: str | None
 
     @property
@@ -82,12 +84,14 @@ class Submission:
         *,
         owner: str | None = None,
         idempotency_key: str | None = None,
+        task: Task | None = None,
     ) -> tuple[Request, bool]:
         """Record a request; with False when this key brought the same document under the same terms before.
 
-        It is the principal's own, or another `owner`'s of its VO, whose keys count then. Raises WrongWorkflow with
-        everything that is wrong in it, InvalidInput for the terms, Conflict when the key came with something else,
-        and Forbidden where the principal may not submit for this owner.
+        It is the principal's own, or another `owner`'s of its VO, whose keys count then; the `task` of a workload
+        manager is told of it in that one's words. Raises WrongWorkflow with everything that is wrong in it,
+        InvalidInput for the terms, Conflict when the key came with something else, and Forbidden where the principal
+        may not submit for this owner.
         """
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
             raise WrongWorkflow(problems)
@@ -96,7 +100,7 @@ class Submission:
             raise InvalidInput([Problem("/share", f"this token submits to these only: {allowed}")])
         owned = acting_for(principal, owner)
         return await self._groups.order(
-            None, _Submitted(principal, owned, workflow, terms, idempotency_key, CALL.get())
+            None, _Submitted(principal, owned, workflow, terms, idempotency_key, task, CALL.get())
         )
 
     async def _record_all(self, _: None, submitted: Sequence[_Submitted]) -> list[tuple[Request, bool] | Exception]:
@@ -116,6 +120,8 @@ class Submission:
             new.workflow, new.principal, new.terms, idempotency_key=new.idempotency_key, expires_at=expires_at
         )
         if request is not None:
+            if new.task is not None:
+                await tx.tasks.add(request.id, new.task)
             tx.moves.record(f"request:{request.id}", "submitted", (None, request.status), request=request.id)
             if expires_at is not None:
                 tx.wake(Channel.EXPIRY)

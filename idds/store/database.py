@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
+from idds.store import gathered
 from idds.store.agents import Agents
 from idds.store.audit import Audit
 from idds.store.claims import Claims
@@ -27,6 +28,7 @@ from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
 from idds.store.contents import Contents
 from idds.store.effects import Effects
+from idds.store.holds import Holds
 from idds.store.leases import Leases
 from idds.store.messages import Messages
 from idds.store.moves import Moves
@@ -34,6 +36,8 @@ from idds.store.processings import Processings
 from idds.store.replicas import Replicas
 from idds.store.requests import Requests
 from idds.store.samples import Samples
+from idds.store.tasks import Tasks
+from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
 from idds.store.transforms import Transforms
 from idds.store.windows import Windows
@@ -78,9 +82,19 @@ class Transaction:
 
     async def flush(self) -> None:
         """Write what the nouns have gathered."""
-        for noun in ("transforms", "messages", "moves", "effects", "audit", "requests"):
+        for noun in ("transforms", "messages"):
             if noun in self.__dict__:
                 await getattr(self, noun).flush()
+        await self.write_gathered()
+        if "requests" in self.__dict__:
+            await self.requests.flush()
+
+    async def write_gathered(self) -> None:
+        """Write the moves, effects and entries of the audit log that were gathered so far."""
+        nouns = [noun for noun in ("moves", "effects", "audit") if noun in self.__dict__]
+        rows = {noun: found for noun in nouns if (found := getattr(self, noun).gathered())}
+        if rows:
+            await gathered.write(self.connection, rows, is_sqlite=self.is_sqlite)
 
     @cached_property
     def requests(self) -> Requests:
@@ -119,6 +133,14 @@ class Transaction:
         return Windows(self)
 
     @cached_property
+    def holds(self) -> Holds:
+        return Holds(self)
+
+    @cached_property
+    def throughput(self) -> Throughput:
+        return Throughput(self)
+
+    @cached_property
     def effects(self) -> Effects:
         return Effects(self)
 
@@ -137,6 +159,10 @@ class Transaction:
     @cached_property
     def messages(self) -> Messages:
         return Messages(self)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        return Tasks(self)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -91,6 +91,18 @@ requests = Table(
     Index("ix_requests_name", "name", postgresql_ops={"name": "text_pattern_ops"}),
 )
 
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("request_id", Id, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("workload_id", BigInteger),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("document", Json, nullable=False),
+    Column("closed_at", BigInteger),
+    Index(None, "workload_id", "request_id"),
+)
+
 transforms = Table(
     "transforms",
     metadata,

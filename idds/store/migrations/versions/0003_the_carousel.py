@@ -1,12 +1,21 @@
-"""The carousel: which tape a file comes from and how long that took, what an operator holds, whose windows they are."""
+"""The carousel: which tape a file comes from and how long that took, what an operator holds, whose windows they are.
+
+And which requests the tasks of workload managers asked for.
+"""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+
+_JSON = sa.JSON(none_as_null=True).with_variant(
+    postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
+)
 
 
 def upgrade() -> None:
@@ -30,6 +39,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rse", "source_rse", "at", "took", name=op.f("pk_landings")),
     )
     op.create_index(op.f("ix_landings_at"), "landings", ["at"])
+    op.create_table(
+        "tasks",
+        sa.Column("request_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("workload_id", sa.BigInteger(), nullable=True),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("document", _JSON, nullable=False),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_tasks")),
+        sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_tasks_request_id"), ondelete="CASCADE"),
+    )
+    op.create_index(op.f("ix_tasks_workload_id_request_id"), "tasks", ["workload_id", "request_id"])
     op.add_column("collections", sa.Column("source_rse", sa.Text(), nullable=True))
     op.add_column("collections", sa.Column("forced_at", sa.BigInteger(), nullable=True))
     op.add_column("replicas", sa.Column("source_rse", sa.Text(), nullable=True))
@@ -58,5 +79,6 @@ def downgrade() -> None:
         op.drop_column("replicas", column)
     op.drop_column("collections", "forced_at")
     op.drop_column("collections", "source_rse")
+    op.drop_table("tasks")
     op.drop_table("landings")
     op.drop_table("holds")
