@@ -15,7 +15,8 @@ class Collection:
     for outputs; `listed_to` is where the listing of a dataset, or the asking of a sampler, stands; `unadmitted` counts
     `new` contents that hold no pin. While a retry looks through its contents, `retried_to` is the last one that it has
     seen, 0 at first; else it is None. Its files are cut into ranges of at most `range_events` events; None: they stay
-    whole.
+    whole. They are recalled from the tape `source_rse`, None where that is left to the data management; an operator who
+    forces their staging does so at `forced_at`.
     """
 
     id: CollectionId
@@ -34,6 +35,8 @@ class Collection:
     range_events: int | None = None
     cut_off: bool = False
     retried_to: int | None = None
+    source_rse: str | None = None
+    forced_at: int | None = None
 
     @property
     def total(self) -> int:

@@ -10,7 +10,9 @@ from idds.domain.statuses import ReplicaStatus
 class Replica:
     """`ours` says that we had it staged, so that deleting it is ours too; only then does it count in windows.
 
-    `window_id` is the window of the collection it was admitted for; None when only the RSE's window counts it.
+    `window_id` is the window of the collection it was admitted for; None when only the RSE's window counts it. It is to
+    come from the tape `source_rse`, None: from any. It was ordered at `ordered_at`, and has been found stalled
+    `stalled_times` since, last at `stalled_at`.
     """
 
     id: ReplicaId
@@ -23,6 +25,10 @@ class Replica:
     ours: bool
     window_id: WindowId | None
     changed_at: int
+    source_rse: str | None = None
+    ordered_at: int | None = None
+    stalled_times: int = 0
+    stalled_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

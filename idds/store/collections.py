@@ -212,6 +212,19 @@ class Collections(Noun):
         """Note how far a retry has looked through its contents; None: to the end."""
         await self._execute(update(collections).where(collections.c.id == collection).values(retried_to=to))
 
+    async def note_source(self, ids: Iterable[int], source_rse: str) -> None:
+        """Note from which tape their files are recalled from now on."""
+        await self._execute(update(collections).where(among(collections.c.id, ids)).values(source_rse=source_rse))
+
+    async def note_destination(self, ids: Iterable[int], rse: str) -> None:
+        """Note to which disk those of their files are brought that are not admitted yet."""
+        await self._execute(update(collections).where(among(collections.c.id, ids)).values(rse=rse))
+
+    async def force(self, ids: Iterable[int]) -> None:
+        """Have their files admitted before those of others; who was forced first goes first."""
+        forced = update(collections).where(among(collections.c.id, ids), collections.c.forced_at.is_(None))
+        await self._execute(forced.values(forced_at=self._tx.now))
+
     async def count(
         self,
         collection: CollectionId,
@@ -246,4 +259,6 @@ def _collection(row: Row[Any]) -> Collection:
         range_events=row.range_events,
         cut_off=row.cut_off,
         retried_to=row.retried_to,
+        source_rse=row.source_rse,
+        forced_at=row.forced_at,
     )

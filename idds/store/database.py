@@ -91,8 +91,10 @@ class Transaction:
 
     async def write_gathered(self) -> None:
         """Write the moves, effects and entries of the audit log that were gathered so far."""
-        nouns = [noun for noun in ("moves", "effects", "audit") if noun in self.__dict__]
-        rows = {noun: found for noun in nouns if (found := getattr(self, noun).gathered())}
+        rows: dict[str, gathered.Rows] = {}
+        for noun in ("moves", "effects", "audit"):
+            if noun in self.__dict__ and (found := getattr(self, noun).gathered()):
+                rows[noun] = found
         if rows:
             await gathered.write(self.connection, rows, is_sqlite=self.is_sqlite)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, and_, bindparam, func, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, func, select, text, update
 
 from idds.domain.files import File
 from idds.domain.identifiers import Did, ReplicaId, RequestId, WindowId
@@ -27,17 +27,23 @@ _COLUMNS = (
     replicas.c.ours,
     replicas.c.window_id,
     replicas.c.changed_at,
+    replicas.c.source_rse,
+    replicas.c.ordered_at,
+    replicas.c.stalled_times,
+    replicas.c.stalled_at,
 )
 
 
 _INSERTING = """
-INSERT INTO replicas (rse, scope, name, bytes, adler32, path, status, ours, window_id, changed_at)
+INSERT INTO replicas (rse, scope, name, bytes, adler32, path, status, ours, window_id, source_rse, changed_at)
 SELECT :rse, value ->> 'scope', value ->> 'name', CAST(value ->> 'bytes' AS bigint), value ->> 'adler32',
-       value ->> 'path', {status}, {ours}, :window, :now
+       value ->> 'path', {status}, {ours}, :window, :source, :now
   FROM {{each}} WHERE true
     ON CONFLICT (rse, scope, name) DO UPDATE
    SET status = excluded.status, ours = excluded.ours, path = excluded.path, window_id = excluded.window_id,
-       bytes = excluded.bytes, adler32 = excluded.adler32, rule_id = NULL, changed_at = excluded.changed_at
+       bytes = excluded.bytes, adler32 = excluded.adler32, rule_id = NULL, changed_at = excluded.changed_at,
+       source_rse = excluded.source_rse, ordered_at = NULL, landed_at = NULL, ordered_times = 0, stalled_times = 0,
+       stalled_at = NULL, kept_until = NULL
  {where} RETURNING {{columns}}
 """
 # One that is not ours and that nobody pins was not watched: whether it is still there is asked again.
@@ -51,6 +57,7 @@ _ADMITTING = _INSERTING.format(
 _REGISTERING = _INSERTING.format(
     status="'present'", ours="false", where="WHERE replicas.status = 'gone' OR NOT replicas.ours"
 )
+_NOWHERE = {"window": None, "source": None}
 _TAKING_OVER = _INSERTING.format(status="'present'", ours="false", where="")
 
 
@@ -69,14 +76,18 @@ class Replicas(Noun):
             query = query.where(among(contents.c.id, content_ids)).order_by(replicas.c.id)
             await self._execute(query.with_for_update(of=replicas))
 
-    async def admit(self, rse: str, files: Sequence[File], window: WindowId | None) -> list[Replica]:
+    async def admit(
+        self, rse: str, files: Sequence[File], window: WindowId | None, source: str | None = None
+    ) -> list[Replica]:
         """Admit replicas where none can be pinned; those newly admitted, whose bytes are to be reserved.
 
-        The history is written by `record_admission`, when they are.
+        They are to come from the tape `source`, None: from any. The history is written by `record_admission`, when they
+        are.
         """
         if not files:
             return []
-        rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, {"window": window})
+        values = {"window": window, "source": source}
+        rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, values)
         return [_replica(row) for row in rows]
 
     def record_admission(self, rse: str, ids: Sequence[int], request: RequestId) -> None:
@@ -84,7 +95,7 @@ class Replicas(Noun):
 
     async def register(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
         """Note replicas that are on disk and not ours to delete, with their paths; not those that are ours so far."""
-        rows = await self._upsert(rse, files, _REGISTERING, {"window": None}) if files else []
+        rows = await self._upsert(rse, files, _REGISTERING, _NOWHERE) if files else []
         return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
 
     async def take_over(self, rse: str, files: Sequence[tuple[File, str]]) -> dict[Did, ReplicaId]:
@@ -92,7 +103,7 @@ class Replicas(Noun):
         known = [replica.id for replica in await self.find(rse, [file.did for file, _ in files])]
         await self.lock(known)
         await self.give_back([r for r in await self.get(known) if r.status is not ReplicaStatus.GONE])
-        rows = await self._upsert(rse, files, _TAKING_OVER, {"window": None})
+        rows = await self._upsert(rse, files, _TAKING_OVER, _NOWHERE)
         return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
 
     async def _upsert(
@@ -106,7 +117,9 @@ class Replicas(Noun):
         ]
         each = "json_each(:files)" if self._is_sqlite else "jsonb_array_elements(CAST(:files AS jsonb)) AS each (value)"
         statement = text(rule.format(each=each, columns=", ".join(column.name for column in _COLUMNS))).bindparams(
-            bindparam("window", type_=BigInteger()), bindparam("now", type_=BigInteger())
+            bindparam("window", type_=BigInteger()),
+            bindparam("now", type_=BigInteger()),
+            bindparam("source", type_=Text()),
         )
         bound = {"rse": rse, "files": json.dumps(documents), "now": self._tx.now, **values}
         return (await self._execute(statement, bound)).all()
@@ -127,11 +140,22 @@ class Replicas(Noun):
         changed = (
             update(replicas)
             .where(among(replicas.c.id, ids), is_status(replicas.c.status, *edge.sources))
-            .values({**(values or {}), "status": edge.target, "changed_at": self._tx.now})
+            .values({**(values or {}), **self._stamps(event), "status": edge.target, "changed_at": self._tx.now})
         )
         moved = [_replica(row) for row in await self._execute(changed.returning(*_COLUMNS))]
+        if event is ReplicaEvent.LANDED:
+            await self._tx.throughput.note_landed([replica.id for replica in moved])
         self._record(event, rse, [replica.id for replica in moved], reason=reason)
         return moved
+
+    def _stamps(self, event: ReplicaEvent) -> dict[str, Any]:
+        match event:
+            case ReplicaEvent.RECALLED:
+                return {"ordered_at": self._tx.now, "ordered_times": replicas.c.ordered_times + 1}
+            case ReplicaEvent.LANDED:
+                return {"landed_at": self._tx.now}
+            case _:
+                return {}
 
     def _record(
         self,

@@ -23,7 +23,7 @@ class Windows(Noun):
     async def declare(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> None:
         """Have a window with these limits; what is reserved in it stays. Shrinking one only stops admission.
 
-        A new one of an RSE starts with what was admitted there without one.
+        A new one of an RSE starts with what was admitted there without one. What an operator set stands.
         """
         values: dict[str, Any] = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
         if kind == "rse" and not await self.find([(kind, ref)]):
@@ -32,15 +32,25 @@ class Windows(Noun):
             held = (await self._execute(select(size, number).where(live))).one()
             values |= {"reserved_bytes": int(held.size), "reserved_files": int(held.number)}
         limits = {"limit_bytes": limit_bytes, "limit_files": limit_files}
-        key = [windows.c.kind, windows.c.ref]
-        if self._is_sqlite:
-            await self._execute(
-                sqlite.insert(windows).values(values).on_conflict_do_update(index_elements=key, set_=limits)
+        dialect = sqlite if self._is_sqlite else postgresql
+        declared = (
+            dialect.insert(windows)
+            .values(values)
+            .on_conflict_do_update(
+                index_elements=[windows.c.kind, windows.c.ref], set_=limits, where=windows.c.set_by.is_(None)
             )
-        else:
-            await self._execute(
-                postgresql.insert(windows).values(values).on_conflict_do_update(index_elements=key, set_=limits)
-            )
+        )
+        await self._execute(declared)
+
+    async def change(
+        self, window: WindowId, *, limit_bytes: int | None, limit_files: int | None, by: str | None
+    ) -> Window | None:
+        """Give a window other limits, in the name of `by`; None: those of the settings, which rule it again."""
+        limits: dict[str, Any] = {"limit_bytes": limit_bytes, "limit_files": limit_files}
+        limits |= {"set_by": by, "set_at": None if by is None else self._tx.now}
+        changed = update(windows).where(windows.c.id == window).values(limits).returning(*windows.c)
+        row = (await self._execute(changed)).first()
+        return None if row is None else _window(row)
 
     async def find(self, refs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Window]:
         """The windows of these (kind, ref) that exist."""

@@ -1,0 +1,100 @@
+"""What landed of late: how much from which tape to which disk, and how long each took.
+
+It is counted, not listed: a row for each minute, source, destination and class of times, however many files there were.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from idds.domain.statuses import ReplicaStatus
+from idds.engine.times import class_of
+from idds.store.noun import Noun
+from idds.store.schema import landings, replicas
+from idds.store.sets import among, is_status
+
+MINUTE = 60_000_000
+UNKNOWN = ""
+"""The source of what came from a tape that nobody told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Files of one class of times that landed within the minute that begins `at`. `source` is a tape, or unknown."""
+
+    rse: str
+    source: str
+    at: int
+    took: int
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What is on its way from a tape to a disk. The first of them was ordered at `since`, None: none is by now."""
+
+    rse: str
+    source: str
+    files: int
+    bytes: int
+    since: int | None
+
+
+class Throughput(Noun):
+    async def note_landed(self, ids: Sequence[int]) -> None:
+        """Count these replicas of ours, which landed just now."""
+        if not ids:
+            return
+        query = select(replicas.c.rse, replicas.c.source_rse, replicas.c.ordered_at, replicas.c.bytes)
+        query = query.where(among(replicas.c.id, ids), replicas.c.ours, replicas.c.ordered_at.is_not(None))
+        files: Counter[tuple[str, str, int]] = Counter()
+        size: Counter[tuple[str, str, int]] = Counter()
+        for row in await self._execute(query):
+            key = (row.rse, row.source_rse or UNKNOWN, class_of(self._tx.now - row.ordered_at))
+            files[key] += 1
+            size[key] += row.bytes
+        at = self._tx.now - self._tx.now % MINUTE
+        rows = [
+            {"rse": rse, "source_rse": source, "at": at, "took": took, "files": files[key], "bytes": size[key]}
+            # In one order: else two that count the same could wait for each other in a circle.
+            for key in sorted(files)
+            for rse, source, took in [key]
+        ]
+        if rows:
+            dialect = sqlite if self._is_sqlite else postgresql
+            adding = dialect.insert(landings)
+            more = {
+                "files": landings.c.files + adding.excluded.files,
+                "bytes": landings.c.bytes + adding.excluded.bytes,
+            }
+            key_columns = [landings.c.rse, landings.c.source_rse, landings.c.at, landings.c.took]
+            await self._execute(adding.on_conflict_do_update(index_elements=key_columns, set_=more), rows)
+
+    async def landed_since(self, at: int) -> list[Landing]:
+        """What landed in the minutes from the one that holds `at` on."""
+        query = select(landings).where(landings.c.at >= at - at % MINUTE).order_by(landings.c.at)
+        return [
+            Landing(row.rse, row.source_rse, row.at, row.took, row.files, row.bytes)
+            for row in await self._execute(query)
+        ]
+
+    async def in_flight(self) -> list[InFlight]:
+        """What is being staged by us, by tape and disk."""
+        size, first = func.sum(replicas.c.bytes).label("size"), func.min(replicas.c.ordered_at).label("since")
+        source = func.coalesce(replicas.c.source_rse, UNKNOWN).label("source")
+        query = select(replicas.c.rse, source, func.count().label("files"), size, first)
+        moving = and_(is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.ADMITTED), replicas.c.ours)
+        rows = await self._execute(
+            query.where(moving).group_by(replicas.c.rse, source).order_by(replicas.c.rse, source)
+        )
+        return [InFlight(row.rse, row.source, int(row.files), int(row.size), row.since) for row in rows]
+
+    async def forget_before(self, at: int, *, limit: int) -> int:
+        """Delete up to `limit` rows of what landed before; how many."""
+        key = tuple_(landings.c.rse, landings.c.source_rse, landings.c.at, landings.c.took)
+        old = select(landings.c.rse, landings.c.source_rse, landings.c.at, landings.c.took).where(landings.c.at < at)
+        return (await self._execute(delete(landings).where(key.in_(old.order_by(landings.c.at).limit(limit))))).rowcount
