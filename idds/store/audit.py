@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from idds.domain.access import AuditEntry
 from idds.domain.request import Principal, Role
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 CALL: ContextVar[str | None] = ContextVar("call", default=None)
 """The id of the HTTP request that is being answered: whoever answers sets it, and each entry bears it."""
-
-
-_RECORD = insert(audit)
 
 
 class Audit(Noun):
@@ -53,17 +50,16 @@ class Audit(Noun):
             }
         )
 
-    async def flush(self) -> None:
-        """Write what was recorded."""
+    def gathered(self) -> list[dict[str, Any]]:
+        """What was recorded and is not written yet: the caller is about to."""
         recorded, self._recorded = self._recorded, []
-        if recorded:
-            await self._execute(_RECORD, recorded)
+        return recorded
 
     async def page(
         self, *, entity: str | None = None, owner: str | None = None, after: int = 0, limit: int = 100
     ) -> Sequence[AuditEntry]:
         """Entries in the order of their ids, with ids above `after`; all, or of one entity, or of one owner."""
-        await self.flush()
+        await self._tx.write_gathered()
         query = select(audit).where(audit.c.id > after)
         if entity is not None:
             query = query.where(audit.c.entity == entity)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.identifiers import EffectId, RequestId
@@ -73,16 +72,14 @@ class Effects(Noun):
         ]
         self._tx.wake(*(of_effects(effect.kind) for effect in new))
 
-    async def flush(self) -> None:
-        """Write what was added."""
+    def gathered(self) -> list[dict[str, Any]]:
+        """What was added and is not written yet: the caller is about to."""
         added, self._added = self._added, []
-        if added:
-            upsert = sqlite.insert(effects) if self._is_sqlite else postgresql.insert(effects)
-            await self._execute(upsert.on_conflict_do_nothing(), added)
+        return added
 
     async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
         """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""
-        await self.flush()
+        await self._tx.write_gathered()
         now = self._tx.now
         bound = {"of_kind": kind, "until": now, "most": limit, "by": owner, "again_at": now + lease}
         rows = await self._execute(_CLAIM, bound)
@@ -118,7 +115,7 @@ class Effects(Noun):
 
     async def drop(self, entity: str, kinds: Sequence[EffectKind], *, untried: bool = False) -> list[EffectId]:
         """Take back effects of this entity that nobody has claimed, nor ever had if `untried`; the ids of those."""
-        await self.flush()
+        await self._tx.write_gathered()
         dropped = delete(effects).where(
             effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
         )
@@ -128,12 +125,12 @@ class Effects(Noun):
 
     async def revoke(self, entity: str, kinds: Sequence[EffectKind]) -> None:
         """Take back effects of this entity, also from who has claimed them: they are fenced off."""
-        await self.flush()
+        await self._tx.write_gathered()
         await self._execute(delete(effects).where(effects.c.entity == entity, effects.c.kind.in_(kinds)))
 
     async def hasten(self, entity: str, kinds: Sequence[EffectKind]) -> None:
         """Make effects of this entity that were postponed due at once."""
-        await self.flush()
+        await self._tx.write_gathered()
         waiting = update(effects).where(
             effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
         )
@@ -142,20 +139,20 @@ class Effects(Noun):
 
     async def hasten_all(self, request: RequestId) -> None:
         """Make all of a request's effects that were postponed due at once."""
-        await self.flush()
+        await self._tx.write_gathered()
         waiting = update(effects).where(effects.c.request_id == request, effects.c.owner.is_(None))
         rows = await self._execute(waiting.values(due_at=self._tx.now).returning(effects.c.kind))
         self._tx.wake(*{of_effects(EffectKind(row.kind)) for row in rows})
 
     async def next_due(self, kinds: Sequence[EffectKind]) -> int | None:
         """When the next effect of these kinds is due."""
-        await self.flush()
+        await self._tx.write_gathered()
         query = select(effects.c.due_at).where(effects.c.kind.in_(kinds)).order_by(effects.c.due_at).limit(1)
         found: int | None = (await self._execute(query)).scalar()
         return found
 
     async def of_request(self, request: RequestId) -> list[dict[str, Any]]:
         """What is still to be done outside for a request."""
-        await self.flush()
+        await self._tx.write_gathered()
         rows = await self._execute(select(effects).where(effects.c.request_id == request).order_by(effects.c.id))
         return [row._asdict() for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, func, insert, select, text
+from sqlalchemy import Row, func, select, text
 
 from idds.domain.content import Move
 from idds.domain.event import Event
@@ -29,9 +29,6 @@ _WRITERS = text(
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND mode = 'RowExclusiveLock' AND granted"
 )
-
-
-_RECORD = insert(moves)
 
 
 class Moves(Noun):
@@ -71,16 +68,16 @@ class Moves(Noun):
         self._recorded.append(values)
         return Move(id=MoveId(0), **(values | {"ids": tuple(ids)}))
 
-    async def flush(self) -> None:
-        """Write what was recorded."""
+    def gathered(self) -> list[dict[str, Any]]:
+        """What was recorded and is not written yet: the caller is about to."""
         recorded, self._recorded = self._recorded, []
         if recorded:
-            await self._execute(_RECORD, recorded)
             self._tx.wake(Channel.EVENTS)
+        return recorded
 
     async def of(self, entities: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Move]:
         """The history of these entities, oldest first."""
-        await self.flush()
+        await self._tx.write_gathered()
         query = select(moves).where(moves.c.entity.in_(entities), moves.c.id > after)
         return [_move(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
 
@@ -88,7 +85,7 @@ class Moves(Noun):
         self, request: RequestId, *, entity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Move]:
         """The history of a request and of all that belongs to it, or of one `entity` of that, oldest first."""
-        await self.flush()
+        await self._tx.write_gathered()
         query = select(moves).where(moves.c.request_id == request, moves.c.id > after)
         if entity is not None:
             query = query.where(moves.c.entity == entity)
