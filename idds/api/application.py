@@ -24,7 +24,7 @@ from idds.runtime.doors import Doors
 from idds.runtime.metrics import Metrics
 from idds.runtime.settings import AccessSettings, ApiSettings
 
-__all__ = ["LISTENERS", "make_application"]
+__all__ = ["LISTENERS", "PARTS", "Parts", "make_application"]
 
 LISTENERS = web.AppKey("listeners", Listeners)
 
@@ -34,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """What all calls share."""
 
     doors: Doors
@@ -45,6 +45,9 @@ class _Parts:
     metrics: Metrics
     authentication: Authentication
     rates: Rates
+
+
+PARTS = web.AppKey("parts", Parts)
 
 
 def make_application(doors: Doors, settings: ApiSettings, access: AccessSettings | None = None) -> web.Application:
@@ -59,7 +62,7 @@ def make_application(doors: Doors, settings: ApiSettings, access: AccessSettings
     application.cleanup_ctx.append(usage.during)
     application[LISTENERS] = listeners
     metrics.registry.register(Streams(listeners))
-    parts = _Parts(
+    parts = application[PARTS] = Parts(
         doors, settings, access or AccessSettings(), counters, listeners, metrics, authentication, Rates(settings)
     )
     # aiohttp tries one after the other: first those that many payloads call, time and again.
@@ -84,7 +87,7 @@ def _pattern(path: str) -> str:
     return path
 
 
-def _handler(route: Route, parts: _Parts) -> Handler:
+def _handler(route: Route, parts: Parts) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         number = int(request.match_info.get("id", "0"))
         grant = None

@@ -18,6 +18,9 @@ from idds.services.access import Access, check_reach
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 LONGEST_TOKEN = 8192
+SESSION = "idds_session"
+"""The cookie of a browser, which holds a token of its own. It reads only: a browser sends it whoever wrote the page."""
+_READING = ("GET", "HEAD")
 
 
 class Authentication:
@@ -40,6 +43,8 @@ class Authentication:
     async def of(self, request: web.Request) -> Grant:
         """What the caller may be. Raises Unauthenticated, and what `Access.authenticate` raises."""
         header = request.headers.get("Authorization")
+        if header is None and request.method in _READING and (secret := request.cookies.get(SESSION)):
+            header = f"Bearer {secret}"
         proxy = self._access.proxy
         if header is None and proxy is not None and (names := request.headers.getall(proxy.header, ())):
             grant = proxy.identify(request.remote or "", names)

@@ -99,15 +99,21 @@ MEANINGS: Mapping[int, str] = {
 
 def of_error(error: IddsError, request_id: str) -> web.Response:
     """What a caller is told of an error."""
+    document = describe(error, request_id)
+    headers = {}
+    if document.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="idds"'
+    if document.status in (429, 503):
+        headers["Retry-After"] = str(error.retry_after_s if isinstance(error, TooMany) else RETRY_AFTER_S)
+    return respond(document, headers)
+
+
+def describe(error: IddsError, request_id: str) -> ProblemDocument:
+    """An error in words that may be shown."""
     status, slug, title = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _UNKNOWN)
     problems = error.problems if isinstance(error, (InvalidInput, Malformed)) else ()
-    headers = {}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="idds"'
-    if status in (429, 503):
-        headers["Retry-After"] = str(error.retry_after_s if isinstance(error, TooMany) else RETRY_AFTER_S)
     detail = ". ".join([str(error) or title, *getattr(error, "__notes__", ())])
-    return respond(ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems), headers)
+    return ProblemDocument(f"urn:idds:problem:{slug}", title, status, detail, request_id, problems)
 
 
 _UNKNOWN = (500, "internal", "Something broke inside")
