@@ -1,0 +1,285 @@
+"""What is admitted next to a disk RSE, of all that waits for it: the one planner, of the service and of simulations.
+
+It takes no time of its own and draws no lots: the same standing gives the same plan. It looks at the heads of queues
+only, so that what it costs does not grow with what waits behind them.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from idds.domain.identifiers import CollectionId, RequestId
+from idds.domain.replica import Window
+from idds.engine.shares import Share, Turns
+from idds.engine.window import Candidate, Room, never
+
+SLICES = 4
+"""A run is no larger than this part of what it has to fit into, so that a small window is not emptied for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the planner chooses; times are in microseconds.
+
+    What is recalled from a tape comes in runs of `run_files` files or `run_bytes` bytes (None: however many). An input
+    that has recalls under way waits for room for a whole run, but no longer than `patience`. One that holds nothing for
+    `longest_wait` goes before all others, and what comes free is kept for it until its next group fits.
+    """
+
+    run_files: int = 10
+    run_bytes: int | None = None
+    patience: int = 60_000_000
+    longest_wait: int = 3600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """An input that has files waiting for admission.
+
+    `held_bytes` and `held_files` are what it has reserved on the RSE, `in_flight` those of its files that are not on
+    disk yet. `window` is its own, `tape` the tape system that its files come from (None: not known). It began to wait
+    at `waiting_since`, or something of it was last admitted then; an operator who wants it next said so at `forced_at`.
+    `heads` are its next complete groups, in tape order; `more` says that there are others behind them.
+    """
+
+    collection: CollectionId
+    request: RequestId
+    share: str = ""
+    priority: int = 0
+    held_bytes: int = 0
+    held_files: int = 0
+    in_flight: int = 0
+    window: Window | None = None
+    tape: str | None = None
+    waiting_since: int = 0
+    forced_at: int | None = None
+    heads: tuple[Candidate, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """A physical tape system: recalls under way from it, how many may be (None: any number), and why it is held.
+
+    A single group of more files than that is recalled when nothing else is.
+    """
+
+    name: str
+    in_flight_files: int = 0
+    in_flight_bytes: int = 0
+    limit_files: int | None = None
+    hold: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand on one disk RSE. `hold` says why nothing is brought there, None: it is.
+
+    A share that is not among `shares` has a weight of one, and holds what its demands hold.
+    """
+
+    rse: str
+    window: Window | None = None
+    demands: tuple[Demand, ...] = ()
+    tapes: tuple[Tape, ...] = ()
+    shares: tuple[Share, ...] = ()
+    hold: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Groups of an input that are admitted; `bytes` and `files` are what they reserve."""
+
+    demand: Demand
+    groups: tuple[Candidate, ...]
+    bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A group that no state of a window would ever admit; why."""
+
+    demand: Demand
+    group: Candidate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done now. `waits` tells of each input that has to wait why it does.
+
+    `again_at` is when time alone changes something, None: it does not.
+    """
+
+    admissions: tuple[Admission, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    waits: Mapping[CollectionId, str] = field(default_factory=dict)
+    again_at: int | None = None
+
+
+def plan(standing: Standing, policy: Policy, now: int) -> Plan:
+    """What is admitted now, what is refused for ever, and what everybody else waits for."""
+    if standing.hold is not None:
+        reason = f"RSE {standing.rse} is held: {standing.hold}"
+        return Plan(waits={demand.collection: reason for demand in standing.demands})
+    queues = _queues(standing, policy, now)
+    for queue in sorted((each for each in queues if each.goes_first), key=_Queue.turn):
+        while queue.take_run() and queue.goes_first:
+            pass
+    turns = Turns(standing.shares, [(each.demand, each.bytes, each.wanted) for each in queues])
+    by_id = {each.demand.collection: each for each in queues}
+    while (turn := turns.take()) is not None:
+        queue = by_id[turn]
+        before = queue.bytes
+        queue.take_run()
+        turns.wait_again(turn, queue.bytes - before, queue.wanted)
+    again = [at for each in queues if (at := each.again_at) is not None and at > now and each.wait is not None]
+    return Plan(
+        tuple(Admission(q.demand, tuple(q.admitted), q.bytes, q.files) for q in queues if q.admitted),
+        tuple(refusal for each in queues for refusal in each.refused),
+        {each.demand.collection: each.wait for each in queues if each.wait is not None},
+        min(again, default=None),
+    )
+
+
+class _Queue:
+    """An input while the plan is made."""
+
+    def __init__(self, demand: Demand, windows: Sequence[Window], rooms: Sequence[Room], policy: Policy) -> None:
+        self.demand = demand
+        self.groups: deque[tuple[Candidate, int, int]] = deque()
+        self.admitted: list[Candidate] = []
+        self.refused: list[Refusal] = []
+        self.bytes = self.files = 0
+        self.wait: str | None = None
+        self.again_at: int | None = None
+        self.goes_first = demand.forced_at is not None
+        self._is_stopped = False
+        self._rooms = rooms
+        self._patient_until = 0
+        self._run_files = _slice(policy.run_files, [room.limit_files for room in rooms])
+        self._run_bytes = _slice(policy.run_bytes, [room.limit_bytes for room in rooms])
+        for group in demand.heads:
+            self._sort(group, windows)
+
+    def _sort(self, group: Candidate, windows: Sequence[Window]) -> None:
+        size, files = group.bytes, group.files
+        if reason := next(filter(None, (never(group, window) for window in windows)), None):
+            self.refused.append(Refusal(self.demand, group, reason))
+        elif blocked := next((wanted for wanted in group.contents if wanted.blocked), None):
+            self.wait = f"of the next, {blocked.name!r} is being deleted"
+        elif files == 0:
+            # It is there, or comes for somebody else: whoever pins it now need not have it recalled once more.
+            self.admitted.append(group)
+        else:
+            self.groups.append((group, size, files))
+
+    def watch(self, policy: Policy, now: int) -> None:
+        """Time counts: how long it has waited."""
+        since, holds_nothing = self.demand.waiting_since, not self.demand.held_files
+        self._patient_until = since + policy.patience if since + policy.patience > now else 0
+        if holds_nothing and self.groups:
+            self.goes_first = self.goes_first or since + policy.longest_wait <= now
+            self.again_at = since + policy.longest_wait
+
+    def turn(self) -> tuple[bool, int, CollectionId]:
+        """Its turn among those that go first: the forced ones in the order they were, then who waits the longest."""
+        forced = self.demand.forced_at
+        return forced is None, self.demand.waiting_since if forced is None else forced, self.demand.collection
+
+    @property
+    def wanted(self) -> int | None:
+        """How many bytes it takes next, None where that is nothing, or has no room."""
+        return self.groups[0][1] if self.groups and not self._is_stopped else None
+
+    def hold(self, reason: str) -> None:
+        """Nothing that costs is admitted of it."""
+        if self.groups:
+            self.groups.clear()
+            self.wait = reason
+
+    def take_run(self) -> bool:
+        """Admit a run of it, if there is room; else note what it waits for."""
+        size = files = number = 0
+        full: str | None = None
+        for _, more_bytes, more_files in self.groups:
+            full = self._why_not(size + more_bytes, files + more_files, number + 1)
+            if full is not None:
+                break
+            size, files, number = size + more_bytes, files + more_files, number + 1
+            if files >= self._run_files or size >= self._run_bytes:
+                break
+        self._is_stopped = full is not None and not self._may_take_less(number)
+        if full is not None and self._is_stopped:
+            self.wait = full if not number else self._wait_for_run(full)
+            return False
+        self._admit(number, size, files)
+        return number > 0
+
+    def _why_not(self, size: int, files: int, groups: int) -> str | None:
+        return next(filter(None, (room.why_not(size, files, groups) for room in self._rooms)), None)
+
+    def _may_take_less(self, number: int) -> bool:
+        """Whether a part of a run is taken where there is no room for all of it."""
+        if number == 0:
+            if self.goes_first:
+                self._keep_room()
+            return False
+        return self.goes_first or not (self.demand.in_flight + self.files) or not self._patient_until
+
+    def _wait_for_run(self, full: str) -> str:
+        self.again_at = self._patient_until
+        return f"room for a run of files is gathered: {full}"
+
+    def _keep_room(self) -> None:
+        _, size, files = self.groups[0]
+        for room in self._rooms:
+            if room.is_shared and room.kept_for is None and not room.fits(size, files):
+                room.kept_for = f"request {self.demand.request}, whose turn it is"
+
+    def _admit(self, number: int, size: int, files: int) -> None:
+        for _ in range(number):
+            self.admitted.append(self.groups.popleft()[0])
+        self.bytes += size
+        self.files += files
+        # Whoever waited the longest holds something now; who is forced goes on.
+        self.goes_first = self.demand.forced_at is not None
+        for room in self._rooms:
+            room.take(size, files)
+
+
+def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
+    of_rse = Room.of(standing.window) if standing.window is not None else None
+    quotas = {share.name: (share.quota, Room.of(share.quota)) for share in standing.shares if share.quota is not None}
+    tapes = {tape.name: (tape, _room_of(tape)) for tape in standing.tapes}
+    queues = []
+    for demand in standing.demands:
+        quota, of_share = quotas.get(demand.share, (None, None))
+        tape, of_tape = tapes.get(demand.tape or "", (None, None))
+        own = Room.of(demand.window, is_shared=False) if demand.window is not None else None
+        windows = [window for window in (standing.window, quota, demand.window) if window is not None]
+        rooms = [room for room in (of_rse, of_share, own, of_tape) if room is not None]
+        queue = _Queue(demand, windows, rooms, policy)
+        if tape is not None and tape.hold is not None:
+            queue.hold(f"tape {tape.name} is held: {tape.hold}")
+        queue.watch(policy, now)
+        queues.append(queue)
+    return queues
+
+
+def _room_of(tape: Tape) -> Room:
+    return Room(
+        f"tape {tape.name}",
+        bytes=tape.in_flight_bytes,
+        limit_files=tape.limit_files,
+        files=tape.in_flight_files,
+        taken="in flight",
+        yields_to_one=True,
+    )
+
+
+def _slice(wanted: int | None, limits: Sequence[int | None]) -> float:
+    """The size of a run: as the policy has it, but no more than a part of any limit."""
+    parts = [max(1, limit // SLICES) for limit in limits if limit is not None]
+    return min([*parts, *([] if wanted is None else [wanted])], default=float("inf"))
