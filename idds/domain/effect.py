@@ -27,10 +27,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class NewEffect:
-    """An effect to be recorded; due after `delay` microseconds."""
+    """An effect to be recorded; due after `delay` microseconds. `error` says why it was not done before."""
 
     kind: EffectKind
     entity: str
     attempt: int
     payload: Mapping[str, Any]
     delay: int = 0
+    error: str | None = None

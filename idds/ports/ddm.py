@@ -1,6 +1,6 @@
 """Data management: what is in a dataset, where its files are, bringing them to disk and taking them away again."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -15,6 +15,13 @@ class Staging:
 
     rule_id: str
     ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Nothing of this file is ordered, and asking again later makes sense; the reason is the data management's own."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,34 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Residency:
-    """Where a file stands on one RSE. `path` is how a payload opens it, once present."""
+    """Where a file stands on one RSE. `path` is how a payload opens it, once present.
+
+    `rule_id` is of the rule of ours that it is there under, or comes under; `source` the RSE it is taken from, where
+    that was ordered.
+    """
 
     where: Where
     path: str | None = None
     reason: str | None = None
+    rule_id: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An RSE that holds a complete replica of a file."""
+
+    rse: str
+    is_tape: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of ours on one file."""
+
+    rule_id: str
+    rse: str
+    did: Did
 
 
 class DDM(Protocol):
@@ -56,8 +86,18 @@ class DDM(Protocol):
         """
         ...
 
-    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
-        """Ask for replicas on the disk `rse`, an outcome per file in order. Returns before they are there."""
+    async def sources(self, dids: Sequence[Did]) -> dict[Did, tuple[Source, ...]]:
+        """Where each file can be taken from, tapes first: an entry for every DID asked, empty when there is nothing."""
+        ...
+
+    async def stage(
+        self, rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
+        """Ask for replicas on the disk `rse`, an outcome per file in order. Returns before they are there.
+
+        With a `source` they are taken from that RSE and no other. What is on its way from elsewhere by our order is
+        ordered anew; that may take until a later call.
+        """
         ...
 
     async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
@@ -69,12 +109,28 @@ class DDM(Protocol):
         """
         ...
 
-    async def release(self, rse: str, dids: Sequence[Did]) -> None:
+    async def release(self, rse: str, released: Mapping[Did, str | None]) -> None:
         """End our rules on these files and delete the replicas; a recall under way is cancelled.
 
-        Returns when it is ordered; `residency` says `absent` when the bytes are gone, and `present` from now on only
-        of what somebody else keeps. Unknown files are no error.
+        `released` says under which rule each was staged, and no other is ended: not the one of a file that was staged
+        anew since. None stands for any of ours. Returns when it is ordered; `residency` says `absent` when the bytes
+        are gone, and `present` from now on only of what somebody else keeps. What is unknown is no error.
         """
+        ...
+
+    async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
+        """Have these rules of ours hold on beyond their lifetime, where they have one.
+
+        Those that have ended all the same, or have lost a file that was there.
+        """
+        ...
+
+    async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
+        """Have the recalls under these rules go before others, and those that are stuck tried again, where it can."""
+        ...
+
+    async def rules(self) -> list[Rule]:
+        """All rules of ours that nobody has ended, made by whatever process of this service."""
         ...
 
     async def upload(self, rse: str, dataset: Did, files: Sequence[Upload]) -> list[str | Refused]:

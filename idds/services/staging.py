@@ -11,12 +11,12 @@ import structlog
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.files import File
-from idds.domain.identifiers import Did, RequestId
+from idds.domain.identifiers import Did, ReplicaId, RequestId
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.retry import TRIES, backoff
 from idds.engine.transitions import ContentEvent, ReplicaEvent
-from idds.ports.ddm import DDM, Refused, Residency, Staging, Where
+from idds.ports.ddm import DDM, NotNow, Refused, Residency, Staging, Where
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.announcing import follow, release
 from idds.store.contents import pinned_to
@@ -110,12 +110,23 @@ class Residencies:
         waiting = [r for r in replicas if r.ours and r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
         files = [File(replica.did, replica.bytes, replica.adler32) for replica in waiting]
         outcomes = await self._ddm.stage(rse, files) if files else []
-        await self._record_order(effect, rse, list(zip(waiting, outcomes, strict=True)))
+        answered = list(zip(waiting, outcomes, strict=True))
+        later = {replica.id: outcome.reason for replica, outcome in answered if isinstance(outcome, NotNow)}
+        taken = [(replica, outcome) for replica, outcome in answered if not isinstance(outcome, NotNow)]
+        if later and not taken:
+            async with self._database.transaction(AGENT) as tx:
+                await tx.effects.postpone([effect], _first(later))
+            return
+        await self._record_order(effect, rse, taken, later)
         # It may have landed before it was recorded as on its way: that hint came too early.
         self.hint(rse, [replica.did for replica in waiting])
 
     async def _record_order(
-        self, effect: Effect, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
+        self,
+        effect: Effect,
+        rse: str,
+        outcomes: Sequence[tuple[Replica, Staging | Refused]],
+        later: Mapping[ReplicaId, str],
     ) -> None:
         known: set[RequestId] = set()
         while True:
@@ -123,6 +134,9 @@ class Residencies:
                 async with self._database.transaction(AGENT) as tx:
                     locked = await _lock(tx, rse, [replica.id for replica, _ in outcomes], known)
                     await tx.effects.finish([effect])
+                    if later:
+                        # What does not go now waits by itself; its bytes stay reserved.
+                        tx.effects.add([_order_later(tx, effect, rse, later)], None)
                     return await self._record_staging(tx, rse, outcomes, locked)
             except _BeganToWait as late:
                 known |= late.requests
@@ -159,7 +173,7 @@ class Residencies:
         dids = [replica.did for replica in unwanted]
         kept: list[Replica] = []
         if dids:
-            await self._ddm.release(rse, dids)
+            await self._ddm.release(rse, {replica.did: replica.rule_id for replica in unwanted})
             found = await self._ddm.residency(rse, dids)
             kept = [replica for replica in unwanted if found[replica.did].where is Where.PRESENT]
         if kept:
@@ -241,6 +255,19 @@ class Residencies:
                 # The data management has forgotten the order: it is given again, one at a time.
                 effect = NewEffect(EffectKind.STAGE, f"replica:{again[0]}", 0, {"rse": rse, "replicas": again})
                 tx.effects.add([effect], None)
+
+
+def _order_later(tx: Transaction, effect: Effect, rse: str, later: Mapping[ReplicaId, str]) -> NewEffect:
+    ids = sorted(later)
+    payload = {"rse": rse, "replicas": ids}
+    delay = backoff(effect.tries)
+    return NewEffect(EffectKind.STAGE, f"replica:{ids[0]}", tx.now, payload, delay, _first(later))
+
+
+def _first(later: Mapping[ReplicaId, str]) -> str:
+    """One reason for all; where there are several, that it is so."""
+    reasons = sorted(set(later.values()))
+    return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (and {len(reasons) - 1} other reasons)"
 
 
 _UNWANTED = (ReplicaStatus.DELETING, ReplicaStatus.GONE)

@@ -66,6 +66,7 @@ class Effects(Noun):
                 "payload": dict(effect.payload),
                 "request_id": request,
                 "due_at": self._tx.now + effect.delay,
+                "error": effect.error,
                 "created_at": self._tx.now,
             }
             for effect in new

@@ -12,7 +12,7 @@ import pytest
 from idds.domain.errors import UnknownDid
 from idds.domain.files import File, Upload
 from idds.domain.identifiers import Did
-from idds.ports.ddm import DDM, Refused, Residency, Staging, Where
+from idds.ports.ddm import DDM, NotNow, Refused, Residency, Source, Staging, Where
 
 DEADLINE_S = 120.0
 
@@ -26,6 +26,11 @@ class SiteUnderTest(Protocol):
     @property
     def disk(self) -> str:
         """The name of the disk RSE."""
+        ...
+
+    @property
+    def tape(self) -> str:
+        """The name of the tape RSE that `write_tape` writes to, unless the file is slow."""
         ...
 
     @property
@@ -82,6 +87,12 @@ def bytes_at(path: str | None) -> bytes | None:
     return Path(path).read_bytes() if path is not None and Path(path).exists() else None
 
 
+def rule_of(outcome: Staging | NotNow | Refused) -> str:
+    """The rule that a file was staged under."""
+    assert isinstance(outcome, Staging), outcome
+    return outcome.rule_id
+
+
 async def until(true: Callable[[], Awaitable[bool]], poll_s: float) -> None:
     """Raises TimeoutError when it does not become true."""
     async with asyncio.timeout(DEADLINE_S):
@@ -123,6 +134,20 @@ class DDMContract:
 
         await until(there, self.poll_s)
         return found
+
+    async def stage(
+        self, ddm: DDM, rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | Refused]:
+        """Stage, again and again where it does not go now."""
+        taken: list[Staging | Refused] = []
+
+        async def are_taken() -> bool:
+            outcomes = await ddm.stage(rse, files, source=source)
+            taken[:] = [outcome for outcome in outcomes if not isinstance(outcome, NotNow)]
+            return len(taken) == len(files)
+
+        await until(are_taken, self.poll_s)
+        return taken
 
     async def names(self, ddm: DDM, dataset: Did, limit: int) -> list[str]:
         """The whole listing, by pages."""
@@ -205,7 +230,8 @@ class DDMContract:
         (file,) = await self.on_tape(site, dataset, 1, slow=True)
         first = await ddm.stage(site.disk, [file])
         assert await ddm.stage(site.disk, [file]) == first
-        assert await ddm.residency(site.disk, [file.did]) == {file.did: Residency(Where.STAGING)}
+        found = (await ddm.residency(site.disk, [file.did]))[file.did]
+        assert (found.where, found.path, found.rule_id) == (Where.STAGING, None, rule_of(first[0]))
 
     async def test_outcomes_keep_the_order_of_the_files(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
         files = await self.on_tape(site, dataset, 2)
@@ -220,7 +246,7 @@ class DDMContract:
     async def test_staging_and_asking_for_nothing(self, site: SiteUnderTest, ddm: DDM) -> None:
         assert await ddm.stage(site.disk, []) == []
         assert await ddm.residency(site.disk, []) == {}
-        await ddm.release(site.disk, [])
+        await ddm.release(site.disk, {})
 
     async def test_every_did_asked_has_a_residency(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
         (file,) = await self.on_tape(site, dataset, 1)
@@ -239,7 +265,7 @@ class DDMContract:
         assert failed.reason
         assert failed.path is None
         assert await ddm.residency(site.disk, [bad.did]) == {bad.did: failed}
-        await ddm.release(site.disk, [bad.did])
+        await ddm.release(site.disk, dict.fromkeys([bad.did]))
         await self.reach(ddm, site.disk, [bad.did], Where.ABSENT)
 
     async def test_what_failed_can_be_staged_again(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
@@ -248,7 +274,7 @@ class DDMContract:
         await ddm.stage(site.disk, [file])
         await self.reach(ddm, site.disk, [file.did], Where.FAILED)
         await site.mend(file.did, content_of(file.did.name))
-        (again,) = await ddm.stage(site.disk, [file])
+        (again,) = await self.stage(ddm, site.disk, [file])
         assert isinstance(again, Staging)
         assert again.ours
         await self.reach(ddm, site.disk, [file.did], Where.PRESENT)
@@ -260,7 +286,7 @@ class DDMContract:
         dids = [file.did for file in files]
         there = await self.reach(other, site.disk, dids, Where.PRESENT)
         assert await ddm.residency(site.disk, dids) == there
-        await other.release(site.disk, dids)
+        await other.release(site.disk, dict.fromkeys(dids))
         await self.reach(ddm, site.disk, dids, Where.ABSENT)
 
     # releasing
@@ -269,10 +295,10 @@ class DDMContract:
         released, kept = await self.on_tape(site, dataset, 2)
         await ddm.stage(site.disk, [released, kept])
         there = await self.reach(ddm, site.disk, [released.did, kept.did], Where.PRESENT)
-        await ddm.release(site.disk, [released.did])
-        await ddm.release(site.disk, [released.did])
+        await ddm.release(site.disk, dict.fromkeys([released.did]))
+        await ddm.release(site.disk, dict.fromkeys([released.did]))
         await self.reach(ddm, site.disk, [released.did], Where.ABSENT)
-        await ddm.release(site.disk, [released.did])
+        await ddm.release(site.disk, dict.fromkeys([released.did]))
         assert bytes_at(there[released.did].path) is None
         assert await ddm.residency(site.disk, [kept.did]) == {kept.did: there[kept.did]}
 
@@ -280,12 +306,12 @@ class DDMContract:
         files = await self.on_tape(site, dataset, 3, slow=True)
         dids = [file.did for file in files]
         await ddm.stage(site.disk, files)
-        await ddm.release(site.disk, dids)
+        await ddm.release(site.disk, dict.fromkeys(dids))
         await self.reach(ddm, site.disk, dids, Where.ABSENT)
 
     async def test_releasing_an_unknown_file_is_no_error(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
         (file,) = await self.on_tape(site, dataset, 1)
-        await ddm.release(site.disk, [file.did, Did(site.scope, uuid4().hex)])
+        await ddm.release(site.disk, dict.fromkeys([file.did, Did(site.scope, uuid4().hex)]))
         assert await ddm.residency(site.disk, [file.did]) == {file.did: Residency(Where.ABSENT)}
 
     async def test_what_is_on_tape_stays_there(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
@@ -293,7 +319,7 @@ class DDMContract:
         for _ in range(2):
             assert isinstance((await ddm.stage(site.disk, [file]))[0], Staging)
             await self.reach(ddm, site.disk, [file.did], Where.PRESENT)
-            await ddm.release(site.disk, [file.did])
+            await ddm.release(site.disk, dict.fromkeys([file.did]))
             await self.reach(ddm, site.disk, [file.did], Where.ABSENT)
 
     async def test_a_file_staged_while_it_is_deleted_comes_back(
@@ -303,8 +329,8 @@ class DDMContract:
         dids = [file.did for file in files]
         await ddm.stage(site.disk, files)
         await self.reach(ddm, site.disk, dids, Where.PRESENT)
-        await ddm.release(site.disk, dids)
-        again = await ddm.stage(site.disk, files)
+        await ddm.release(site.disk, dict.fromkeys(dids))
+        again = await self.stage(ddm, site.disk, files)
         assert all(isinstance(one, Staging) and one.ours for one in again)
         there = await self.reach(ddm, site.disk, dids, Where.PRESENT)
         assert all(bytes_at(one.path) == content_of(did.name) for did, one in there.items())
@@ -315,11 +341,11 @@ class DDMContract:
         dids = [file.did for file in files]
         for _ in range(5):
             await ddm.stage(site.disk, files)
-            await ddm.release(site.disk, dids)
+            await ddm.release(site.disk, dict.fromkeys(dids))
         await self.reach(ddm, site.disk, dids, Where.ABSENT)
         for _ in range(5):
-            await ddm.release(site.disk, dids)
-            await ddm.stage(site.disk, files)
+            await ddm.release(site.disk, dict.fromkeys(dids))
+            await self.stage(ddm, site.disk, files)
         await self.reach(ddm, site.disk, dids, Where.PRESENT)
 
     async def test_the_replica_of_somebody_else_is_used_and_kept(
@@ -332,9 +358,89 @@ class DDMContract:
         assert not first.ours
         assert await ddm.stage(site.disk, [file]) == [first]
         there = await self.reach(ddm, site.disk, [file.did], Where.PRESENT)
-        await ddm.release(site.disk, [file.did])
+        await ddm.release(site.disk, dict.fromkeys([file.did]))
         assert await ddm.residency(site.disk, [file.did]) == there
         assert bytes_at(there[file.did].path) == content_of(file.did.name)
+
+    async def test_only_the_rule_that_is_named_ends(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
+        files = await self.on_tape(site, dataset, 2)
+        former = dict(zip([f.did for f in files], map(rule_of, await ddm.stage(site.disk, files)), strict=True))
+        await self.reach(ddm, site.disk, list(former), Where.PRESENT)
+        await ddm.release(site.disk, former)
+        await self.reach(ddm, site.disk, list(former), Where.ABSENT)
+        again = dict(zip(former, map(rule_of, await self.stage(ddm, site.disk, files)), strict=True))
+        assert not set(again.values()) & set(former.values())
+        await ddm.release(site.disk, former)  # an order of a former time, which comes late
+        await self.reach(ddm, site.disk, list(again), Where.PRESENT)
+        await ddm.release(site.disk, former)
+        found = await ddm.residency(site.disk, list(again))
+        assert {did: one.rule_id for did, one in found.items()} == again
+        assert {one.where for one in found.values()} == {Where.PRESENT}
+        await ddm.release(site.disk, again)
+        await self.reach(ddm, site.disk, list(again), Where.ABSENT)
+
+    # rules
+
+    async def test_rules_of_ours_are_told_until_they_are_ended(
+        self, site: SiteUnderTest, ddm: DDM, dataset: Did
+    ) -> None:
+        files = await self.on_tape(site, dataset, 3)
+        await site.place(files[2].did, content_of(files[2].did.name))
+        mine = [rule_of(outcome) for outcome in (await ddm.stage(site.disk, files))[:2]]
+
+        async def told() -> dict[Did, tuple[str, str]]:
+            wanted = {file.did for file in files}
+            return {rule.did: (rule.rse, rule.rule_id) for rule in await ddm.rules() if rule.did in wanted}
+
+        assert await told() == {file.did: (site.disk, rule) for file, rule in zip(files[:2], mine, strict=True)}
+        await ddm.release(site.disk, {files[0].did: mine[0]})
+        assert await told() == {files[1].did: (site.disk, mine[1])}
+
+    async def test_rules_are_kept_and_those_that_ended_are_told(
+        self, site: SiteUnderTest, ddm: DDM, dataset: Did
+    ) -> None:
+        files = await self.on_tape(site, dataset, 3)
+        dids = [file.did for file in files]
+        first, second, third = map(rule_of, await ddm.stage(site.disk, files))
+        await self.reach(ddm, site.disk, dids, Where.PRESENT)
+        assert await ddm.keep(site.disk, [first, second, third]) == frozenset()
+        await ddm.release(site.disk, {dids[1]: second})
+        assert await ddm.keep(site.disk, [first, second, third]) == {second}
+        assert await ddm.keep(site.disk, []) == frozenset()
+
+    async def test_the_file_of_a_rule_that_is_kept_is_not_looked_for_before_it_came(
+        self, site: SiteUnderTest, ddm: DDM, dataset: Did
+    ) -> None:
+        (file,) = await self.on_tape(site, dataset, 1, slow=True)
+        (outcome,) = await ddm.stage(site.disk, [file])
+        assert await ddm.keep(site.disk, [rule_of(outcome)]) == frozenset()
+
+    async def test_boosting_changes_nothing_that_is_promised(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
+        (file,) = await self.on_tape(site, dataset, 1)
+        first = await ddm.stage(site.disk, [file])
+        await ddm.boost(site.disk, [rule_of(first[0])])
+        await self.reach(ddm, site.disk, [file.did], Where.PRESENT)
+        await ddm.boost(site.disk, [rule_of(first[0]), "0" * 32])
+        assert await ddm.stage(site.disk, [file]) == first
+
+    # sources
+
+    async def test_sources_are_where_a_file_can_be_taken_from(
+        self, site: SiteUnderTest, ddm: DDM, dataset: Did
+    ) -> None:
+        here, staged = await self.on_tape(site, dataset, 2)
+        stranger = Did(site.scope, uuid4().hex)
+        await ddm.stage(site.disk, [staged])
+        await self.reach(ddm, site.disk, [staged.did], Where.PRESENT)
+        tape, disk = Source(site.tape, is_tape=True), Source(site.disk, is_tape=False)
+        found = await ddm.sources([here.did, staged.did, stranger])
+        assert found == {here.did: (tape,), staged.did: (tape, disk), stranger: ()}
+
+    async def test_a_source_can_be_chosen(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
+        (file,) = await self.on_tape(site, dataset, 1)
+        (staged,) = await ddm.stage(site.disk, [file], source=site.tape)
+        found = (await self.reach(ddm, site.disk, [file.did], Where.PRESENT))[file.did]
+        assert (found.rule_id, found.source) == (rule_of(staged), site.tape)
 
     # uploading
 
@@ -395,7 +501,7 @@ class DDMContract:
         (staged,) = await ddm.stage(site.disk, [File(upload.did, upload.bytes, upload.adler32)])
         assert isinstance(staged, Staging)
         assert not staged.ours
-        await ddm.release(site.disk, [upload.did])
+        await ddm.release(site.disk, dict.fromkeys([upload.did]))
         assert await ddm.residency(site.disk, [upload.did]) == {upload.did: Residency(Where.PRESENT, str(path))}
 
     # changes, and the end of processes
@@ -422,7 +528,7 @@ class DDMContract:
         await site.stage_and_die(files)
         ddm = await site.ddm()
         assert Where.ABSENT not in {one.where for one in (await ddm.residency(site.disk, dids)).values()}
-        assert all(isinstance(one, Staging) and one.ours for one in await ddm.stage(site.disk, files))
+        assert all(isinstance(one, Staging) and one.ours for one in await self.stage(ddm, site.disk, files))
         there = await self.reach(ddm, site.disk, dids, Where.PRESENT)
         assert all(bytes_at(one.path) == content_of(did.name) for did, one in there.items())
 

@@ -1,18 +1,23 @@
 """Data management in memory: files land and vanish when `tick` says so."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
 
 from idds.domain.errors import UnknownDid
 from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import Did
-from idds.ports.ddm import Refused, Residency, Staging, Where
+from idds.ports.ddm import NotNow, Refused, Residency, Rule, Source, Staging, Where
 from idds.testing.faults import Faults
+
+TAPE = "TAPE"
 
 
 class MemoryDDM:
-    """Fulfils `idds.ports.ddm.DDM`. `unreadable` files fail when recalled, `refused` ones at once."""
+    """Fulfils `idds.ports.ddm.DDM`. `unreadable` files fail when recalled, `refused` ones at once.
+
+    Those that are `not_now` are ordered when they are so no more. All come from the one tape.
+    """
 
     def __init__(self, random: Random, faults: Faults | None = None) -> None:
         self._random = random
@@ -20,11 +25,16 @@ class MemoryDDM:
         self._datasets: dict[Did, list[File]] = {}
         self._states: dict[tuple[str, Did], Where] = {}
         self._sizes: dict[Did, int] = {}
+        self._rules: dict[tuple[str, Did], str] = {}
+        self._sources: dict[tuple[str, Did], str | None] = {}
         self.unreadable: set[Did] = set()
         self.refused: set[Did] = set()
+        self.not_now: set[Did] = set()
         self.foreign: set[tuple[str, Did]] = set()
         self.highest: dict[str, int] = {}
         self.staged: list[Did] = []
+        self.kept: set[str] = set()
+        self.boosted: set[str] = set()
 
     def add_dataset(self, dataset: Did, files: Sequence[File]) -> None:
         self._datasets[dataset] = list(files)
@@ -39,6 +49,7 @@ class MemoryDDM:
         """It is gone, whosever it was, and with it what was ordered of it."""
         self.foreign.discard((rse, did))
         self._states.pop((rse, did), None)
+        self._rules.pop((rse, did), None)
 
     def bytes_on_disk(self, rse: str) -> int:
         """Of replicas staged for us, with room taken from the moment they are on their way."""
@@ -71,39 +82,73 @@ class MemoryDDM:
         self._faults.after()
         return FilePage(page, str(start + limit) if start + limit < len(files) else None)
 
-    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def sources(self, dids: Sequence[Did]) -> dict[Did, tuple[Source, ...]]:
         self._faults.before()
-        outcomes: list[Staging | Refused] = []
-        for file in files:
-            key = (rse, file.did)
-            if file.did in self.refused:
-                outcomes.append(Refused("no source"))
-                continue
-            if self._states.get(key) in (None, Where.FAILED, Where.DELETING):
-                self._states[key] = Where.STAGING
-                self.staged.append(file.did)
-            self._sizes[file.did] = file.bytes
-            outcomes.append(Staging(f"rule-{rse}-{file.did}", key not in self.foreign))
+        return {did: (Source(TAPE, is_tape=True),) if did in self._sizes else () for did in dids}
+
+    async def stage(
+        self, rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
+        self._faults.before()
+        outcomes = [self._stage(rse, file, source) for file in files]
         self.highest[rse] = max(self.highest.get(rse, 0), self.bytes_on_disk(rse))
         self._faults.after()
         return outcomes
 
+    def _stage(self, rse: str, file: File, source: str | None) -> Staging | NotNow | Refused:
+        key = (rse, file.did)
+        if file.did in self.refused:
+            return Refused("no source")
+        if file.did in self.not_now:
+            return NotNow("there is no room")
+        if self._states.get(key) in (None, Where.FAILED, Where.DELETING):
+            self._states[key] = Where.STAGING
+            self._sources[key] = source
+            self.staged.append(file.did)
+            self._rules[key] = f"rule-{len(self.staged)}-{rse}-{file.did}"
+        self._sizes[file.did] = file.bytes
+        return Staging(self._rules.get(key, f"rule-{rse}-{file.did}"), key not in self.foreign)
+
     async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
         self._faults.before()
-        found = {}
-        for did in dids:
-            where = self._states.get((rse, did), Where.ABSENT)
-            reason = "the tape cannot be read" if where is Where.FAILED else None
-            found[did] = Residency(where, f"/{rse}/{did}" if where is Where.PRESENT else None, reason)
-        return found
+        return {did: self._residency((rse, did)) for did in dids}
 
-    async def release(self, rse: str, dids: Sequence[Did]) -> None:
+    def _residency(self, key: tuple[str, Did]) -> Residency:
+        where = self._states.get(key, Where.ABSENT)
+        reason = "the tape cannot be read" if where is Where.FAILED else None
+        path = f"/{key[0]}/{key[1]}" if where is Where.PRESENT else None
+        if where in (Where.ABSENT, Where.DELETING) or key in self.foreign:
+            return Residency(where, path, reason)
+        return Residency(where, path, reason, self._rules[key], self._sources[key])
+
+    async def release(self, rse: str, released: Mapping[Did, str | None]) -> None:
         self._faults.before()
-        for did in dids:
+        for did, rule_id in released.items():
             key = (rse, did)
-            if key in self._states and key not in self.foreign:
+            if key in self._states and key not in self.foreign and rule_id in (None, self._rules[key]):
                 self._states[key] = Where.DELETING
         self._faults.after()
+
+    async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
+        self._faults.before()
+        alive = {rule.rule_id for rule in self._alive() if rule.rse == rse}
+        self.kept |= alive.intersection(rule_ids)
+        return frozenset(rule_ids) - alive
+
+    async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
+        self._faults.before()
+        self.boosted.update(rule_ids)
+
+    async def rules(self) -> list[Rule]:
+        self._faults.before()
+        return self._alive()
+
+    def _alive(self) -> list[Rule]:
+        return [
+            Rule(rule_id, *key)
+            for key, rule_id in self._rules.items()
+            if key not in self.foreign and self._states.get(key) not in (None, Where.DELETING)
+        ]
 
     async def upload(self, rse: str, dataset: Did, files: Sequence[Upload]) -> list[str | Refused]:
         self._faults.before()

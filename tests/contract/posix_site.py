@@ -16,6 +16,7 @@ CRAWL = {"kind": "tape", "drives": 2, "bytes_per_s": 1}
 
 class PosixSite:
     disk = "DISK"
+    tape = "TAPE"
     scope = "user.test"
 
     def __init__(self, root: Path) -> None:

@@ -15,6 +15,7 @@ from tests.servers.rucio.server import RucioServer
 
 class RucioSite:
     disk = "DISK"
+    tape = "TAPE"
     scope = "test"
 
     def __init__(self, server: RucioServer) -> None:

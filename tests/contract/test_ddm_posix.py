@@ -81,7 +81,7 @@ async def test_recalls_cost_one_mount_a_cartridge_and_no_seek_in_order(ddm: Posi
     await reach(ddm, "DISK", [file.did for file in files], Where.PRESENT)
     assert ddm.tape_statistics("TAPE") == TapeStatistics(mounts=3, seeks=0, files=30)
     assert await ddm.bytes_on_disk("DISK") == 30 * 4096
-    await ddm.release("DISK", [file.did for file in files])
+    await ddm.release("DISK", dict.fromkeys([file.did for file in files]))
     await reach(ddm, "DISK", [file.did for file in files], Where.ABSENT)
     assert await ddm.bytes_on_disk("DISK") == 0
 
@@ -96,7 +96,7 @@ async def test_a_recall_is_cancelled_while_the_tape_moves(tmp_path: Path, slow: 
     await ddm.stage("D", files[1:])
     busy = TapeStatistics(1, 0, 0) if slow == "mount_s" else TapeStatistics(1, 1, 1)
     await exists(lambda: ddm.tape_statistics("T") == busy)
-    await ddm.release("D", [files[1].did])
+    await ddm.release("D", {files[1].did: None})
     await reach(ddm, "D", [files[1].did], Where.ABSENT)
     assert await ddm.bytes_on_disk("D") == 0
     await ddm.stop()
@@ -114,8 +114,8 @@ async def test_a_second_tape_is_tried_when_the_first_cannot_be_read(ddm: PosixDD
     ddm.tape_path("ZTAPE", FILE).unlink()
     await ddm.stage("OTHER", [file])
     await reach(ddm, "OTHER", [FILE], Where.PRESENT)
-    await ddm.release("DISK", [FILE])
-    await ddm.release("OTHER", [FILE])
+    await ddm.release("DISK", dict.fromkeys([FILE]))
+    await ddm.release("OTHER", dict.fromkeys([FILE]))
     await reach(ddm, "DISK", [FILE], Where.ABSENT)
     await reach(ddm, "OTHER", [FILE], Where.ABSENT)
     await ddm.stage("DISK", [file])
@@ -155,7 +155,7 @@ async def test_bytes_that_still_move_are_not_called_gone(ddm: PosixDDM, site: Po
     with tape:
         tape.write(b"con")
         await exists(lambda: [part for part in parts(site) if part.stat().st_size == 3])
-        await ddm.release("DISK", [FILE, other.did])
+        await ddm.release("DISK", dict.fromkeys([FILE, other.did]))
         await reach(ddm, "DISK", [other.did], Where.ABSENT)
         assert (await ddm.residency("DISK", [FILE]))[FILE].where is Where.DELETING
         assert await ddm.bytes_on_disk("DISK") == 3
@@ -171,9 +171,10 @@ async def test_a_replica_that_was_deleted_behind_our_back_failed_and_can_be_stag
     await ddm.stage("DISK", [file])
     path = Path((await reach(ddm, "DISK", [FILE], Where.PRESENT))[FILE].path or "")
     path.unlink()
-    assert (await ddm.residency("DISK", [FILE]))[FILE] == Residency(
-        Where.FAILED, None, "the replica on DISK was spoilt: it is gone"
-    )
+    found = (await ddm.residency("DISK", [FILE]))[FILE]
+    assert (found.where, found.reason) == (Where.FAILED, "the replica on DISK was spoilt: it is gone")
+    assert found.rule_id is not None
+    assert await ddm.keep("DISK", [found.rule_id]) == {found.rule_id}
     await ddm.stage("DISK", [file])
     await reach(ddm, "DISK", [FILE], Where.PRESENT)
     path.write_bytes(b"CONTENT")
@@ -237,7 +238,7 @@ async def test_an_upload_over_a_staged_replica_makes_it_stay(ddm: PosixDDM, tmp_
     await ddm.stage("DISK", [file])
     await reach(ddm, "DISK", [FILE], Where.PRESENT)
     await ddm.upload("DISK", Did("s", "out"), [upload_of(FILE, tmp_path / "out", b"content")])
-    await ddm.release("DISK", [FILE])
+    await ddm.release("DISK", dict.fromkeys([FILE]))
     assert (await ddm.residency("DISK", [FILE]))[FILE].where is Where.PRESENT
 
 
@@ -302,7 +303,7 @@ async def test_an_rse_that_is_no_disk(ddm: PosixDDM, tmp_path: Path) -> None:
         upload = upload_of(Did("s", "out"), tmp_path / "out", b"x")
         assert isinstance((await ddm.upload(rse, Did("s", "out"), [upload]))[0], Refused)
         assert await ddm.residency(rse, [FILE]) == {FILE: Residency(Where.ABSENT)}
-        await ddm.release(rse, [FILE])
+        await ddm.release(rse, dict.fromkeys([FILE]))
     assert ddm.tape_path("TAPE", FILE).exists()
 
 
@@ -341,7 +342,7 @@ async def test_another_process_takes_over_what_the_first_leaves(ddm: PosixDDM, s
     await ddm.stop()
     assert parts(site) == []
     await exists(lambda: second.tape_statistics("SLOW").files)
-    await second.release("DISK", [FILE])
+    await second.release("DISK", dict.fromkeys([FILE]))
     await reach(second, "DISK", [FILE], Where.ABSENT)
 
 
@@ -366,6 +367,6 @@ async def test_hints_are_coalesced_for_who_reads_late(ddm: PosixDDM) -> None:
     for _ in range(3):
         await ddm.stage("DISK", [file])
         await reach(ddm, "DISK", [FILE], Where.PRESENT)
-        await ddm.release("DISK", [FILE])
+        await ddm.release("DISK", dict.fromkeys([FILE]))
         await reach(ddm, "DISK", [FILE], Where.ABSENT)
     assert await anext(changes) == ("DISK", (FILE,))

@@ -11,7 +11,7 @@ from idds.domain.files import File, FilePage
 from idds.domain.identifiers import Did, Handle
 from idds.domain.job import Capabilities, JobSpec, JobState, Submission, Submitted
 from idds.domain.statuses import Blame, JobStatus
-from idds.ports.ddm import Refused, Residency, Staging, Where
+from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
 from idds.services.collecting import Collecting
 from idds.services.execution import Execution
 from idds.services.listing import Listing
@@ -35,14 +35,14 @@ class Tape:
         self.check()
         return FilePage(tuple(File(Did("s", f"f{n}"), 100) for n in range(10)), None)
 
-    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | NotNow | Refused]:
         self.check()
         return [Refused("no copy left") if file.did.name == "f0" else Staging("rule", True) for file in files]
 
     async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
         return {did: Residency(Where.PRESENT if did.name in self.landed else Where.STAGING, did.name) for did in dids}
 
-    async def release(self, rse: str, dids: Sequence[Did]) -> None: ...
+    async def release(self, rse: str, released: Mapping[Did, str | None]) -> None: ...
 
 
 class Machine:

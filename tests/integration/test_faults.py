@@ -21,7 +21,7 @@ from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import TRIES
-from idds.ports.ddm import Refused, Staging
+from idds.ports.ddm import NotNow, Refused, Staging
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
 from idds.runtime.settings import read_settings
@@ -329,7 +329,7 @@ async def test_a_recall_that_is_forgotten_while_nothing_can_be_ordered_is_ordere
     world.ddm.take(DISK, file.did)
     original = world.ddm.stage
 
-    async def stage(_rse: str, _files: Sequence[File]) -> list[Staging | Refused]:
+    async def stage(_rse: str, _files: Sequence[File]) -> list[Staging | NotNow | Refused]:
         raise Unavailable("nothing is taken for now")
 
     monkeypatch.setattr(world.ddm, "stage", stage)

@@ -11,7 +11,7 @@ from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.domain.workflow import Input, Work, Workflow
 from idds.engine.transitions import ReplicaEvent
-from idds.ports.ddm import Refused, Residency, Staging, Where
+from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.listing import GROWTH, Listing
 from idds.services.placement import Placement
@@ -179,7 +179,7 @@ async def test_a_late_answer_gives_no_room_back_twice(service: Service, monkeypa
     service.ddm.add_dataset(SET, some(1))
     stage = service.ddm.stage
 
-    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | NotNow | Refused]:
         await stage(rse, files)
         async with service.database.transaction("test") as tx:
             (replica,) = await tx.replicas.find(DISK, [files[0].did])
@@ -200,7 +200,7 @@ async def test_an_order_overtaken_by_the_deletion_is_taken_back(
     service.ddm.add_dataset(SET, some(1))
     did, stage = Did("data", "f0"), service.ddm.stage
 
-    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | NotNow | Refused]:
         async with service.database.transaction("test") as tx:
             (replica,) = await tx.replicas.find(DISK, [did])
             for event in (ReplicaEvent.RECALLED, ReplicaEvent.RELEASED, ReplicaEvent.DELETED)[: 2 + is_gone]:

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS tape_copies (
 CREATE TABLE IF NOT EXISTS rules (
   rse TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, rule_id TEXT NOT NULL UNIQUE, ours INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('staging', 'present', 'failed', 'deleting')),
-  next_rule_id TEXT, reason TEXT, seen TEXT,
+  next_rule_id TEXT, reason TEXT, seen TEXT, source TEXT,
   PRIMARY KEY (rse, scope, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rules_unfinished ON rules (state) WHERE state IN ('staging', 'deleting');
@@ -124,18 +124,19 @@ class Catalogue:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(SCHEMA)
-            _know_events(connection)
+            _know_later_columns(connection)
         except sqlite3.DatabaseError as error:
             connection.close()
             raise Unavailable(f"the catalogue of data management cannot be opened: {error}") from error
         return connection
 
 
-def _know_events(connection: sqlite3.Connection) -> None:
-    """A catalogue of before files had a number of events gets the column for it."""
+def _know_later_columns(connection: sqlite3.Connection) -> None:
+    """A catalogue of before files had a number of events, or rules a source, gets the column for it."""
     connection.execute("BEGIN IMMEDIATE")
-    if "events" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(files)")}:
-        connection.execute("ALTER TABLE files ADD COLUMN events INTEGER")
+    for table, column, kind in (("files", "events", "INTEGER"), ("rules", "source", "TEXT")):
+        if column not in {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     connection.execute("COMMIT")
 
 

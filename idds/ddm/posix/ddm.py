@@ -20,7 +20,8 @@ from idds.ddm.posix.uploads import Uploader
 from idds.domain.errors import InvalidInput, NotFound, Problem, Unavailable
 from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import Did
-from idds.ports.ddm import Refused, Residency, Staging, Where
+from idds.ports.ddm import NotNow, Refused, Residency, Source, Staging, Where
+from idds.ports.ddm import Rule as RuleOnFile
 
 R = TypeVar("R")
 THREADS = 4
@@ -72,13 +73,27 @@ class PosixDDM:
         """
         return await self._catalogue.read(datasets.page, dataset, after, limit)
 
-    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def sources(self, dids: Sequence[Did]) -> dict[Did, tuple[Source, ...]]:
+        copies = await self._catalogue.read(datasets.tape_copies, dids)
+        holding = await self._in_thread(self._layout.holding, self._options.disks, dids)
+        tapes = self._options.tapes
+        return {
+            did: (
+                *(Source(copy.rse, is_tape=True) for copy in copies.get(did, ()) if copy.rse in tapes),
+                *(Source(disk, is_tape=False) for disk in disks),
+            )
+            for did, disks in zip(dids, holding, strict=True)
+        }
+
+    async def stage(
+        self, rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
         if rse not in self._options.disks:
             return [Refused(f"{rse} is not a disk of this data management") for _ in files]
         dids = [file.did for file in files]
         entries = await self._survey(rse, dids)
-        refused = await self._refused(rse, entries)
-        await self._catalogue.write(rules.stage, rse, [did for did in entries if did not in refused])
+        refused = await self._refused(rse, entries, source)
+        await self._catalogue.write(rules.stage, rse, [did for did in entries if did not in refused], source)
         entries = await self._catalogue.read(rules.look, rse, dids)
         return [refused.get(did) or _staging(entries[did].rule) for did in dids]
 
@@ -88,8 +103,22 @@ class PosixDDM:
         entries = await self._survey(rse, dids)
         return {did: self._residency(rse, did, entry.rule) for did, entry in entries.items()}
 
-    async def release(self, rse: str, dids: Sequence[Did]) -> None:
-        await self._catalogue.write(rules.release, rse, dids)
+    async def release(self, rse: str, released: Mapping[Did, str | None]) -> None:
+        await self._catalogue.write(rules.release, rse, released)
+
+    async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
+        """Rules hold for ever here: those that have ended, or whose file the disk has lost."""
+        files = await self._catalogue.read(rules.files_of, rse, rule_ids)
+        found = await self.residency(rse, list(files.values()))
+        well = {rule_id for rule_id, did in files.items() if found[did].where in (Where.STAGING, Where.PRESENT)}
+        return frozenset(rule_ids) - well
+
+    async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
+        """The emulated tape has an order of its own: only what failed is tried again."""
+        await self._catalogue.write(rules.boost, rule_ids)
+
+    async def rules(self) -> list[RuleOnFile]:
+        return [RuleOnFile(*row) for row in await self._catalogue.read(rules.ours)]
 
     async def upload(self, rse: str, dataset: Did, files: Sequence[Upload]) -> list[str | Refused]:
         """Raises Unavailable also when the disk is full, and while one of the files is being deleted there."""
@@ -159,7 +188,7 @@ class PosixDDM:
     async def _survey(self, rse: str, dids: Sequence[Did]) -> dict[Did, Entry]:
         return await survey(self._catalogue, self._layout, self._threads, rse, dids)
 
-    async def _refused(self, rse: str, entries: Mapping[Did, Entry]) -> dict[Did, Refused]:
+    async def _refused(self, rse: str, entries: Mapping[Did, Entry], source: str | None) -> dict[Did, Refused]:
         """Those that are unknown, or that have no rule yet and no source to make one worthwhile."""
         refused = {did: Refused(f"{did} is not in the catalogue") for did, entry in entries.items() if not entry.file}
         sought = [did for did, entry in entries.items() if entry.file and not (entry.rule and entry.rule.is_promising)]
@@ -169,15 +198,24 @@ class PosixDDM:
         holding = await self._in_thread(self._layout.holding, others, off_tape)
         nowhere = [did for did, disks in zip(off_tape, holding, strict=True) if not disks]
         refused.update((did, Refused(f"{did} has a replica nowhere")) for did in nowhere)
+        if source is not None:
+            coming = [
+                did for did, entry in entries.items() if entry.rule is None or entry.rule.state is not Where.PRESENT
+            ]
+            held = await self.sources([did for did in coming if did not in refused])
+            without = [did for did, found in held.items() if source not in {one.rse for one in found}]
+            refused.update((did, Refused(f"{did} has no replica on {source}")) for did in without)
         return refused
 
     def _residency(self, rse: str, did: Did, rule: Rule | None) -> Residency:
         if rule is None:
             return Residency(Where.ABSENT)
         if rule.next_rule_id is not None:
-            return Residency(Where.STAGING)
+            return Residency(Where.STAGING, rule_id=rule.next_rule_id, source=rule.source)
+        if rule.state is Where.DELETING:
+            return Residency(Where.DELETING)
         path = str(self._layout.path(rse, did)) if rule.state is Where.PRESENT else None
-        return Residency(rule.state, path, rule.reason)
+        return Residency(rule.state, path, rule.reason, rule.rule_id if rule.ours else None, rule.source)
 
     def _wake(self) -> None:
         self._follower.wake()

@@ -73,8 +73,10 @@ class Mover:
         disks = await self._in_thread(self._layout.holding, self._options.disks, [order.file.did for order in recalls])
         for order, holding in zip(recalls, disks, strict=True):
             recall = Recall(order.rule_id, order.rse, order.file)
-            recall.add_sources(copy for copy in copies.get(order.file.did, ()) if copy.rse in self._libraries)
-            recall.add_sources(DiskCopy(rse) for rse in holding if rse != order.rse)
+            tapes = (copy for copy in copies.get(order.file.did, ()) if copy.rse in self._libraries)
+            disks_but_this = (DiskCopy(rse) for rse in holding if rse != order.rse)
+            sources: list[Source] = [*tapes, *disks_but_this]
+            recall.add_sources(each for each in sources if order.source in (None, each.rse))
             self._recalls[recall.rule_id] = recall
             await self._forward(recall)
         for order in orders:

@@ -5,7 +5,7 @@ A rule is `ours` when `stage` made it. A deleting rule may hold `next_rule_id`: 
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from idds.ddm.posix.catalogue import WANTED, wanted
@@ -20,7 +20,10 @@ KEPT_CHANGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`seen` is the fingerprint of the file when it was last found to be complete and right."""
+    """`seen` is the fingerprint of the file when it was last found to be complete and right.
+
+    `source` is the RSE that it is taken from, where one was said.
+    """
 
     rule_id: str
     ours: bool
@@ -28,6 +31,7 @@ class Rule:
     next_rule_id: str | None
     reason: str | None
     seen: str | None
+    source: str | None
 
     @property
     def is_promising(self) -> bool:
@@ -45,12 +49,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A rule that calls for something: `state` is staging or deleting."""
+    """A rule that calls for something: `state` is staging or deleting; `source` the one RSE to take it from, if any."""
 
     rule_id: str
     rse: str
     state: Where
     file: File
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def look(db: sqlite3.Connection, rse: str, dids: Sequence[Did]) -> dict[Did, Ent
     entries = dict.fromkeys(dids, Entry(None, None))
     rows = db.execute(
         WANTED + "SELECT w.scope, w.name, f.bytes, f.adler32,"
-        " r.rule_id, r.ours, r.state, r.next_rule_id, r.reason, r.seen"
+        " r.rule_id, r.ours, r.state, r.next_rule_id, r.reason, r.seen, r.source"
         " FROM wanted w JOIN files f USING (scope, name)"
         " LEFT JOIN rules r ON r.rse = ? AND r.scope = w.scope AND r.name = w.name",
         (wanted(dids), rse),
@@ -76,28 +81,67 @@ def look(db: sqlite3.Connection, rse: str, dids: Sequence[Did]) -> dict[Did, Ent
     return entries
 
 
-def stage(db: sqlite3.Connection, rse: str, dids: Iterable[Did]) -> None:
-    """Make a rule where there is none, a new one where it failed, and one to follow where it is being deleted."""
+def stage(db: sqlite3.Connection, rse: str, dids: Iterable[Did], source: str | None = None) -> None:
+    """Make a rule where there is none, a new one where it failed, and one to follow where it is being deleted.
+
+    One that is on its way from elsewhere than `source`, if one is said, is deleted, and followed by one from there.
+    """
     db.execute(
-        WANTED + "INSERT INTO rules (rse, scope, name, rule_id, ours, state)"
-        " SELECT ?, scope, name, lower(hex(randomblob(16))), 1, 'staging' FROM wanted WHERE true ORDER BY no"
-        " ON CONFLICT (rse, scope, name) DO UPDATE SET reason = NULL,"
-        " next_rule_id = CASE state WHEN 'deleting' THEN excluded.rule_id END,"
+        WANTED + "INSERT INTO rules (rse, scope, name, rule_id, ours, state, source)"
+        " SELECT ?, scope, name, lower(hex(randomblob(16))), 1, 'staging', ? FROM wanted WHERE true ORDER BY no"
+        " ON CONFLICT (rse, scope, name) DO UPDATE SET reason = NULL, source = excluded.source,"
+        " next_rule_id = CASE state WHEN 'failed' THEN NULL ELSE excluded.rule_id END,"
         " rule_id = CASE state WHEN 'failed' THEN excluded.rule_id ELSE rule_id END,"
-        " state = CASE state WHEN 'failed' THEN 'staging' ELSE state END"
-        " WHERE state = 'failed' OR (state = 'deleting' AND next_rule_id IS NULL)",
-        (wanted(dids), rse),
+        " state = CASE state WHEN 'failed' THEN 'staging' ELSE 'deleting' END"
+        " WHERE state = 'failed' OR (state = 'deleting' AND next_rule_id IS NULL)"
+        " OR (state <> 'present' AND ours = 1 AND excluded.source IS NOT NULL AND source IS NOT excluded.source)",
+        (wanted(dids), rse, source),
     )
 
 
-def release(db: sqlite3.Connection, rse: str, dids: Iterable[Did]) -> None:
-    """Order the deletion of what is ours; a recall that waits behind a deletion is forgotten."""
+def release(db: sqlite3.Connection, rse: str, released: Mapping[Did, str | None]) -> None:
+    """Order the deletion of what is ours, under the rule that is said, or any; a recall that waits is forgotten."""
     db.execute(
-        WANTED + "UPDATE rules SET state = 'deleting', next_rule_id = NULL, reason = NULL"
-        " WHERE rse = ? AND ours = 1 AND (state <> 'deleting' OR next_rule_id IS NOT NULL)"
-        " AND (scope, name) IN (SELECT scope, name FROM wanted)",
-        (wanted(dids), rse),
+        WANTED + f"{_DELETE} (scope, name) IN (SELECT scope, name FROM wanted)",
+        (wanted(did for did, rule_id in released.items() if rule_id is None), rse),
     )
+    ids = json.dumps([rule_id for rule_id in released.values() if rule_id is not None])
+    db.execute(f"{_DELETE} next_rule_id IS NULL AND rule_id IN (SELECT value FROM json_each(?))", (rse, ids))
+    db.execute(f"{_DELETE} state = 'deleting' AND next_rule_id IN (SELECT value FROM json_each(?))", (rse, ids))
+
+
+_DELETE = (
+    "UPDATE rules SET state = 'deleting', next_rule_id = NULL, reason = NULL"
+    " WHERE rse = ? AND ours = 1 AND (state <> 'deleting' OR next_rule_id IS NOT NULL) AND"
+)
+
+
+def boost(db: sqlite3.Connection, rule_ids: Sequence[str]) -> None:
+    """Have what failed tried again under its rule."""
+    db.execute(
+        "UPDATE rules SET state = 'staging', reason = NULL"
+        " WHERE state = 'failed' AND ours = 1 AND rule_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(rule_ids)),),
+    )
+
+
+def ours(db: sqlite3.Connection) -> list[tuple[str, str, Did]]:
+    """(Rule, RSE, file) of all rules of ours that nobody has ended."""
+    rows = db.execute(
+        "SELECT coalesce(next_rule_id, rule_id), rse, scope, name FROM rules"
+        " WHERE ours = 1 AND (state <> 'deleting' OR next_rule_id IS NOT NULL)"
+    )
+    return [(rule_id, rse, Did(scope, name)) for rule_id, rse, scope, name in rows]
+
+
+def files_of(db: sqlite3.Connection, rse: str, rule_ids: Sequence[str]) -> dict[str, Did]:
+    """The file of each of these rules of ours, of those that nobody has ended."""
+    rows = db.execute(
+        "SELECT coalesce(next_rule_id, rule_id) AS id, scope, name FROM rules WHERE ours = 1 AND rse = ?"
+        " AND (state <> 'deleting' OR next_rule_id IS NOT NULL) AND id IN (SELECT value FROM json_each(?))",
+        (rse, json.dumps(list(rule_ids))),
+    )
+    return {rule_id: Did(scope, name) for rule_id, scope, name in rows}
 
 
 def record_present(db: sqlite3.Connection, rule_id: str, seen: str) -> None:
@@ -183,14 +227,14 @@ def orders(db: sqlite3.Connection, changes: Iterable[Change]) -> list[Order]:
     )
 
 
-_ORDERS = "SELECT r.rule_id, r.rse, r.state, r.scope, r.name, f.bytes, f.adler32 FROM "
+_ORDERS = "SELECT r.rule_id, r.rse, r.state, r.source, r.scope, r.name, f.bytes, f.adler32 FROM "
 _UNFINISHED = "r.state IN ('staging', 'deleting')"
 
 
-def _orders(rows: Iterable[tuple[str, str, str, str, str, int, str]]) -> list[Order]:
+def _orders(rows: Iterable[tuple[str, str, str, str | None, str, str, int, str]]) -> list[Order]:
     return [
-        Order(rule_id, rse, Where(state), File(Did(scope, name), size, adler32))
-        for rule_id, rse, state, scope, name, size, adler32 in rows
+        Order(rule_id, rse, Where(state), File(Did(scope, name), size, adler32), source)
+        for rule_id, rse, state, source, scope, name, size, adler32 in rows
     ]
 
 

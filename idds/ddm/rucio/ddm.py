@@ -65,11 +65,12 @@ class RucioDDM:
         kept = await self._rules.others(rse, [did for did in replicas if did not in rules])
         return {did: residency(rules.get(did), replicas.get(did), kept, did) for did in dids}
 
-    async def release(self, rse: str, dids: Sequence[Did]) -> None:
+    async def release(self, rse: str, released: Mapping[Did, str | None]) -> None:
         for left in reversed(range(RELEASE_TRIES)):
-            rules = await self._rules.find(rse, dids)
+            rules = await self._rules.find(rse, list(released))
+            ended = [rule for did, rule in rules.items() if released[did] in (None, rule.rule_id)]
             try:
-                await self._rules.end([rule for rule in rules.values() if not rule.is_dying])
+                await self._rules.end([rule for rule in ended if not rule.is_dying])
             except Broke:
                 if not left:
                     raise
