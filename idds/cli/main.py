@@ -76,6 +76,7 @@ add_later(config, "show", "idds.cli.config", "Show the settings as they take eff
 app.add_typer(config, name="config")
 
 add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
+add_later(app, "simulate", "idds.cli.simulate", "Run a data carousel on paper: how large must the disk be?")
 
 
 @app.command()

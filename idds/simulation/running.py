@@ -1,0 +1,80 @@
+"""A scenario run under one strategy or another, and the smallest window that does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import sqrt
+
+from idds.simulation.bound import tape_bound
+from idds.simulation.carousel import Carousel, Strategy
+from idds.simulation.layout import Layout, lay_out
+from idds.simulation.measures import Measures, Outcome
+from idds.simulation.requests import make_requests
+from idds.simulation.scenario import Scenario
+from idds.simulation.strategies import FixedWindows, Planned, WholeDatasets
+
+STRATEGIES: Mapping[str, Callable[[Scenario], Strategy]] = {
+    "whole": lambda _: WholeDatasets(),
+    "fixed": lambda _: FixedWindows(),
+    "planned": lambda scenario: Planned(scenario.planning),
+}
+
+
+class Trial:
+    """A scenario laid out once, to be run as often as wanted."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.layout: Layout = lay_out(scenario)
+        self.bound = tape_bound(scenario, self.layout, make_requests(scenario, self.layout))
+
+    @property
+    def bytes(self) -> int:
+        """Of all datasets together: a window of so much is none."""
+        return sum(self.layout.bytes)
+
+    def run(self, strategy: str, window_bytes: int | None = None) -> Outcome:
+        """With the window of the scenario unless another is given."""
+        scenario = self.scenario
+        if window_bytes is not None:
+            scenario = replace(scenario, disk=replace(scenario.disk, window_bytes=window_bytes))
+        measures = Measures(self.bound)
+        carousel = Carousel(
+            scenario, self.layout, make_requests(scenario, self.layout), STRATEGIES[strategy](scenario), measures
+        )
+        carousel.run()
+        requests = carousel.requests
+        return Outcome(
+            strategy=strategy,
+            window_bytes=scenario.disk.window_bytes,
+            requests=len(requests),
+            files=sum(self.layout.files[g] for r in requests for g in range(r.dataset.start, r.dataset.stop)),
+            bytes=sum(self.layout.bytes[g] for r in requests for g in range(r.dataset.start, r.dataset.stop)),
+            refused_groups=sum(request.refused for request in requests),
+            bound=self.bound,
+            makespan=max(request.ended_at or 0 for request in requests),
+            peak_bytes=measures.peak_bytes,
+            reserved_bytes=measures.reserved_bytes,
+            mounts=sum(library.mounts for library in carousel.libraries.values()),
+            first=sorted(r.first_at - r.arrives_at for r in requests if r.first_at is not None),
+            unfairness=measures.unfairness(requests),
+            sights=measures.sights(),
+        )
+
+
+def smallest_window(trial: Trial, strategy: str, longest: int, *, precision: float = 1.05) -> Outcome | None:
+    """The run with the smallest window, to within `precision`, that lasts no longer than `longest` (microseconds).
+
+    None where not even room for everything does. It takes a shorter run with a larger window for granted, which holds
+    but for a few per cent of luck.
+    """
+    enough = trial.run(strategy, trial.bytes)
+    if enough.makespan > longest or enough.refused_groups:
+        return None
+    too_small = max(trial.layout.bytes) // 2
+    while enough.window_bytes > too_small * precision:
+        tried = trial.run(strategy, round(sqrt(too_small * enough.window_bytes)))
+        if tried.makespan > longest or tried.refused_groups:
+            too_small = tried.window_bytes
+        else:
+            enough = tried
+    return enough
