@@ -130,7 +130,7 @@ class RucioServer:
     def calls(self) -> Counter[str]:
         """What the service asked of the server so far: how often each method, with the first word of the path."""
         lines = (line.split() for line in self.log("access").splitlines())
-        return Counter(f"{method} {path.split('/')[1]}" for method, path, agent in lines if agent == SERVICE)
+        return Counter(f"{method} {path.split('/')[1]}" for method, path, agent in lines if agent.startswith(f"{SERVICE}/"))
 
     async def order_faults(self, **faults: float) -> None:
         """What FTS does wrong from now on; see its `Faults`."""
@@ -174,7 +174,14 @@ class RucioServer:
         if not file.exists():
             file.touch(mode=0o600)
             file.write_text(self.password)
-        return {"url": self.url, "account": SERVICE, "username": SERVICE, "password_file": str(file), "changes_s": 0.5}
+        return {
+            "url": self.url,
+            "account": SERVICE,
+            "instance": "idds tests",
+            "username": SERVICE,
+            "password_file": str(file),
+            "changes_s": 0.5,
+        }
 
     @property
     def client_options(self) -> dict[str, Any]:
