@@ -51,7 +51,7 @@ class Writer:
         tx = await self.begin()
         for _ in range(number):
             tx.moves.record(self.name, "test", (None, "new"), request=None)
-        await tx.moves.flush()
+        await tx.write_gathered()
 
     async def commit(self) -> None:
         await self._stack.aclose()
@@ -218,7 +218,7 @@ async def test_writers_and_readers_at_once(database_url: str) -> None:
                     async with database.transaction(name) as tx:
                         for _ in range(chance.randint(1, 4)):
                             tx.moves.record(name, "test", (None, "new"), request=None)
-                            await tx.moves.flush()
+                            await tx.write_gathered()
                         if chance.random() < 0.2:
                             raise Undone  # noqa: TRY301 -- this is how a transaction is rolled back
                 except Undone:
