@@ -244,6 +244,12 @@ class EventsQuery(_Query):
 
 class LogsQuery(_Query):
     """Which bytes: up to `limit` from `offset`; a negative offset counts from the end."""
+class LandingsQuery(_Query):
+    """How far back."""
+
+    span_s: Annotated[int, Field(ge=60, le=30 * 86400, description="The last so many seconds.")] = 3 * 3600
+
+
 
     offset: Annotated[
         int, Field(ge=-LARGEST_ID, le=LARGEST_ID, description="Where to begin; below zero, from the end.")

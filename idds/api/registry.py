@@ -6,7 +6,21 @@ from typing import Any
 
 from aiohttp import web
 
-from idds.api import agents, collections, contents, events, leases, metrics, operations, requests, tokens, transforms
+from idds.api import (
+    agents,
+    carousel,
+    collections,
+    contents,
+    events,
+    leases,
+    metrics,
+    operations,
+    requests,
+    series,
+    steering,
+    tokens,
+    transforms,
+)
 from idds.api.openapi import DESCRIBED_AT, PRESENTED_AT, describe
 from idds.api.page import Page, present
 from idds.api.route import Call, Caller, Reply, Route
@@ -27,6 +41,9 @@ ROUTES: tuple[Route, ...] = (
     *contents.ROUTES,
     *leases.ROUTES,
     *operations.ROUTES,
+    *series.ROUTES,
+    *carousel.ROUTES,
+    *steering.ROUTES,
     *tokens.ROUTES,
     *events.ROUTES,
     *metrics.ROUTES,

@@ -46,10 +46,12 @@ async def serving(settings: Settings, *, with_agents: bool = True) -> AsyncItera
     from idds.api.application import make_application
     from idds.api.serving import served
     from idds.runtime.wiring import wired
+    from idds.web.application import add_pages
 
     async with wired(settings, outside=with_agents, bus=with_agents) as parts:
         looper = Looper(parts.wakeups, parts.doors.tallies)
         application = make_application(parts.doors, settings.api, settings.access)
+        add_pages(application)
         async with served(application, settings.api) as port:
             running = asyncio.create_task(looper.run(_team(parts) if with_agents else []), name="agents")
             try:

@@ -12,6 +12,8 @@ from idds.services.explanation import Explanation
 from idds.services.metering import Metering
 from idds.services.registration import Registration
 from idds.services.submission import Submission
+from idds.services.series import Series
+from idds.services.steering import Steering
 from idds.store.database import Database
 
 
@@ -30,3 +32,7 @@ class Doors:
     events: Events
     metering: Metering
     tallies: Tallies = field(default_factory=list)
+    tasks: Tasks
+    series: Series
+    steering: Steering
+    forecast: Forecast

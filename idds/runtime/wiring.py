@@ -43,6 +43,7 @@ from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.staging import Residencies
 from idds.services.submission import Offer, Submission
+from idds.services.series import Series
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
@@ -268,3 +269,7 @@ def _doors(
         events=Events(database),
         metering=Metering(database),
     )
+        tasks=Tasks(database, submission),
+        series=Series(database),
+        steering=Steering(database, Known(frozenset(disks), _limits(settings), {})),
+        forecast=Forecast(database),

@@ -50,6 +50,15 @@ class Catalogue:
         async with self._database.snapshot(timeless=True) as tx:
             return await tx.requests.list(principal, wanted, before=before, limit=limit)
 
+    async def campaigns(
+        self, principal: Principal, wanted: RequestFilter = EVERY, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[tuple[RequestSummary, Sequence[Collection]]]:
+        """The same with the collections of each, as of one moment."""
+        async with self._database.snapshot(timeless=True) as tx:
+            requests = await tx.requests.list(principal, wanted, before=before, limit=limit)
+            collections = await tx.collections.of_requests([request.id for request in requests])
+        return [(request, collections[request.id]) for request in requests]
+
     async def request(self, principal: Principal, request: RequestId) -> Request:
         async with self._database.snapshot(timeless=True) as tx:
             return await _request(tx, principal, request)
@@ -164,6 +173,12 @@ class Catalogue:
         async with self._database.snapshot(timeless=True) as tx:
             await _check(tx, principal, request)
             return await tx.moves.of_request(request, entity=entity, after=after, limit=limit)
+
+    async def latest(self, principal: Principal, request: RequestId, *, limit: int) -> Sequence[Move]:
+        """What happened last to a request and all that belongs to it, newest first."""
+        async with self._database.snapshot(timeless=True) as tx:
+            await _check(tx, principal, request)
+            return await tx.moves.latest(request, limit=limit)
 
     async def agents(self) -> Sequence[AgentProcess]:
         """The processes that run agents."""

@@ -37,6 +37,7 @@ from idds.store.replicas import Replicas
 from idds.store.requests import Requests
 from idds.store.samples import Samples
 from idds.store.tasks import Tasks
+from idds.store.series import Series
 from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
 from idds.store.transforms import Transforms
@@ -171,6 +172,10 @@ class Transaction:
         return Tokens(self)
 
     @cached_property
+    @cached_property
+    def series(self) -> Series:
+        return Series(self)
+
     def audit(self) -> Audit:
         return Audit(self)
 

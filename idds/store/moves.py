@@ -91,6 +91,11 @@ class Moves(Noun):
             query = query.where(moves.c.entity == entity)
         return [_move(row) for row in await self._execute(query.order_by(moves.c.id).limit(limit))]
 
+    async def latest(self, request: RequestId, *, limit: int) -> list[Move]:
+        """What happened last to a request and all that belongs to it, newest first, without ids."""
+        query = select(*_TOLD).where(moves.c.request_id == request).order_by(moves.c.id.desc()).limit(limit)
+        return [Move(**row._asdict(), ids=()) for row in await self._execute(query)]
+
     async def events(self, after: int, limit: int) -> list[Event]:
         """All events with ids above `after` that can be seen by now, in id order."""
         query = _EVENTS.where(moves.c.id > after).order_by(moves.c.id).limit(limit)

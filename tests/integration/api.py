@@ -27,6 +27,8 @@ from idds.services.progress import Progress
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.submission import Offer, Submission
+from idds.services.series import Series
+from idds.services.steering import Known, Steering
 from idds.store.database import Database
 from idds.store.schema import metadata
 from idds.store.upgrade import upgrade
@@ -141,6 +143,10 @@ async def api_on(
         )
         async with TestClient(TestServer(make_application(doors, settings))) as client:
             api = Api(client, doors)
+            tasks=Tasks(database, submission),
+            series=Series(database),
+            steering=Steering(database, Known(frozenset({"DISK", "OTHER"}))),
+            forecast=Forecast(database),
             api.token = await api.new_token("owner")
             yield api
     finally:

@@ -28,6 +28,8 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "showProcessing": (READER, None),
     "listMoves": (READER, None),
     "explainRequest": (READER, None),
+    "showSeries": (READER, None),
+    "showLandings": (READER, None),
     "showCollection": (READER, None),
     "listContents": (READER, None),
     "registerContents": (USER, {"contents": [{"name": "a"}]}),

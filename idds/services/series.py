@@ -1,0 +1,202 @@
+"""What happened when: series over time for charts, read from the history and from the replicas.
+
+What that costs grows with a request's files, and those who watch ask time and again: answers are remembered.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from idds.domain.collection import Collection
+from idds.domain.errors import NotFound
+from idds.domain.identifiers import RequestId
+from idds.domain.replica import Window
+from idds.domain.request import Principal, Request
+from idds.domain.statuses import Relation, SourceKind
+from idds.engine.transitions import ContentEvent
+from idds.services.remembering import Remembered
+from idds.store.database import Database, Transaction
+from idds.store.series import POWERS, Bins, Sum
+
+BINS = 120
+"""So many at most: more than a chart has room for."""
+SECOND = 1_000_000
+WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """So many files took less than `up_to` microseconds, and half of that at least; None: longer than all others."""
+
+    up_to: int | None
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSeries:
+    """A request over time. Each series has a value for each of `at`, the ends of bins `width` wide (microseconds).
+
+    `staged`, `processed`, `failed` and `released` count files up to then: those that became available, were done or
+    failed, and whose replicas of ours are gone. `bytes_on_disk` are those of replicas of ours at that time,
+    `bytes_per_s` what landed on average. `window_bytes` is what may be on disk at once, None: there is no limit, or
+    several. `took` tells how long files took from their order to the disk.
+    """
+
+    request: RequestId
+    width: int
+    at: tuple[int, ...]
+    staged: tuple[int, ...]
+    processed: tuple[int, ...]
+    failed: tuple[int, ...]
+    released: tuple[int, ...]
+    bytes_on_disk: tuple[int, ...]
+    bytes_per_s: tuple[float, ...]
+    window_bytes: int | None
+    took: tuple[Took, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeries:
+    """What came from one source (None: it is not known from where), for each of the times."""
+
+    source: str | None
+    files: tuple[int, ...]
+    bytes_per_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Landings:
+    """What landed on our disks of late; `at` are the ends of bins `width` wide (microseconds)."""
+
+    width: int
+    at: tuple[int, ...]
+    sources: tuple[SourceSeries, ...]
+
+
+class Series:
+    """What the API does for who draws charts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._requests: Remembered[RequestId, RequestSeries] = Remembered(self._read)
+        self._landings: Remembered[int, Landings] = Remembered(self._read_landings)
+
+    async def request(self, principal: Principal, request: RequestId) -> RequestSeries:
+        """A request over time. Raises NotFound."""
+        async with self._database.snapshot(timeless=True) as tx:
+            if not await tx.requests.is_visible(request, principal):
+                raise NotFound(f"there is no request {request}")
+        return await self._requests.get(request)
+
+    async def landings(self, span: int) -> Landings:
+        """What landed within the last so many microseconds, by source."""
+        return await self._landings.get(span)
+
+    async def _read(self, identifier: RequestId) -> RequestSeries:
+        async with self._database.snapshot() as tx:
+            request = await tx.requests.get(identifier)
+            if request is None:
+                raise NotFound(f"there is no request {identifier}")
+            inputs = [each for each in await tx.collections.of_request(identifier) if each.relation is Relation.INPUT]
+            bins = _bins(request.created_at, request.changed_at if request.status.is_terminal else tx.now)
+            ids = [collection.id for collection in inputs]
+            moved = await tx.series.moved(ids, bins)
+            landed, released = await tx.series.landed(ids, bins), await tx.series.released(ids, bins)
+            took = await tx.series.took(ids)
+            window = await _window(tx, inputs)
+        return _series(request, bins, moved, (landed, released), window, took)
+
+    async def _read_landings(self, span: int) -> Landings:
+        async with self._database.snapshot() as tx:
+            # They are counted by the minute.
+            width = max(60 * SECOND, _width(span))
+            end = tx.now - tx.now % width + width
+            count = max(1, -(-span // width))
+            bins = Bins(end - count * width, width, count)
+            found = await tx.series.landings(bins)
+        by_source = {name: [each for each in found if each.kind == name] for name in sorted({s.kind for s in found})}
+        sources = (
+            SourceSeries(name or None, _spread(bins, sums, _files), _rates(bins, sums))
+            for name, sums in by_source.items()
+        )
+        return Landings(width, bins.ends, tuple(sources))
+
+
+def _series(
+    request: Request,
+    bins: Bins,
+    moved: Sequence[Sum],
+    replicas: tuple[Sequence[Sum], Sequence[Sum]],
+    window: Window | None,
+    took: Iterable[tuple[int, int]],
+) -> RequestSeries:
+    landed, released = replicas
+
+    def count(*events: ContentEvent) -> tuple[int, ...]:
+        return tuple(accumulate(_spread(bins, [each for each in moved if each.kind in events], _files)))
+
+    more, less = _spread(bins, landed, _bytes), _spread(bins, released, _bytes)
+    return RequestSeries(
+        request=request.id,
+        width=bins.width,
+        at=bins.ends,
+        staged=count(ContentEvent.LANDED),
+        processed=count(ContentEvent.PROCESSED),
+        failed=count(ContentEvent.FAILED, ContentEvent.LOST),
+        released=tuple(accumulate(_spread(bins, released, _files))),
+        bytes_on_disk=tuple(accumulate(added - gone for added, gone in zip(more, less, strict=True))),
+        bytes_per_s=_rates(bins, landed),
+        window_bytes=window.limit_bytes if window else None,
+        took=_histogram(dict(took)),
+    )
+
+
+def _histogram(files: dict[int, int]) -> tuple[Took, ...]:
+    """The classes from the lowest that has files to the highest, without holes."""
+    if not files:
+        return ()
+    powers = range(min(files), max(files) + 1)
+    return tuple(Took((1000 << p) if p < len(POWERS) else None, files.get(p, 0)) for p in powers)
+
+
+async def _window(tx: Transaction, inputs: Sequence[Collection]) -> Window | None:
+    """The one that bounds what a request has on disk: its own, else that of the disk it all comes to."""
+    staged = [each for each in inputs if each.source in (SourceKind.DATASET, SourceKind.REGISTERED) and each.rse]
+    if not staged:
+        return None
+    own = [("collection", str(each.id)) for each in staged]
+    found = await tx.windows.find([*own, *{("rse", str(each.rse)) for each in staged}])
+    of_request = [found[ref] for ref in own if ref in found]
+    candidates = of_request or list(found.values())
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _bins(start: int, end: int) -> Bins:
+    width = _width(max(1, end - start))
+    start -= start % width
+    return Bins(start, width, (max(1, end - start) + width - 1) // width)
+
+
+def _width(span: int) -> int:
+    widths = (each * SECOND for each in WIDTHS_S)
+    return next((width for width in widths if span <= width * (BINS - 1)), -(-span // BINS))
+
+
+def _files(each: Sum) -> int:
+    return each.files
+
+
+def _bytes(each: Sum) -> int:
+    return each.bytes
+
+
+def _spread(bins: Bins, sums: Iterable[Sum], amount: Callable[[Sum], int]) -> tuple[int, ...]:
+    """An amount for each bin; what came after the last counts there."""
+    found = [0] * bins.count
+    for each in sums:
+        found[min(each.bin, bins.count - 1)] += amount(each)
+    return tuple(found)
+
+
+def _rates(bins: Bins, sums: Iterable[Sum]) -> tuple[float, ...]:
+    return tuple(size * SECOND / bins.width for size in _spread(bins, sums, _bytes))
