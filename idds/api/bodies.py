@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from idds.domain.hold import HoldKind
 from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.workflow import Workflow
@@ -178,6 +179,60 @@ class NewTokenBody(_Body):
     note: Annotated[str, Field(max_length=256)] | None = None
 
 
+class HoldBody(_Body):
+    """A tape RSE or tape system, or a disk RSE, that is not to be used for now; and why."""
+
+    kind: Annotated[HoldKind, Field(strict=False)]
+    ref: Name
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class ResumeBody(_Body):
+    """A tape RSE or tape system, or a disk RSE, that is held."""
+
+    kind: Annotated[HoldKind, Field(strict=False)]
+    ref: Name
+
+
+class ChangeWindowBody(_Body):
+    """Other limits for the window of the disk `rse`, or of the input `collection`; null for none of this sort.
+
+    With `reset` those of the settings, or of the workflow, hold again.
+    """
+
+    rse: Name | None = None
+    collection: Identifier | None = None
+    bytes: Annotated[int, Field(gt=0, le=LARGEST_ID)] | None = None
+    files: Annotated[int, Field(gt=0, le=LARGEST_ID)] | None = None
+    reset: bool = False
+
+
+class RetireBody(_Body):
+    """What is on the disk `rse` by the service's doing, and nobody has used for `idle_s` seconds."""
+
+    rse: Name
+    idle_s: Annotated[float, Field(ge=0, le=10**9)]
+
+
+class ChangeSourceBody(_Body):
+    """The tape RSE to recall from; with `under_way` also what is being recalled from another one."""
+
+    source: Name
+    under_way: bool = False
+
+
+class ChangeDestinationBody(_Body):
+    """The disk RSE to bring files to."""
+
+    rse: Name
+
+
+class OrderQuery(_Query):
+    """Whether the order is carried out."""
+
+    dry_run: Annotated[bool, Field(description="Only tell what the order would touch, and change nothing.")] = False
+
+
 class RequestsQuery(_Query):
     """Which requests: newest first, with ids below `before`."""
 
@@ -187,6 +242,12 @@ class RequestsQuery(_Query):
     name: Annotated[str | None, Field(max_length=128, description="Those whose name begins so only.")] = None
     before: Before | None = None
     limit: Limit = 100
+
+
+class LandingsQuery(_Query):
+    """How far back."""
+
+    span_s: Annotated[int, Field(ge=60, le=30 * 86400, description="The last so many seconds.")] = 3 * 3600
 
 
 class PageQuery(_Query):
@@ -244,12 +305,6 @@ class EventsQuery(_Query):
 
 class LogsQuery(_Query):
     """Which bytes: up to `limit` from `offset`; a negative offset counts from the end."""
-class LandingsQuery(_Query):
-    """How far back."""
-
-    span_s: Annotated[int, Field(ge=60, le=30 * 86400, description="The last so many seconds.")] = 3 * 3600
-
-
 
     offset: Annotated[
         int, Field(ge=-LARGEST_ID, le=LARGEST_ID, description="Where to begin; below zero, from the end.")

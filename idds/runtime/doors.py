@@ -9,11 +9,13 @@ from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.forecast import Forecast
 from idds.services.metering import Metering
 from idds.services.registration import Registration
-from idds.services.submission import Submission
 from idds.services.series import Series
 from idds.services.steering import Steering
+from idds.services.submission import Submission
+from idds.services.tasks import Tasks
 from idds.store.database import Database
 
 
@@ -31,8 +33,8 @@ class Doors:
     explanation: Explanation
     events: Events
     metering: Metering
-    tallies: Tallies = field(default_factory=list)
     tasks: Tasks
     series: Series
     steering: Steering
     forecast: Forecast
+    tallies: Tallies = field(default_factory=list)

@@ -12,6 +12,7 @@ from idds.bus.embedded import EmbeddedBroker
 from idds.bus.mqtt import MqttBus, MqttOptions
 from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import EffectKind
+from idds.domain.workflow import WindowLimits
 from idds.identity.proxy import CertificateProxy
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
@@ -33,6 +34,7 @@ from idds.services.events import Events
 from idds.services.execution import Execution
 from idds.services.expiring import Expiring, Lifetimes
 from idds.services.explanation import Explanation
+from idds.services.forecast import Forecast
 from idds.services.forgetting import Forgetting
 from idds.services.listing import Listing
 from idds.services.metering import Metering
@@ -41,9 +43,11 @@ from idds.services.progress import Progress
 from idds.services.publishing import Acknowledging, Publishing
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
-from idds.services.staging import Residencies
-from idds.services.submission import Offer, Submission
 from idds.services.series import Series
+from idds.services.staging import Residencies
+from idds.services.steering import Known, Steering
+from idds.services.submission import Offer, Submission
+from idds.services.tasks import Tasks
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
@@ -108,7 +112,7 @@ class Wired:
 
     def acknowledging(self) -> Acknowledging:
         assert self.bus is not None
-        return Acknowledging(self.doors.delivery, self.bus)
+        return Acknowledging(self.doors.delivery, self.doors.tasks, self.bus)
 
 
 @asynccontextmanager
@@ -236,6 +240,12 @@ async def _declare_windows(database: Database, settings: Settings) -> None:
             await tx.windows.declare("rse", name, limit_bytes=rse.window_bytes, limit_files=rse.window_files)
 
 
+def _limits(settings: Settings) -> dict[str, WindowLimits]:
+    """The windows of disk RSEs, as the settings have them."""
+    rses = settings.rses.items()
+    return {name: WindowLimits(bytes=rse.window_bytes, files=rse.window_files) for name, rse in rses}
+
+
 def _lifetimes(settings: Settings) -> Lifetimes:
     default, longest = settings.requests.default_lifetime_s, settings.requests.max_lifetime_s
     return Lifetimes(*(None if seconds is None else seconds * 1_000_000 for seconds in (default, longest)))
@@ -257,19 +267,20 @@ def _doors(
 ) -> Doors:
     disks = {settings.placement.disk, settings.placement.outputs, *settings.rses}
     offer = Offer(frozenset(settings.providers), frozenset(disks), frozenset(SAMPLERS))
+    submission = Submission(database, offer, _lifetimes(settings))
     return Doors(
         database=database,
         wakeups=wakeups,
         access=access,
-        submission=Submission(database, offer, _lifetimes(settings)),
+        submission=submission,
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),
         registration=Registration(database),
         explanation=Explanation(database, settings.providers),
         events=Events(database),
         metering=Metering(database),
-    )
         tasks=Tasks(database, submission),
         series=Series(database),
         steering=Steering(database, Known(frozenset(disks), _limits(settings), {})),
         forecast=Forecast(database),
+    )

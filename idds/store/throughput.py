@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, func, select, tuple_
+from sqlalchemy import and_, delete, func, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idds.domain.statuses import ReplicaStatus
+from idds.domain.identifiers import CollectionId
+from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.times import class_of
 from idds.store.noun import Noun
-from idds.store.schema import landings, replicas
+from idds.store.schema import collections, landings, moves, replicas
 from idds.store.sets import among, is_status
 
 MINUTE = 60_000_000
@@ -92,6 +93,29 @@ class Throughput(Noun):
             query.where(moving).group_by(replicas.c.rse, source).order_by(replicas.c.rse, source)
         )
         return [InFlight(row.rse, row.source, int(row.files), int(row.size), row.since) for row in rows]
+
+    async def waiting(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """How many inputs wait for admission, and with how many contents, by disk and tape."""
+        source, waiting = func.coalesce(collections.c.source_rse, UNKNOWN).label("source"), collections.c.unadmitted
+        query = select(collections.c.rse, source, func.count().label("inputs"), func.sum(waiting).label("contents"))
+        query = query.where(text("collections.unadmitted > 0")).group_by(collections.c.rse, source)
+        return {(row.rse, row.source): (int(row.inputs), int(row.contents)) for row in await self._execute(query)}
+
+    async def came(self, collection: CollectionId, limit: int) -> list[tuple[int, int]]:
+        """When how many of a collection's contents became available, the last `limit` times of that, newest first."""
+        query = select(moves.c.at, moves.c.n).where(
+            moves.c.entity == f"collection:{collection}", moves.c.to_status == ContentStatus.AVAILABLE
+        )
+        rows = await self._execute(query.order_by(moves.c.id.desc()).limit(limit))
+        return [(row.at, int(row.n)) for row in rows]
+
+    async def first_came(self, collection: CollectionId) -> int | None:
+        """When the first of a collection's contents became available."""
+        query = select(moves.c.at).where(
+            moves.c.entity == f"collection:{collection}", moves.c.to_status == ContentStatus.AVAILABLE
+        )
+        found: int | None = (await self._execute(query.order_by(moves.c.id).limit(1))).scalar()
+        return found
 
     async def forget_before(self, at: int, *, limit: int) -> int:
         """Delete up to `limit` rows of what landed before; how many."""

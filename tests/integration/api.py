@@ -21,14 +21,16 @@ from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.forecast import Forecast
 from idds.services.metering import Metering
 from idds.services.placement import Placement
 from idds.services.progress import Progress
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
-from idds.services.submission import Offer, Submission
 from idds.services.series import Series
 from idds.services.steering import Known, Steering
+from idds.services.submission import Offer, Submission
+from idds.services.tasks import Tasks
 from idds.store.database import Database
 from idds.store.schema import metadata
 from idds.store.upgrade import upgrade
@@ -129,24 +131,25 @@ async def api_on(
     try:
         await upgrade(database)
         offer = Offer(frozenset({"local"}), frozenset({"DISK"}), frozenset({"random"}))
+        submission = Submission(database, offer)
         doors = Doors(
             database=database,
             wakeups=wakeups,
             access=Access(database, issuers, proxy),
-            submission=Submission(database, offer),
+            submission=submission,
             catalogue=Catalogue(database, providers or {}),
             delivery=Delivery(database),
             registration=Registration(database),
             explanation=Explanation(database),
             events=Events(database),
             metering=Metering(database),
-        )
-        async with TestClient(TestServer(make_application(doors, settings))) as client:
-            api = Api(client, doors)
             tasks=Tasks(database, submission),
             series=Series(database),
             steering=Steering(database, Known(frozenset({"DISK", "OTHER"}))),
             forecast=Forecast(database),
+        )
+        async with TestClient(TestServer(make_application(doors, settings))) as client:
+            api = Api(client, doors)
             api.token = await api.new_token("owner")
             yield api
     finally:

@@ -1,0 +1,272 @@
+"""How the carousel runs, tape by tape, and when a request will have all its files."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from idds.domain.collection import Collection
+from idds.domain.errors import NotFound
+from idds.domain.hold import Hold, HoldKind
+from idds.domain.identifiers import CollectionId, Did, RequestId
+from idds.domain.replica import Window
+from idds.domain.request import Principal
+from idds.domain.statuses import ContentStatus, Relation
+from idds.engine.forecast import Eta, binned, eta
+from idds.engine.times import Times
+from idds.store.database import Database, Transaction
+from idds.store.throughput import MINUTE, InFlight, Landing
+
+RECENT = 10 * MINUTE
+HOUR = 60 * MINUTE
+TOLD = 6 * HOUR
+"""How far back the distribution of times to stage goes."""
+BINS = 40
+LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimesToStage:
+    """Within how many microseconds after their order half of `files`, nine of ten, and 99 of 100 had come."""
+
+    files: int
+    p50: int | None
+    p90: int | None
+    p99: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TapeForecast:
+    """A tape RSE (an empty name: those that nobody told of) and what comes from it to one disk RSE.
+
+    `bytes_per_s` and `files_per_s` are of the last ten minutes, those `_1h` of the last hour; `times` of the last six
+    hours. `in_flight` is what is ordered, the first of it at `oldest_at`. `waiting` counts contents not admitted yet.
+    """
+
+    tape: str
+    rse: str
+    held: str | None
+    bytes_per_s: float
+    files_per_s: float
+    bytes_per_s_1h: float
+    files_per_s_1h: float
+    times: TimesToStage
+    in_flight_files: int
+    in_flight_bytes: int
+    oldest_at: int | None
+    waiting_inputs: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskStanding:
+    """A disk RSE: its window, what the service has there by status (files, bytes), and why it is held."""
+
+    rse: str
+    held: str | None
+    window: Window | None
+    replicas: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Carousel:
+    """The whole carousel as of `at` (microseconds UTC)."""
+
+    at: int
+    tapes: tuple[TapeForecast, ...]
+    disks: tuple[DiskStanding, ...]
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputForecast:
+    """An input that is staged. `left` counts contents that are to come, `waiting` those of them not admitted yet.
+
+    `first_after` is how long the first took since the request was submitted; None while none is there. `eta` tells in
+    how many microseconds the last will have come, None where nobody can tell; `says` tells from what, or why not.
+    """
+
+    collection: CollectionId
+    did: Did | None
+    rse: str
+    tape: str | None
+    total: int
+    left: int
+    waiting: int
+    first_after: int | None
+    files_per_s: float
+    eta: Eta | None
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestForecast:
+    """Of a request, as of `at` (microseconds UTC)."""
+
+    request: RequestId
+    at: int
+    inputs: tuple[InputForecast, ...]
+
+
+class Forecast:
+    """What the API does for who asks when."""
+
+    def __init__(self, database: Database, tapes: Mapping[str, str] | None = None) -> None:
+        """`tapes` says on which tape system a tape RSE sits."""
+        self._database = database
+        self._tapes = tapes or {}
+
+    async def carousel(self) -> Carousel:
+        """Every tape that something comes, came or is to come from, and every disk."""
+        async with self._database.snapshot() as tx:
+            holds = {(hold.kind, hold.ref): hold for hold in await tx.holds.all()}
+            landed = await tx.throughput.landed_since(tx.now - TOLD)
+            flying = {(each.source, each.rse): each for each in await tx.throughput.in_flight()}
+            waiting = {(source, rse): number for (rse, source), number in (await tx.throughput.waiting()).items()}
+            replicas = await tx.replicas.summary()
+            windows = {window.ref: window for window in await tx.windows.all() if window.kind == "rse"}
+            pairs = sorted({(each.source, each.rse) for each in landed} | flying.keys() | waiting.keys())
+            tapes = tuple(
+                _tape(
+                    pair,
+                    [each for each in landed if (each.source, each.rse) == pair],
+                    flying.get(pair),
+                    waiting.get(pair, (0, 0)),
+                    self._held(holds, pair[0]),
+                    tx.now,
+                )
+                for pair in pairs
+            )
+            names = sorted({rse for rse, *_ in replicas} | windows.keys() | {rse for _, rse in pairs})
+            disks = tuple(_disk(name, windows.get(name), replicas, holds.get((HoldKind.RSE, name))) for name in names)
+            return Carousel(tx.now, tapes, disks, tuple(holds.values()))
+
+    def _held(self, holds: Mapping[tuple[HoldKind, str], Hold], tape: str) -> Hold | None:
+        """By its own name, or by that of the tape system that it sits on."""
+        return holds.get((HoldKind.TAPE, tape)) or holds.get((HoldKind.TAPE, self._tapes.get(tape, tape)))
+
+    async def request(self, principal: Principal, request: RequestId) -> RequestForecast:
+        """When each input of a request will have come. Raises NotFound."""
+        async with self._database.snapshot() as tx:
+            found = await tx.requests.get(request, principal)
+            if found is None:
+                raise NotFound(f"there is no request {request}")
+            waiting = await tx.throughput.waiting()
+            landed = await tx.throughput.landed_since(tx.now - HOUR)
+            inputs = [
+                await _input(tx, collection, found.created_at, landed, waiting)
+                for collection in await tx.collections.of_request(request)
+                if collection.relation is Relation.INPUT and collection.rse is not None
+            ]
+            return RequestForecast(request, tx.now, tuple(inputs))
+
+
+def times_of(landed: Sequence[Landing]) -> Times:
+    """How long these took."""
+    classes: Counter[int] = Counter()
+    for each in landed:
+        classes[each.took] += each.files
+    return Times(classes)
+
+
+def _tape(
+    pair: tuple[str, str],
+    landed: Sequence[Landing],
+    flying: InFlight | None,
+    waiting: tuple[int, int],
+    held: Hold | None,
+    now: int,
+) -> TapeForecast:
+    times = times_of(landed)
+    recent, hour = (_rates(landed, now, span) for span in (RECENT, HOUR))
+    return TapeForecast(
+        tape=pair[0],
+        rse=pair[1],
+        held=held.reason if held else None,
+        bytes_per_s=recent[0],
+        files_per_s=recent[1],
+        bytes_per_s_1h=hour[0],
+        files_per_s_1h=hour[1],
+        times=TimesToStage(times.n, times.quantile(0.5), times.quantile(0.9), times.quantile(0.99)),
+        in_flight_files=flying.files if flying else 0,
+        in_flight_bytes=flying.bytes if flying else 0,
+        oldest_at=flying.since if flying else None,
+        waiting_inputs=waiting[0],
+        waiting=waiting[1],
+    )
+
+
+def _rates(landed: Sequence[Landing], now: int, span: int) -> tuple[float, float]:
+    """Bytes and files a second in the whole minutes of a span, and in the one that is not over."""
+    start = now - span - (now - span) % MINUTE
+    recent = [each for each in landed if each.at >= start]
+    seconds = (now - start) / 1_000_000
+    return sum(each.bytes for each in recent) / seconds, sum(each.files for each in recent) / seconds
+
+
+def _disk(
+    rse: str, window: Window | None, replicas: Sequence[tuple[str, str, int, int]], held: Hold | None
+) -> DiskStanding:
+    here = {status: (files, size) for name, status, files, size in replicas if name == rse}
+    return DiskStanding(rse, held.reason if held else None, window, here)
+
+
+async def _input(
+    tx: Transaction,
+    collection: Collection,
+    submitted_at: int,
+    landed: Sequence[Landing],
+    waiting: Mapping[tuple[str, str], tuple[int, int]],
+) -> InputForecast:
+    rse, tape, left = collection.rse or "", collection.source_rse or "", collection.counts[ContentStatus.NEW]
+    came = await tx.throughput.came(collection.id, LOOKED_AT)
+    first = await tx.throughput.first_came(collection.id) if came else None
+    start = max(came[-1][0] if came else tx.now, tx.now - HOUR)
+    width = max((tx.now - start) // BINS, 1)
+    bins = binned([(at, float(n)) for at, n in came], tx.now - width * BINS, width, BINS)
+    per_s = sum(bins) / (width * BINS / 1_000_000)
+    told, says = eta(float(left), bins, width), f"from how its files came in the last {_span(width * BINS)}"
+    if not left:
+        told, says = Eta(0, 0, 0), "all that is known of it has come"
+    elif told is None:
+        told, says = _from_tape(
+            left, [e for e in landed if (e.source, e.rse) == (tape, rse)], waiting, (rse, tape), tx.now
+        )
+    if not collection.is_closed:
+        says += "; more files may become known"
+    after = None if first is None else first - submitted_at
+    return InputForecast(
+        collection.id,
+        collection.did,
+        rse,
+        collection.source_rse,
+        collection.total,
+        left,
+        collection.unadmitted,
+        after,
+        per_s,
+        told,
+        says,
+    )
+
+
+def _from_tape(
+    left: int,
+    landed: Sequence[Landing],
+    waiting: Mapping[tuple[str, str], tuple[int, int]],
+    pair: tuple[str, str],
+    now: int,
+) -> tuple[Eta | None, str]:
+    """Nothing of it came of late: its part of what its tape brings is what can be expected."""
+    inputs = max(waiting.get(pair, (1, 0))[0], 1)
+    minutes = HOUR // MINUTE
+    bins = binned([(e.at, float(e.files)) for e in landed], now - now % MINUTE - HOUR, MINUTE, minutes)
+    told = eta(float(left * inputs), bins, MINUTE)
+    tape = f"tape {pair[1]}" if pair[1] else "its tape"
+    if told is None:
+        return None, f"nothing has come of it, nor from {tape}, in the last hour"
+    return told, f"nothing has come of it so far: from {tape}, of which {inputs} inputs have a part each"
+
+
+def _span(microseconds: int) -> str:
+    seconds = microseconds / 1_000_000
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.1f} s"

@@ -1,0 +1,123 @@
+"""What the carousel holds, as operators and their orders see it. No read goes through all of a collection."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, or_, select, text, update
+
+from idds.domain.collection import Collection
+from idds.domain.identifiers import ContentId
+from idds.domain.replica import Replica
+from idds.domain.statuses import ContentStatus, ReplicaStatus
+from idds.domain.workflow import Work
+from idds.store.collections import read_collection
+from idds.store.noun import Noun
+from idds.store.replicas import COLUMNS, read_replica
+from idds.store.schema import collections, contents, replicas, transforms
+from idds.store.sets import among, among_texts, is_status
+
+_WAITS = text("collections.unadmitted > 0")  # as the index has it
+_PRESENT = is_status(replicas.c.status, ReplicaStatus.PRESENT)
+_STAGING = is_status(replicas.c.status, ReplicaStatus.STAGING)
+
+
+class Carousel(Noun):
+    async def waiting_for(self, rse: str) -> list[Collection]:
+        """The collections with files to be admitted to a disk RSE."""
+        return await self._collections(select(collections).where(collections.c.rse == rse, _WAITS))
+
+    async def waiting_from(self, tapes: Iterable[str]) -> list[Collection]:
+        """The collections with files to be admitted that come from one of these tape RSEs."""
+        chosen = among_texts(collections.c.source_rse, tapes)
+        return await self._collections(select(collections).where(chosen, _WAITS))
+
+    async def _collections(self, query: Select[Any]) -> list[Collection]:
+        return [read_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
+
+    async def work_of(self, collection: Collection) -> Work:
+        """The work that a collection is of."""
+        query = select(transforms.c.work).where(transforms.c.id == collection.transform_id)
+        name: str = (await self._execute(query)).scalar_one()
+        request = await self._tx.requests.get(collection.request_id)
+        assert request is not None
+        return request.workflow.work(name)
+
+    async def restart_clocks(self, tapes: Iterable[str] | None, rse: str) -> None:
+        """What is being staged from one of these tape RSEs (None: to this disk) has stalled for no time yet."""
+        where = replicas.c.rse == rse if tapes is None else among_texts(replicas.c.source_rse, tapes)
+        await self._execute(update(replicas).where(_STAGING, where).values(stalled_at=self._tx.now))
+
+    async def awaited(self, inputs: Sequence[Collection], limit: int) -> list[Replica]:
+        """Replicas that contents of these are admitted for, and that are not on disk yet."""
+        found: dict[int, Replica] = {}
+        for collection in inputs:
+            number = collection.counts[ContentStatus.NEW] - collection.unadmitted
+            if number <= 0:
+                continue
+            # Those that are admitted come first in this order, so that the limit ends the search.
+            pinned = (
+                select(contents.c.replica_id)
+                .where(
+                    contents.c.collection_id == collection.id,
+                    is_status(contents.c.status, ContentStatus.NEW),
+                    contents.c.replica_id.is_not(None),
+                )
+                .order_by(contents.c.group_no, contents.c.id)
+                .limit(min(number, limit))
+                .subquery()
+            )
+            query = select(*COLUMNS).join(pinned, pinned.c.replica_id == replicas.c.id)
+            found |= {row.id: read_replica(row) for row in await self._execute(query)}
+        return [found[number] for number in sorted(found)]
+
+    async def change_source(self, ids: Iterable[int], source: str) -> None:
+        """These replicas are recalled from this tape RSE; for the stalled ones the clock begins anew."""
+        changed = update(replicas).where(among(replicas.c.id, ids))
+        await self._execute(changed.values(source_rse=source, stalled_at=self._tx.now))
+
+    async def untaken(self, ids: Iterable[int], limit: int) -> list[ContentId]:
+        """Contents of these collections that are on disk and that nobody has taken."""
+        query = select(contents.c.id).where(
+            among(contents.c.collection_id, ids),
+            is_status(contents.c.status, ContentStatus.AVAILABLE),
+            contents.c.replica_id.is_not(None),
+        )
+        rows = await self._execute(query.order_by(contents.c.collection_id, contents.c.id).limit(limit))
+        return [ContentId(row.id) for row in rows]
+
+    async def replicas_of(self, content_ids: Iterable[int]) -> list[Replica]:
+        """The replicas that these contents pin."""
+        pinned = select(contents.c.replica_id).where(among(contents.c.id, content_ids))
+        return await self._replicas(select(*COLUMNS).where(replicas.c.id.in_(pinned)))
+
+    async def unused(self, rse: str, before: int, limit: int) -> list[Replica]:
+        """Replicas of ours on this RSE that landed before, and that nobody has touched or begun to use since.
+
+        Somebody uses it where a content of it is leased, is to come, or became available later.
+        """
+        pin = contents.alias("pin")
+        used = or_(
+            is_status(pin.c.status, ContentStatus.LEASED, ContentStatus.NEW),
+            and_(is_status(pin.c.status, ContentStatus.AVAILABLE), pin.c.changed_at >= before),
+        )
+        user = select(pin.c.id).where(pin.c.replica_id == replicas.c.id, used)
+        landed = func.coalesce(replicas.c.landed_at, replicas.c.changed_at)
+        query = select(*COLUMNS).where(
+            replicas.c.rse == rse, _PRESENT, replicas.c.ours, landed < before, ~user.exists()
+        )
+        return await self._replicas(query.limit(limit))
+
+    async def stalled(self, before: int, limit: int) -> list[Replica]:
+        """Replicas that are being staged by us since before, or were found stalled last before: the oldest first."""
+        since = func.coalesce(replicas.c.stalled_at, replicas.c.ordered_at)
+        query = select(*COLUMNS).where(_STAGING, replicas.c.ours, since < before)
+        return [read_replica(row) for row in await self._execute(query.order_by(since, replicas.c.id).limit(limit))]
+
+    async def note_stalled(self, ids: Iterable[int]) -> None:
+        """Something is done about these, which make no progress."""
+        noted = update(replicas).where(among(replicas.c.id, ids))
+        await self._execute(noted.values(stalled_at=self._tx.now, stalled_times=replicas.c.stalled_times + 1))
+
+    async def _replicas(self, query: Select[Any]) -> list[Replica]:
+        rows: Sequence[Row[Any]] = (await self._execute(query.order_by(replicas.c.id))).all()
+        return [read_replica(row) for row in rows]
