@@ -12,6 +12,8 @@ from idds.api.bodies import NoQuery
 from idds.api.caching import answer_with
 from idds.api.documents import read_body, read_query
 from idds.api.events import encode
+from idds.api.facade.route import Facade
+from idds.api.facade.routes import FACADE
 from idds.api.lines import NDJSON
 from idds.api.listening import Listeners
 from idds.api.metrics import Latencies, Streams
@@ -71,6 +73,10 @@ def make_application(doors: Doors, settings: ApiSettings, access: AccessSettings
         application.router.add_route(route.method, pattern, handler, name=route.name)
         if route.method == "GET":
             application.router.add_route("HEAD", pattern, handler)
+
+    facade = Facade(doors, settings, authentication, parts.rates)
+    for each in FACADE:
+        application.router.add_route(each.method, each.path, facade.handler(each), name=each.name)
 
     async def close(_application: web.Application) -> None:
         await counters.close()

@@ -13,6 +13,7 @@ from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
 from idds.domain.transform import Transform
 from idds.ports.wakeups import Channel
 from idds.services.ranges import cut_counted
+from idds.services.telling import tell_complete, tell_staged
 from idds.store.collections import Address
 from idds.store.database import Transaction
 
@@ -41,27 +42,38 @@ async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True
     more: list[Move] = []
     for move in moves:
         address = addresses[CollectionId(int(move.entity.partition(":")[2]))]
-        status = ContentStatus(move.to_status)
-        if status not in ANNOUNCED:
-            continue
-        for start in range(0, len(move.ids), MAX_CONTENTS):
-            ids = move.ids[start : start + MAX_CONTENTS]
-            contents = await tx.contents.get(ids) if known is None else known.of(ids)
-            await _announce(tx, address, status, contents)
-            if status is ContentStatus.DONE and address.is_counted:
-                more += await cut_counted(tx, address.collection_id, contents)
-            if status.is_terminal:
-                await _give_back(tx, address, contents)
-        if status is ContentStatus.AVAILABLE:
-            tx.wake(Channel.CONTENTS)
+        if ContentStatus(move.to_status) in ANNOUNCED:
+            more += await _follow_one(tx, move, address, known)
     if advance:
         tx.requests.mark_due({address.request_id for address in addresses.values()})
     await follow(tx, more)
 
 
+async def _follow_one(tx: Transaction, move: Move, address: Address, known: Known | None) -> list[Move]:
+    """What else moves with it."""
+    more: list[Move] = []
+    status = ContentStatus(move.to_status)
+    for start in range(0, len(move.ids), MAX_CONTENTS):
+        ids = move.ids[start : start + MAX_CONTENTS]
+        contents = await tx.contents.get(ids) if known is None else known.of(ids)
+        await _announce(tx, address, status, contents)
+        if status is ContentStatus.DONE and address.is_counted:
+            more += await cut_counted(tx, address.collection_id, contents)
+        if status.is_terminal:
+            await _give_back(tx, address, contents)
+    if status is ContentStatus.AVAILABLE:
+        tx.wake(Channel.CONTENTS)
+    if address.workload_id is not None:
+        await tell_complete(tx, address)
+    return more
+
+
 async def _announce(tx: Transaction, address: Address, status: ContentStatus, contents: Sequence[Content]) -> None:
     paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
-    _tell_contents(tx, address, status, [describe(content, paths.get(content.id)) for content in contents])
+    described = [describe(content, paths.get(content.id)) for content in contents]
+    _tell_contents(tx, address, status, described)
+    if status is ContentStatus.AVAILABLE and address.workload_id is not None:
+        tell_staged(tx, address, described)
 
 
 async def announce_registered(
@@ -160,6 +172,8 @@ async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> N
         "collection": collection,
     }
     tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
+    if address.workload_id is not None:
+        await tell_complete(tx, address)
 
 
 async def tell_transform(tx: Transaction, request: Request, transform: Transform) -> None:

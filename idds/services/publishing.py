@@ -11,6 +11,8 @@ from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.message import Message
 from idds.ports.bus import Bus, Delivery
 from idds.services.delivery import Delivery as ContentDelivery
+from idds.services.tasks import Tasks
+from idds.services.telling import reports_topic_of
 from idds.store.database import Database, Transaction
 
 AGENT = "conductor"
@@ -20,7 +22,9 @@ MESSAGES_AT_ONCE = 200
 READ_AT_ONCE = 20
 BYTES_AT_ONCE = 4_000_000
 """Of bodies, about; a message that names thousands of contents is large."""
-ACKNOWLEDGEMENTS = "idds/+/acknowledgements"
+_ACKNOWLEDGED = "/acknowledgements"
+ACKNOWLEDGEMENTS = f"idds/+{_ACKNOWLEDGED}"
+REPORTS = reports_topic_of("+")
 
 log = structlog.get_logger()
 
@@ -95,18 +99,26 @@ class Acknowledgement(msgspec.Struct):
 class Acknowledging:
     """What the conductor does with messages that come in."""
 
-    def __init__(self, delivery: ContentDelivery, bus: Bus) -> None:
+    def __init__(self, delivery: ContentDelivery, tasks: Tasks, bus: Bus) -> None:
         self._delivery = delivery
+        self._tasks = tasks
         self._bus = bus
 
     async def listen(self) -> None:
-        """Take in acknowledgements, for ever. One is acknowledged to the broker after its effect is committed."""
-        async for message in self._bus.consume([ACKNOWLEDGEMENTS]):
-            await self._take(message)
+        """Take them in, for ever. One is acknowledged to the broker after its effect is committed."""
+        async for message in self._bus.consume([ACKNOWLEDGEMENTS, REPORTS]):
+            vo = message.topic.split("/")[1]
+            await (self._take(vo, message) if message.topic.endswith(_ACKNOWLEDGED) else self._hear(vo, message))
             await message.ack()
 
-    async def _take(self, message: Delivery) -> None:
-        vo = message.topic.split("/")[1]
+    async def _hear(self, vo: str, message: Delivery) -> None:
+        """What a workload manager says of its jobs and tasks."""
+        try:
+            await self._tasks.take(vo, message.body)
+        except msgspec.MsgspecError as error:
+            log.warning("a message that is no report was dropped", topic=message.topic, error=str(error))
+
+    async def _take(self, vo: str, message: Delivery) -> None:
         try:
             body = msgspec.json.decode(message.body, type=Acknowledgement)
         except msgspec.MsgspecError as error:

@@ -28,7 +28,7 @@ async def register(
     for file, why in piece.odd:
         alike.setdefault((why, file.scope), []).append(file.name)
     for (why, scope), names in sorted(alike.items()):
-        these = whole_files(collection, scope, names)
+        these = whole_files(collection.id, scope, names)
         if why == EMPTY:
             await tx.contents.move(ContentEvent.LANDED, these)
             moves += await tx.contents.move(ContentEvent.PROCESSED, these, reason=why)

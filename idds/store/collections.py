@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Text, bindparam, func, insert, select, update
+from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, func, insert, or_, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Work
+from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
-from idds.store.schema import collections, requests, transforms
+from idds.store.schema import collections, requests, tasks, transforms
 from idds.store.sets import among, among_bound
 from idds.store.visibility import visible
 
@@ -22,7 +23,8 @@ from idds.store.visibility import visible
 class Address:
     """Where a collection belongs: what a message about its contents says besides them.
 
-    One is counted where another work takes its files, cut into ranges, as they are done.
+    One is counted where another work takes its files, cut into ranges, as they are done. `workload_id` is the number
+    of the task that asked for its request, None where none did.
     """
 
     collection_id: CollectionId
@@ -32,6 +34,7 @@ class Address:
     work: str
     source: SourceKind | None
     is_counted: bool
+    workload_id: int | None = None
 
 
 _counting = collections.alias("counting")
@@ -39,7 +42,7 @@ _OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("r
 _OF_REQUESTS = select(collections).where(among_bound(collections.c.request_id, "ids")).order_by(collections.c.id)
 _ADDRESSES = (
     select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
-    .add_columns(requests.c.vo, transforms.c.work)
+    .add_columns(requests.c.vo, transforms.c.work, tasks.c.workload_id)
     .add_columns(
         select(_counting.c.id)
         .where(_counting.c.source_id == collections.c.id, _counting.c.source == SourceKind.COUNTED)
@@ -48,6 +51,7 @@ _ADDRESSES = (
     )
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
+    .outerjoin(tasks, tasks.c.request_id == collections.c.request_id)
     .where(among_bound(collections.c.id, "ids"))
 )
 
@@ -78,11 +82,15 @@ _LOCK = (
 _PLACE = (
     select(collections)
     .add_columns(requests.c.owner, requests.c.vo, requests.c.share, requests.c.intent, requests.c.digest)
-    .add_columns(transforms.c.status, transforms.c.work)
+    .add_columns(transforms.c.status, transforms.c.work, tasks.c.workload_id)
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
+    .outerjoin(tasks, tasks.c.request_id == collections.c.request_id)
     .where(collections.c.id == bindparam("collection"))
 )
+_MORE_UNADMITTED = bindparam("more_unadmitted", type_=BigInteger)
+# It waits from when there is something to wait for, and anew whenever something of it is admitted.
+_BEGINS = or_(_MORE_UNADMITTED < 0, and_(_MORE_UNADMITTED > 0, collections.c.unadmitted == 0))
 _COUNT = (
     update(collections)
     .where(collections.c.id == bindparam("counted"))
@@ -90,7 +98,8 @@ _COUNT = (
         {
             **{f"n_{s}": collections.c[f"n_{s}"] + bindparam(f"more_{s}", type_=BigInteger) for s in ContentStatus},
             "next_no": collections.c.next_no + bindparam("more_no", type_=BigInteger),
-            "unadmitted": collections.c.unadmitted + bindparam("more_unadmitted", type_=BigInteger),
+            "unadmitted": collections.c.unadmitted + _MORE_UNADMITTED,
+            "waiting_since": case((_BEGINS, bindparam("count_at", type_=BigInteger)), else_=collections.c.waiting_since),
             "listed_to": func.coalesce(bindparam("now_at", type_=Text), collections.c.listed_to),
         }
     )
@@ -106,12 +115,21 @@ class Collections(Noun):
         row = (await self._execute(_PLACE, {"collection": collection})).first()
         if row is None:
             return None
-        found = _collection(row)
+        found = read_collection(row)
         workflow = await self._tx.requests.workflow(found.request_id, row.digest)
         # Told by the document, for a work that takes what is counted may be released just now.
         ranges = (work.input.ranges for work in workflow.works if work.input is not None)
         is_counted = any(each.counted_by == row.work for each in ranges if each is not None)
-        address = Address(found.id, found.request_id, found.transform_id, row.vo, row.work, found.source, is_counted)
+        address = Address(
+            found.id,
+            found.request_id,
+            found.transform_id,
+            row.vo,
+            row.work,
+            found.source,
+            is_counted,
+            row.workload_id,
+        )
         intent, status, work = Intent(row.intent), Status(row.status), workflow.work(row.work)
         return Place(found, row.owner, row.vo, row.share, intent, status, work, address)
 
@@ -151,26 +169,26 @@ class Collections(Noun):
         if principal is not None:
             query = visible(query.join(requests, requests.c.id == collections.c.request_id), principal)
         row = (await self._execute(query)).first()
-        return None if row is None else _collection(row)
+        return None if row is None else read_collection(row)
 
     async def get_all(self, ids: Iterable[int]) -> Sequence[Collection]:
         query = select(collections).where(among(collections.c.id, ids)).order_by(collections.c.id)
-        return [_collection(row) for row in await self._execute(query)]
+        return [read_collection(row) for row in await self._execute(query)]
 
     async def of_request(self, request: RequestId) -> Sequence[Collection]:
-        return [_collection(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
+        return [read_collection(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
 
     async def of_requests(self, requests: Iterable[RequestId]) -> dict[RequestId, list[Collection]]:
         """The collections of each of these requests."""
         found: dict[RequestId, list[Collection]] = {request: [] for request in requests}
         for row in await self._execute(_OF_REQUESTS, {"ids": list(found)}):
-            found[row.request_id].append(_collection(row))
+            found[row.request_id].append(read_collection(row))
         return found
 
     async def outputs_of(self, of: Iterable[int]) -> Sequence[Collection]:
         """The output collections of these transforms."""
         mine = among(collections.c.transform_id, of) & (collections.c.relation == Relation.OUTPUT)
-        return [_collection(row) for row in await self._execute(select(collections).where(mine))]
+        return [read_collection(row) for row in await self._execute(select(collections).where(mine))]
 
     async def addresses(self, ids: Iterable[int]) -> dict[CollectionId, Address]:
         """Where each of these belongs."""
@@ -183,6 +201,7 @@ class Collections(Noun):
                 row.work,
                 SourceKind(row.source) if row.source else None,
                 bool(row.is_counted),
+                row.workload_id,
             )
             for row in await self._execute(_ADDRESSES, {"ids": list(ids)})
         }
@@ -190,13 +209,15 @@ class Collections(Noun):
     async def fed_by(self, source: CollectionId) -> Sequence[Collection]:
         """The open input collections whose contents are outputs in `source`, or files counted in it."""
         query = select(collections).where(collections.c.source_id == source, collections.c.is_closed.is_(False))
-        return [_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
+        return [read_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
 
     async def close(self, collection: Collection, reason: str | None = None, *, cut_off: bool = False) -> bool:
         """Let no more contents in; False when it was closed already. `cut_off`: its source may have more to tell."""
         closed = update(collections).where(collections.c.id == collection.id, collections.c.is_closed.is_(False))
         if (await self._execute(closed.values(is_closed=True, cut_off=cut_off))).rowcount != 1:
             return False
+        if collection.unadmitted:
+            self._tx.wake(Channel.PLANNING)  # its last batch is complete
         entity = f"collection:{collection.id}"
         self._tx.moves.record(entity, "closed", ("open", "closed"), request=collection.request_id, n=0, reason=reason)
         return True
@@ -211,6 +232,8 @@ class Collections(Noun):
     async def note_retried(self, collection: CollectionId, to: int | None) -> None:
         """Note how far a retry has looked through its contents; None: to the end."""
         await self._execute(update(collections).where(collections.c.id == collection).values(retried_to=to))
+        if to is None:
+            self._tx.wake(Channel.PLANNING)
 
     async def note_source(self, ids: Iterable[int], source_rse: str) -> None:
         """Note from which tape their files are recalled from now on."""
@@ -238,10 +261,12 @@ class Collections(Noun):
         more = {f"more_{status}": changes.get(status, 0) for status in ContentStatus}
         if any(more.values()) or added or unadmitted or listed_to is not None:
             rest = {"counted": collection, "more_no": added, "more_unadmitted": unadmitted, "now_at": listed_to}
-            await self._execute(_COUNT, more | rest)
+            await self._execute(_COUNT, more | rest | {"count_at": self._tx.now})
+        if unadmitted > 0:
+            self._tx.wake(Channel.PLANNING)
 
 
-def _collection(row: Row[Any]) -> Collection:
+def read_collection(row: Row[Any]) -> Collection:
     return Collection(
         id=CollectionId(row.id),
         request_id=RequestId(row.request_id),

@@ -204,6 +204,10 @@ class Contents(Registering):
         whole = [file for file in found if file.group_no != last]
         return whole or await self._files(collection, waiting.where(contents.c.group_no == last))
 
+    async def unadmitted_in(self, collection: Collection, groups: Sequence[int]) -> list[Unadmitted]:
+        """The files of these groups that wait for admission, in order."""
+        return await self._files(collection, _unadmitted(collection).where(among(contents.c.group_no, groups)))
+
     async def _files(self, collection: Collection, waiting: Select[Any]) -> list[Unadmitted]:
         some = waiting.subquery("waiting")
         files = (
@@ -408,9 +412,9 @@ def waiting_in(collection: Collection, groups: Sequence[int]) -> ColumnElement[b
     return and_(_new_in(collection, groups), contents.c.replica_id.is_(None))
 
 
-def whole_files(collection: Collection, scope: str, names: Sequence[str]) -> ColumnElement[bool]:
+def whole_files(collection: CollectionId, scope: str, names: Sequence[str]) -> ColumnElement[bool]:
     """The contents that are these files, and not ranges of them."""
-    named = and_(contents.c.collection_id == collection.id, contents.c.scope == scope)
+    named = and_(contents.c.collection_id == collection, contents.c.scope == scope)
     return and_(named, among_texts(contents.c.name, names), contents.c.min_id == 0, contents.c.max_id == 0)
 
 

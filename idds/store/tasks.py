@@ -3,16 +3,21 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
+from idds.domain.content import Move
 from idds.domain.identifiers import CollectionId, Did, RequestId
 from idds.domain.request import Principal
+from idds.domain.statuses import ContentStatus, Relation
 from idds.domain.task import Task
+from idds.engine.transitions import ContentEvent
+from idds.store.contents import whole_files
 from idds.store.noun import Noun
-from idds.store.schema import collections, requests, tasks
-from idds.store.sets import among_bound
+from idds.store.schema import collections, contents, requests, tasks
+from idds.store.sets import among_bound, among_selected, is_status
 from idds.store.visibility import visible
 
+_ANNOUNCED = (ContentStatus.AVAILABLE,)
 _OF_REQUESTS = select(tasks).where(among_bound(tasks.c.request_id, "ids"))
 _TELL_CLOSED = (
     update(tasks)
@@ -55,10 +60,44 @@ class Tasks(Noun):
             select(collections.c.request_id, collections.c.id)
             .join(tasks, tasks.c.request_id == collections.c.request_id)
             .join(requests, requests.c.id == tasks.c.request_id)
-            .where(tasks.c.workload_id == workload_id, requests.c.vo == vo, collections.c.relation == "input")
+            .where(tasks.c.workload_id == workload_id, requests.c.vo == vo, collections.c.relation == Relation.INPUT)
             .order_by(collections.c.request_id, collections.c.id)
         )
         return [(RequestId(row.request_id), CollectionId(row.id)) for row in await self._execute(query)]
+
+    async def processed(self, collection: CollectionId, names: Sequence[str]) -> list[Move]:
+        """Move those of these files that are available to `done`. `names` may go without their scope."""
+        moves: list[Move] = []
+        scopes = await self._scopes_of(collection)
+        for scope in scopes:
+            own = f"{scope}:"
+            bare = {name.removeprefix(own) for name in names if ":" not in name or name.startswith(own)}
+            moves += await self._tx.contents.move(
+                ContentEvent.PROCESSED, whole_files(collection, scope, sorted(bare)), sources=_ANNOUNCED
+            )
+        return moves
+
+    async def _scopes_of(self, collection: CollectionId) -> Sequence[str]:
+        """The scopes of what is in a collection, however much that is: from one to the next in the index."""
+        found: list[str] = []
+        after: str | None = None
+        while True:
+            query = select(func.min(contents.c.scope)).where(contents.c.collection_id == collection)
+            if after is not None:
+                query = query.where(contents.c.scope > after)
+            after = (await self._execute(query)).scalar()
+            if after is None:
+                return found
+            found.append(after)
+
+    async def all_processed(self, collection: CollectionId, limit: int) -> list[Move]:
+        """Move up to `limit` of all that is available to `done`."""
+        some = select(contents.c.id).where(
+            contents.c.collection_id == collection, is_status(contents.c.status, *_ANNOUNCED)
+        )
+        some = some.order_by(contents.c.collection_id, contents.c.id).limit(limit)
+        these = among_selected(contents.c.id, some)
+        return await self._tx.contents.move(ContentEvent.PROCESSED, these, sources=_ANNOUNCED)
 
     async def note_closed(self, request: RequestId) -> bool:
         """Note that all that comes of it has come; False when that was noted before."""

@@ -1,0 +1,41 @@
+"""Messages, for whoever does not listen on the bus; and what a workload manager says of its jobs and tasks."""
+
+from typing import Any
+
+import msgspec
+
+from idds.api.facade.route import Call, FacadeRoute, NotTaken
+from idds.api.route import Caller
+from idds.domain.errors import InvalidInput, Problem
+from idds.domain.identifiers import RequestId
+
+
+async def list_messages(call: Call) -> Any:
+    number = call.number("request")
+    found = await call.doors.tasks.asked(
+        call.principal, request=None if number is None else RequestId(number), workload_id=call.number("workload")
+    )
+    return [
+        body for asked in reversed(found) for body in await call.doors.tasks.messages(call.principal, asked.request.id)
+    ]
+
+
+async def take_messages(call: Call) -> Any:
+    """Taken one after the other; what was said before changes nothing when it is said again."""
+    if not isinstance(call.body, list):
+        raise InvalidInput([Problem("", "this has to be a list of messages")])
+    for number, message in enumerate(call.body):
+        try:
+            is_taken = await call.doors.tasks.take(call.principal.vo, msgspec.json.encode(message))
+        except msgspec.MsgspecError as error:
+            raise InvalidInput([Problem(f"/{number}", str(error))]) from None
+        if not is_taken:
+            raise NotTaken(f"/{number}: only messages of the types job_status and task_status are taken")
+    return {"status": 0, "message": f"{len(call.body)} messages were taken"}
+
+
+_OF = "/idds/message/{request}/{workload}/{transform}/{internal}"
+ROUTES = (
+    FacadeRoute("GET", _OF, "iddsListMessages", Caller.READER, list_messages),
+    FacadeRoute("POST", _OF, "iddsTakeMessages", Caller.WFMS, take_messages),
+)

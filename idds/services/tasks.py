@@ -1,0 +1,157 @@
+"""Requests in the words of workload managers: found by the number of a task, and ended by what is said of that."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+
+from idds.domain.collection import Collection
+from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
+from idds.domain.identifiers import CollectionId, RequestId
+from idds.domain.request import Principal, Request, Role
+from idds.domain.statuses import Intent
+from idds.domain.task import Task
+from idds.domain.transform import Transform
+from idds.services.announcing import follow
+from idds.services.submission import Submission
+from idds.services.telling import topic_of
+from idds.store.database import Database
+from idds.store.visibility import sees
+
+AGENT = "conductor"
+MOST_REQUESTS = 1000
+"""So many requests of one task are looked at, the newest."""
+MESSAGES_AT_ONCE = 1000
+PROCESSED_AT_ONCE = 10_000
+MOST_INPUTS = 100_000
+
+_WELL = frozenset({"done", "finished"})
+_BADLY = frozenset({"failed", "broken", "aborted"})
+
+log = structlog.get_logger()
+
+
+_FileName = Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class JobStatus(msgspec.Struct, tag_field="msg_type", tag="job_status"):
+    """What PanDA says of a job (`push_job_status_message`): `inputs` are the names of its files, without scopes."""
+
+    status: Annotated[str, msgspec.Meta(max_length=64)]
+    taskid: int | None = None
+    inputs: Annotated[list[_FileName], msgspec.Meta(max_length=MOST_INPUTS)] | None = None
+
+
+class TaskStatus(msgspec.Struct, tag_field="msg_type", tag="task_status"):
+    """What JEDI says of a task (`push_task_status_message`)."""
+
+    status: Annotated[str, msgspec.Meta(max_length=64)]
+    taskid: int
+
+
+_KNOWN = frozenset({"job_status", "task_status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, the task that asked for it if one did, and what belongs to it."""
+
+    request: Request
+    task: Task | None
+    transforms: Sequence[Transform]
+    collections: Sequence[Collection]
+
+
+class Tasks:
+    """What the API does for workload managers, and the conductor with what they say of their jobs and tasks."""
+
+    def __init__(self, database: Database, submission: Submission) -> None:
+        self._database = database
+        self._submission = submission
+
+    async def asked(
+        self, principal: Principal, *, request: RequestId | None = None, workload_id: int | None = None
+    ) -> list[Asked]:
+        """Requests that the principal may see: this one, those of this task, newest first; both: if it is of that task.
+
+        Raises InvalidInput when neither is given.
+        """
+        if request is None and workload_id is None:
+            raise InvalidInput([Problem("", "give the number of the request or that of the task")])
+        async with self._database.snapshot(timeless=True) as tx:
+            ids: Sequence[RequestId] = [] if request is None else [request]
+            if workload_id is not None:
+                of_task = await tx.tasks.requests_of(workload_id, principal, before=None, limit=MOST_REQUESTS)
+                ids = of_task if request is None else [each for each in ids if each in of_task]
+            found = await tx.requests.get_all(ids)
+            tasks = await tx.tasks.of_requests(ids)
+            transforms = await tx.transforms.of_requests(ids)
+            collections = await tx.collections.of_requests(ids)
+        there = [(each, found[each]) for each in ids if each in found]
+        return [
+            Asked(its, tasks.get(each), transforms[each], collections[each])
+            for each, its in there
+            if sees(principal, owner=its.owner, vo=its.vo, share=its.share)
+        ]
+
+    async def messages(self, principal: Principal, request: RequestId, *, after: int = 0) -> list[Any]:
+        """What was told of a request in the words of its workload manager, in order. Raises NotFound."""
+        async with self._database.snapshot(timeless=True) as tx:
+            found = await tx.requests.get(request, principal)
+            if found is None:
+                raise NotFound(f"there is no request {request}")
+            recorded = await tx.messages.of_request(request, after=after, limit=MESSAGES_AT_ONCE)
+        return [json.loads(message.body) for message in recorded if message.topic == topic_of(found.vo)]
+
+    async def take(self, vo: str, body: bytes) -> bool:
+        """Take in what a VO's workload manager says of a job or a task; False for what is nothing of the sort.
+
+        Saying it again changes nothing. Raises msgspec.MsgspecError for what cannot be read.
+        """
+        if msgspec.json.decode(body, type=_Kind).msg_type not in _KNOWN:
+            return False
+        match msgspec.json.decode(body, type=JobStatus | TaskStatus):
+            case JobStatus(status="finished", taskid=int(task), inputs=list(inputs)) if inputs:
+                await self._processed(vo, task, inputs)
+            case TaskStatus(status=status, taskid=task) if status in _WELL | _BADLY:
+                await self._ended(vo, task, status)
+            case _:
+                pass
+        return True
+
+    async def _processed(self, vo: str, workload_id: int, inputs: Sequence[str]) -> None:
+        """Files of a task that a job of it has processed."""
+        for request, collection in await self._inputs_of(vo, workload_id):
+            async with self._database.transaction(AGENT) as tx:
+                await tx.requests.lock([request])
+                await follow(tx, await tx.tasks.processed(collection, inputs))
+
+    async def _ended(self, vo: str, workload_id: int, status: str) -> None:
+        """A task that has ended needs nothing more: what is left on disk for it is given back."""
+        service = Principal(f"bus:{vo}", vo, Role.WFMS)
+        for request, collection in await self._inputs_of(vo, workload_id):
+            while status in _WELL and await self._all_processed(request, collection):
+                pass
+            try:
+                await self._submission.order(service, request, Intent.FINISH if status in _WELL else Intent.CANCEL)
+            except Conflict as conflict:
+                log.debug("nothing is to be ordered any more", task=workload_id, reason=str(conflict))
+
+    async def _all_processed(self, request: RequestId, collection: CollectionId) -> int:
+        """Take some of what is available as processed; how many."""
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([request])
+            moves = await tx.tasks.all_processed(collection, PROCESSED_AT_ONCE)
+            await follow(tx, moves)
+            return sum(move.n for move in moves)
+
+    async def _inputs_of(self, vo: str, workload_id: int) -> Sequence[tuple[RequestId, CollectionId]]:
+        async with self._database.snapshot(timeless=True) as tx:
+            return await tx.tasks.inputs_of(workload_id, vo)
+
+
+class _Kind(msgspec.Struct):
+    msg_type: str = ""
