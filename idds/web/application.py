@@ -29,9 +29,9 @@ def add_pages(application: web.Application) -> None:
     parts = application[PARTS]
     for page in PAGES:
         handler = _shown(parts, _showing(parts, page))
-        application.router.add_route("GET", page.path.replace("{id}", _NUMBER), handler, name=f"page {page.name}")
+        application.router.add_route("GET", page.path.replace("{id}", _NUMBER), handler, name=f"page-{page.name}")
     for method, path, handle in (("GET", "/login", _ask), ("POST", "/login", _log_in), ("POST", "/logout", _log_out)):
-        application.router.add_route(method, path, _shown(parts, handle), name=f"page {handle.__name__[1:]}")
+        application.router.add_route(method, path, _shown(parts, handle), name=f"page-{handle.__name__[1:]}")
     application.router.add_route("GET", assets.AT, assets.serve, name="assets")
 
 
