@@ -121,7 +121,7 @@ class DDM(Protocol):
     async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
         """Have these rules of ours hold on beyond their lifetime, where they have one.
 
-        Those that have ended all the same, or have lost a file that was there.
+        Those that hold no file now: what they recall has not come yet, or is there no more, or they have ended.
         """
         ...
 

@@ -408,12 +408,13 @@ class DDMContract:
         assert await ddm.keep(site.disk, [first, second, third]) == {second}
         assert await ddm.keep(site.disk, []) == frozenset()
 
-    async def test_the_file_of_a_rule_that_is_kept_is_not_looked_for_before_it_came(
+    async def test_a_rule_whose_file_has_not_come_yet_holds_none(
         self, site: SiteUnderTest, ddm: DDM, dataset: Did
     ) -> None:
         (file,) = await self.on_tape(site, dataset, 1, slow=True)
         (outcome,) = await ddm.stage(site.disk, [file])
-        assert await ddm.keep(site.disk, [rule_of(outcome)]) == frozenset()
+        assert await ddm.keep(site.disk, [rule_of(outcome)]) == {rule_of(outcome)}
+        assert [rule.rule_id for rule in await ddm.rules() if rule.did == file.did] == [rule_of(outcome)]
 
     async def test_boosting_changes_nothing_that_is_promised(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
         (file,) = await self.on_tape(site, dataset, 1)

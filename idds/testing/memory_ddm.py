@@ -131,9 +131,9 @@ class MemoryDDM:
 
     async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
         self._faults.before()
-        alive = {rule.rule_id for rule in self._alive() if rule.rse == rse}
-        self.kept |= alive.intersection(rule_ids)
-        return frozenset(rule_ids) - alive
+        alive = [rule for rule in self._alive() if rule.rse == rse and rule.rule_id in set(rule_ids)]
+        self.kept.update(rule.rule_id for rule in alive)
+        return frozenset(rule_ids) - {r.rule_id for r in alive if self._states[rse, r.did] is Where.PRESENT}
 
     async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
         self._faults.before()

@@ -326,7 +326,7 @@ async def test_a_deletion_that_was_ordered_goes_on_at_the_next_start(ddm: PosixD
     await site.stop()
     catalogue = Catalogue(site.root / "catalogue.sqlite", lambda: None)
     await catalogue.start()
-    await catalogue.write(rules.release, "DISK", [FILE])
+    await catalogue.write(rules.release, "DISK", {FILE: None})
     await catalogue.stop()
     ddm = await site.ddm()
     await reach(ddm, "DISK", [FILE], Where.ABSENT)

@@ -107,11 +107,10 @@ class PosixDDM:
         await self._catalogue.write(rules.release, rse, released)
 
     async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
-        """Rules hold for ever here: those that have ended, or whose file the disk has lost."""
+        """Rules hold for ever here: there is nothing to prolong."""
         files = await self._catalogue.read(rules.files_of, rse, rule_ids)
         found = await self.residency(rse, list(files.values()))
-        well = {rule_id for rule_id, did in files.items() if found[did].where in (Where.STAGING, Where.PRESENT)}
-        return frozenset(rule_ids) - well
+        return frozenset(rule_ids) - {rule for rule, did in files.items() if found[did].where is Where.PRESENT}
 
     async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
         """The emulated tape has an order of its own: only what failed is tried again."""

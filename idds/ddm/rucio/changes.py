@@ -1,12 +1,12 @@
 """What changed: Rucio is asked which of our rules it touched, once for all who want to know."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from idds.ddm.rucio.rules import Rules
+from idds.ddm.rucio.rules import Rule, Rules
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import Did
 
@@ -60,10 +60,10 @@ class Changes:
         finally:
             self._task = None
 
-    def _tell(self, changed: list[tuple[str, Did]]) -> None:
+    def _tell(self, changed: Sequence[Rule]) -> None:
         by_rse: dict[str, list[Did]] = {}
-        for rse, did in changed:
-            by_rse.setdefault(rse, []).append(did)
+        for rule in changed:
+            by_rse.setdefault(rule.rse, []).append(rule.did)
         for hint in by_rse.items():
             for queue in self._listeners:
                 queue.put_nowait((hint[0], tuple(hint[1])))

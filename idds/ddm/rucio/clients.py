@@ -67,14 +67,14 @@ class Clients:
         try:
             return work(self._client())
         except (requests.RequestException, *busy) as error:
-            raise Unavailable(f"Rucio does not take this for now: {_first_line(error)}") from error
+            raise Unavailable(f"Rucio does not take this for now: {first_line(error)}") from error
         except (rucio.CannotAuthenticate, rucio.NoAuthInformation) as error:
             self._local.client = None
-            raise Unavailable(f"Rucio does not know us: {_first_line(error)}") from error
+            raise Unavailable(f"Rucio does not know us: {first_line(error)}") from error
         except rucio.RucioException as error:
             # The bare class is what the client makes of an answer that tells nothing.
             if type(error) in (rucio.RucioException, rucio.DatabaseException):
-                raise Broke(f"Rucio breaks on this: {_first_line(error)}") from error
+                raise Broke(f"Rucio breaks on this: {first_line(error)}") from error
             raise
 
     def _client(self) -> "Client":
@@ -123,7 +123,8 @@ def _secret(path: Path) -> str:
         raise Unavailable(f"the password file cannot be read: {error.strerror}") from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a person is told of an error of Rucio's."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 

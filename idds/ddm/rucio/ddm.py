@@ -14,7 +14,7 @@ from idds.ddm.rucio.uploads import Uploader
 from idds.domain.errors import Unavailable
 from idds.domain.files import File, FilePage, Upload
 from idds.domain.identifiers import Did
-from idds.ports.ddm import Refused, Residency, Staging
+from idds.ports.ddm import NotNow, Refused, Residency, Rule, Source, Staging
 
 RELEASE_TRIES = 5
 
@@ -22,7 +22,8 @@ RELEASE_TRIES = 5
 class RucioDDM:
     """Fulfils `idds.ports.ddm.DDM` on rucio-clients, with one rule a file, so that each can go by itself.
 
-    Our rules carry a comment of ours, belong to the account of the options, and end by themselves after `lifetime_s`.
+    Our rules carry the comment and belong to the account of the options, and end by themselves after `lifetime_s`
+    unless they are kept.
     """
 
     def __init__(self, options: RucioOptions) -> None:
@@ -51,31 +52,52 @@ class RucioDDM:
         """Raises InvalidInput for a cursor that is none."""
         return await self._listing.page(dataset, after, limit)
 
-    async def stage(self, rse: str, files: Sequence[File]) -> list[Staging | Refused]:
+    async def sources(self, dids: Sequence[Did]) -> dict[Did, tuple[Source, ...]]:
+        return await self._replicas.sources(dids)
+
+    async def stage(
+        self, rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
         dids = [file.did for file in files]
-        outcomes = await self._stager.stage(rse, dids)
+        outcomes = await self._stager.stage(rse, dids, source) if dids else {}
         return [outcomes[did] for did in dids]
 
     async def residency(self, rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
-        if not dids:
-            return {}
         # Rules first: a replica that is there then was there under them.
-        rules = await self._rules.find(rse, dids)
-        replicas = await self._replicas.find(rse, dids)
-        kept = await self._rules.others(rse, [did for did in replicas if did not in rules])
+        rules = await self._rules.find_changed(rse, dids)
+        settled = [did for did in dids if did not in rules or (rules[did].state == "OK" and not rules[did].is_dying)]
+        replicas = await self._replicas.find(rse, settled)
+        without_rule = [did for did in replicas if did not in rules]
+        kept = await self._rules.others(rse, without_rule, remembered=True)
         return {did: residency(rules.get(did), replicas.get(did), kept, did) for did in dids}
 
     async def release(self, rse: str, released: Mapping[Did, str | None]) -> None:
+        ids = {rule_id for rule_id in released.values() if rule_id is not None}
         for left in reversed(range(RELEASE_TRIES)):
-            rules = await self._rules.find(rse, list(released))
-            ended = [rule for did, rule in rules.items() if released[did] in (None, rule.rule_id)]
+            whichever = await self._rules.find(rse, [did for did, rule_id in released.items() if rule_id is None])
             try:
-                await self._rules.end([rule for rule in ended if not rule.is_dying])
+                await self._rules.end(ids | {rule.rule_id for rule in whichever.values() if not rule.is_dying})
             except Broke:
                 if not left:
                     raise
             else:
                 return
+
+    async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:
+        wanted = set(rule_ids)
+        if not wanted:
+            return frozenset()
+        alive = [rule for rule in await self._rules.all(rse) if rule.rule_id in wanted and not rule.is_dying]
+        await self._rules.prolong(alive)
+        return frozenset(wanted - {rule.rule_id for rule in alive if rule.state == "OK"})
+
+    async def boost(self, rse: str, rule_ids: Sequence[str]) -> None:
+        wanted = set(rule_ids)
+        if wanted:
+            await self._rules.boost([rule for rule in await self._rules.all(rse) if rule.rule_id in wanted])
+
+    async def rules(self) -> list[Rule]:
+        return [Rule(rule.rule_id, rule.rse, rule.did) for rule in await self._rules.all() if not rule.is_dying]
 
     async def upload(self, rse: str, dataset: Did, files: Sequence[Upload]) -> list[str | Refused]:
         refused = {file.did: await self._uploader.upload(rse, dataset, file) for file in files}

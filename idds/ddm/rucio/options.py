@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from idds.domain.errors import InvalidInput, Problem
 
@@ -15,7 +15,9 @@ Text = Annotated[str, MinLen(1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RucioOptions:
-    """`password_file` is for `auth_type` userpass, `token_file` for oidc, `x509_proxy` for the last.
+    """`instance` marks the rules of this service, as their comment: two services on one account need different ones.
+
+    `password_file` is for `auth_type` userpass, `token_file` for oidc, `x509_proxy` for the last.
 
     What is not given is Rucio's own configuration's to say. `lifetime_s` is how long a rule holds when nobody keeps it
     alive: the safety net; `activity` is what its transfers are accounted to; `changes_s` how often Rucio is asked what
@@ -25,6 +27,7 @@ class RucioOptions:
     url: Text
     auth_url: Text | None = None
     account: Text
+    instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
     auth_type: Literal["userpass", "oidc", "x509_proxy"] = "userpass"
     username: Text | None = None
     password_file: Path | None = None

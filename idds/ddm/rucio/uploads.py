@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import adler32
 
 from idds.ddm.rucio.clients import Clients
-from idds.ddm.rucio.rules import OURS
+from idds.ddm.rucio.rules import OUTPUTS
 from idds.domain.errors import Unavailable
 from idds.domain.files import Upload
 from idds.domain.identifiers import Did
@@ -83,7 +83,7 @@ def _attach(client: "Client", rse: str, dataset: Did, did: Did) -> None:
     # come to see what was attached, another one the file.
     for kept, lifetime in ((dataset, None), (did, BRIDGE_S)):
         with suppress(rucio.DuplicateRule):
-            client.add_replication_rule([asdict(kept)], 1, rse, lifetime=lifetime, comment=f"{OURS} outputs")
+            client.add_replication_rule([asdict(kept)], 1, rse, lifetime=lifetime, comment=OUTPUTS)
     with suppress(rucio.FileAlreadyExists, rucio.DuplicateContent):
         client.attach_dids(dataset.scope, dataset.name, [asdict(did)])
 
