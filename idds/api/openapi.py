@@ -136,6 +136,8 @@ def _operation(route: Route, schemas: Any) -> dict[str, Any]:
         operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
         if route.reads_lines:
             operation["requestBody"]["content"][NDJSON] = {"schema": {"type": "string"}}
+    elif route.reads_lines:
+        operation["requestBody"] = {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}
     return operation
 
 

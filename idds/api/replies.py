@@ -233,6 +233,14 @@ class AgentsReply:
 
 
 @dataclass(frozen=True, slots=True)
+class RucioEventsReply:
+    """`news` of the `received` events were of replicas of ours, and had not been told before."""
+
+    received: int
+    news: int
+
+
+@dataclass(frozen=True, slots=True)
 class HealthReply:
     status: str
 

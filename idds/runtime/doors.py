@@ -9,7 +9,9 @@ from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.files import Files
 from idds.services.forecast import Forecast
+from idds.services.hinting import Hinting
 from idds.services.metering import Metering
 from idds.services.registration import Registration
 from idds.services.series import Series
@@ -35,6 +37,8 @@ class Doors:
     metering: Metering
     tasks: Tasks
     series: Series
+    files: Files
     steering: Steering
     forecast: Forecast
+    hinting: Hinting
     tallies: Tallies = field(default_factory=list)

@@ -60,6 +60,9 @@ class AccessSettings(_Section):
     max_payload_token_s: int = Field(30 * 86400, gt=0, le=10**9, description="Longest life of a payload's token.")
     issuers: dict[str, IssuerOptions] = Field({}, description="OpenID Connect issuers by name.")
     proxy: ProxyOptions = Field(ProxyOptions(networks=(), names=None), description="A proxy that checks certificates.")
+    rucio_secret_file: Path | None = Field(
+        None, description="File with the secret that Rucio's hermes shows; none: its events are not taken."
+    )
 
     @field_validator("issuers")
     @classmethod

@@ -34,17 +34,21 @@ from idds.services.events import Events
 from idds.services.execution import Execution
 from idds.services.expiring import Expiring, Lifetimes
 from idds.services.explanation import Explanation
+from idds.services.files import Files
 from idds.services.forecast import Forecast
 from idds.services.forgetting import Forgetting
+from idds.services.hinting import Hinting
 from idds.services.listing import Listing
 from idds.services.metering import Metering
 from idds.services.placement import Placement
+from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.publishing import Acknowledging, Publishing
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.series import Series
 from idds.services.staging import Residencies
+from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
@@ -84,6 +88,9 @@ class Wired:
             self.database,
             Placement(placement.provider, placement.disk, placement.outputs, placement.samples_in_flight),
         )
+
+    def planning(self) -> Planning:
+        return Planning(self.database, rules_of(self.settings))
 
     def expiring(self) -> Expiring:
         return Expiring(self.database)
@@ -234,6 +241,11 @@ def mqtt_options_of(settings: Settings) -> MqttOptions:
     return MqttOptions(**settings.bus.options)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """How admission is planned."""
+    return Rules()
+
+
 async def _declare_windows(database: Database, settings: Settings) -> None:
     async with database.transaction("settings") as tx:
         for name, rse in sorted(settings.rses.items()):
@@ -281,6 +293,8 @@ def _doors(
         metering=Metering(database),
         tasks=Tasks(database, submission),
         series=Series(database),
+        files=Files(database),
         steering=Steering(database, Known(frozenset(disks), _limits(settings), {})),
         forecast=Forecast(database),
+        hinting=Hinting(database),
     )

@@ -27,7 +27,9 @@ from idds.store.claims import Claims
 from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
 from idds.store.contents import Contents
+from idds.store.demands import Demands
 from idds.store.effects import Effects
+from idds.store.hints import Hints
 from idds.store.holds import Holds
 from idds.store.leases import Leases
 from idds.store.messages import Messages
@@ -36,8 +38,8 @@ from idds.store.processings import Processings
 from idds.store.replicas import Replicas
 from idds.store.requests import Requests
 from idds.store.samples import Samples
-from idds.store.tasks import Tasks
 from idds.store.series import Series
+from idds.store.tasks import Tasks
 from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
 from idds.store.transforms import Transforms
@@ -128,8 +130,16 @@ class Transaction:
         return Samples(self)
 
     @cached_property
+    def demands(self) -> Demands:
+        return Demands(self)
+
+    @cached_property
     def replicas(self) -> Replicas:
         return Replicas(self)
+
+    @cached_property
+    def hints(self) -> Hints:
+        return Hints(self)
 
     @cached_property
     def windows(self) -> Windows:
@@ -168,14 +178,14 @@ class Transaction:
         return Tasks(self)
 
     @cached_property
+    def series(self) -> Series:
+        return Series(self)
+
+    @cached_property
     def tokens(self) -> Tokens:
         return Tokens(self)
 
     @cached_property
-    @cached_property
-    def series(self) -> Series:
-        return Series(self)
-
     def audit(self) -> Audit:
         return Audit(self)
 

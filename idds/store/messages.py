@@ -14,7 +14,7 @@ from idds.domain.message import Message
 from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import inbox, messages, requests
-from idds.store.sets import among, among_bound
+from idds.store.sets import among, among_bound, among_texts
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -139,6 +139,18 @@ class Messages(Noun):
         else:
             result = await self._execute(postgresql.insert(inbox).values(values).on_conflict_do_nothing())
         return result.rowcount == 1
+
+    async def receive_all(self, message_ids: Sequence[str]) -> set[str]:
+        """Note that messages came in; those that had not come before."""
+        # In one order: else two that note the same ones could wait for each other in a circle.
+        rows = [{"id": message_id, "received_at": self._tx.now} for message_id in sorted(set(message_ids))]
+        before = select(inbox.c.id).where(among_texts(inbox.c.id, message_ids))
+        known = {row.id for row in await self._execute(before)}
+        fresh = [row for row in rows if row["id"] not in known]
+        if fresh:
+            upsert = sqlite.insert(inbox) if self._is_sqlite else postgresql.insert(inbox)
+            await self._execute(upsert.on_conflict_do_nothing(), fresh)
+        return {str(row["id"]) for row in fresh}
 
     async def forget_before(self, time: int, *, limit: int = 10_000, unsent: bool = False) -> int:
         """Drop up to `limit` messages sent before this time, and as many that came in; how many of both.

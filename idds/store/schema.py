@@ -140,6 +140,7 @@ collections = Table(
     Column("retried_to", BigInteger),
     Column("next_no", BigInteger, nullable=False, server_default="0"),
     Column("unadmitted", BigInteger, nullable=False, server_default="0"),
+    Column("waiting_since", BigInteger),
     *(
         Column(f"n_{status}", BigInteger, nullable=False, server_default="0")
         for status in ("new", "available", "leased", "done", "failed", "missing", "cancelled")
@@ -168,6 +169,8 @@ windows = Table(
     Column("reserved_files", BigInteger, nullable=False, server_default="0"),
     Column("set_by", Text),
     Column("set_at", BigInteger),
+    Column("share", Text),
+    Column("is_ended", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("kind", "ref"),
 )
 
@@ -212,6 +215,32 @@ replicas = Table(
         postgresql_where=text("status IN ('staging', 'deleting')"),
         sqlite_where=text("status IN ('staging', 'deleting')"),
     ),
+    Index(
+        "ix_replicas_recalled",
+        "rse",
+        "source_rse",
+        "window_id",
+        "bytes",
+        postgresql_where=text("status IN ('admitted', 'staging')"),
+        sqlite_where=text("status IN ('admitted', 'staging')"),
+    ),
+    # Whoever deletes a window looks for what was admitted through it.
+    Index(
+        "ix_replicas_window",
+        "window_id",
+        postgresql_where=text("window_id IS NOT NULL"),
+        sqlite_where=text("window_id IS NOT NULL"),
+    ),
+)
+
+hints = Table(
+    "hints",
+    metadata,
+    _id(),
+    Column("rse", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    UniqueConstraint("rse", "scope", "name"),
 )
 
 # What landed, counted: one row a minute, source, destination and class of how long it took.

@@ -13,7 +13,7 @@ from idds.domain.request import Principal, Role
 from idds.ports.identity import Issuers, Proxy
 from idds.ports.provider import Provider
 from idds.runtime.doors import Doors
-from idds.runtime.settings import ApiSettings
+from idds.runtime.settings import AccessSettings, ApiSettings
 from idds.runtime.wakeups import LocalWakeups
 from idds.search.random_sampler import RandomSampler
 from idds.services.access import Access
@@ -21,13 +21,17 @@ from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.explanation import Explanation
+from idds.services.files import Files
 from idds.services.forecast import Forecast
+from idds.services.hinting import Hinting
 from idds.services.metering import Metering
 from idds.services.placement import Placement
+from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.series import Series
+from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
@@ -61,6 +65,7 @@ class Api:
         self.wakeups = doors.wakeups
         self.token = ""
         self._progress = Progress(doors.database, Placement("local", "DISK", "DISK", 4))
+        self._planning = Planning(doors.database, Rules())
         self._sampling = Sampling(doors.database, {"random": RandomSampler()}, "test")
 
     async def new_token(self, owner: str, vo: str = "vo", *, role: Role = Role.USER) -> str:
@@ -102,7 +107,7 @@ class Api:
         return collection
 
     async def advance(self) -> None:
-        while await self._progress.step() + await self._sampling.step():
+        while await self._progress.step() + await self._planning.step() + await self._sampling.step():
             pass
 
     async def rows(self) -> dict[str, int]:
@@ -122,6 +127,7 @@ async def api_on(
     *,
     issuers: Issuers | None = None,
     proxy: Proxy | None = None,
+    access: AccessSettings | None = None,
     wakeups: LocalWakeups | None = None,
 ) -> AsyncIterator[Api]:
     """The API on a fresh database, and a token of an owner."""
@@ -145,10 +151,12 @@ async def api_on(
             metering=Metering(database),
             tasks=Tasks(database, submission),
             series=Series(database),
+            files=Files(database),
             steering=Steering(database, Known(frozenset({"DISK", "OTHER"}))),
             forecast=Forecast(database),
+            hinting=Hinting(database),
         )
-        async with TestClient(TestServer(make_application(doors, settings))) as client:
+        async with TestClient(TestServer(make_application(doors, settings, access))) as client:
             api = Api(client, doors)
             api.token = await api.new_token("owner")
             yield api

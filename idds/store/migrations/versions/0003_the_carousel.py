@@ -29,6 +29,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "ref", name=op.f("pk_holds")),
     )
     op.create_table(
+        "hints",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("rse", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_hints")),
+        sa.UniqueConstraint("rse", "scope", "name", name=op.f("uq_hints_rse_scope_name")),
+    )
+    op.create_table(
         "landings",
         sa.Column("rse", sa.Text(), nullable=False),
         sa.Column("source_rse", sa.Text(), nullable=False),
@@ -62,9 +71,30 @@ def upgrade() -> None:
     op.add_column("replicas", sa.Column("kept_until", sa.BigInteger(), nullable=True))
     op.add_column("windows", sa.Column("set_by", sa.Text(), nullable=True))
     op.add_column("windows", sa.Column("set_at", sa.BigInteger(), nullable=True))
+    op.add_column("collections", sa.Column("waiting_since", sa.BigInteger(), nullable=True))
+    op.add_column("windows", sa.Column("share", sa.Text(), nullable=True))
+    op.add_column("windows", sa.Column("is_ended", sa.Boolean(), nullable=False, server_default=sa.false()))
+    # What is gone holds nothing: only then may the window go that it was admitted through.
+    op.execute("UPDATE replicas SET window_id = NULL WHERE status = 'gone'")
+    for name, columns, where in (
+        ("recalled", ["rse", "source_rse", "window_id", "bytes"], "status IN ('admitted', 'staging')"),
+        ("window", ["window_id"], "window_id IS NOT NULL"),
+    ):
+        op.create_index(
+            f"ix_replicas_{name}",
+            "replicas",
+            columns,
+            postgresql_where=sa.text(where),
+            sqlite_where=sa.text(where),
+        )
 
 
 def downgrade() -> None:
+    for name in ("window", "recalled"):
+        op.drop_index(f"ix_replicas_{name}", "replicas")
+    op.drop_column("windows", "is_ended")
+    op.drop_column("windows", "share")
+    op.drop_column("collections", "waiting_since")
     op.drop_column("windows", "set_at")
     op.drop_column("windows", "set_by")
     for column in (
@@ -81,4 +111,5 @@ def downgrade() -> None:
     op.drop_column("collections", "source_rse")
     op.drop_table("tasks")
     op.drop_table("landings")
+    op.drop_table("hints")
     op.drop_table("holds")
