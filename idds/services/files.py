@@ -1,0 +1,82 @@
+"""Files one by one: what happened to each, and which give trouble."""
+
+from dataclasses import dataclass
+
+from idds.domain.content import Content, Move
+from idds.domain.errors import NotFound
+from idds.domain.identifiers import ContentId, RequestId
+from idds.domain.request import Principal
+from idds.domain.statuses import ContentStatus, Relation
+from idds.store.database import Database
+from idds.store.files import Files as Store
+from idds.store.files import Standing
+
+TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A content, its replica where it has one, and what happened to both: the moves they were part of, oldest first.
+
+    Of what happened long ago in a very large collection not all may be told.
+    """
+
+    content: Content
+    replica: Standing | None
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OnItsWay:
+    """A content that waits for its replica, which is being staged."""
+
+    content: Content
+    replica: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """Of a request, as of `at` (microseconds UTC): those files that are longest on their way, and those that failed or
+    went missing last. So many of each at most are told.
+    """
+
+    request: RequestId
+    at: int
+    on_their_way: tuple[OnItsWay, ...]
+    ended_badly: tuple[Content, ...]
+
+
+class Files:
+    """What the API does for who asks about single files. All raise NotFound."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def story(self, principal: Principal, identifier: ContentId) -> Story:
+        """What happened to a content."""
+        async with self._database.snapshot(timeless=True) as tx:
+            found = await tx.contents.get([identifier])
+            if not found or not await tx.requests.is_visible(found[0].request_id, principal):
+                raise NotFound(f"there is no content {identifier}")
+            content, store = found[0], Store(tx)
+            replica = await store.replica(content.replica_id) if content.replica_id is not None else None
+            return Story(content, replica, tuple(await store.story(content)))
+
+    async def troubles(self, principal: Principal, request: RequestId) -> Troubles:
+        """Which files of a request give trouble, or may."""
+        async with self._database.snapshot() as tx:
+            if not await tx.requests.is_visible(request, principal):
+                raise NotFound(f"there is no request {request}")
+            inputs = [each for each in await tx.collections.of_request(request) if each.relation is Relation.INPUT]
+            waiting = [each.id for each in inputs if each.counts[ContentStatus.NEW] > each.unadmitted]
+            bad = [
+                each.id for each in inputs if each.counts[ContentStatus.FAILED] or each.counts[ContentStatus.MISSING]
+            ]
+            store = Store(tx)
+            on_their_way = await store.on_their_way(waiting, TOLD)
+            return Troubles(
+                request,
+                tx.now,
+                tuple(OnItsWay(content, replica) for content, replica in on_their_way),
+                tuple(await store.ended_badly(bad, TOLD)),
+            )
