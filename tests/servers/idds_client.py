@@ -43,13 +43,7 @@ class IddsClient:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={
-                **kept,
-                "IDDS_HOST": self._url,
-                "IDDS_AUTH_TYPE": "oidc",
-                "IDDS_OIDC_TOKEN": self._token,
-                "IDDS_VO": "vo",
-            },
+            env=kept | told,
             limit=2**24,
         )
         return self
