@@ -95,6 +95,7 @@ class EffectKind(StrEnum):
     LIST = "list"
     STAGE = "stage"
     RELEASE = "release"
+    BOOST = "boost"
     SUBMIT = "submit"
     CANCEL = "cancel"
     ASK = "ask"

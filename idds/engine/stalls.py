@@ -13,8 +13,8 @@ from idds.engine.times import Times
 class Remedy(StrEnum):
     BOOST = "boosted"
     """It goes before others, and what is stuck is tried again."""
-    ORDER_ANEW = "ordered anew"
-    """From another source where there is one."""
+    ELSEWHERE = "recalled from elsewhere"
+    """Its order is ended, and it is ordered from another source."""
     GIVE_UP = "given up"
     """It fails alone."""
 
@@ -23,10 +23,10 @@ class Remedy(StrEnum):
 class Patience:
     """When a recall has stalled, and how often something is tried; times in microseconds.
 
-    It has where it takes longer than `factor` times what `quantile` of the recent ones took, and longer than `floor`; or
-    longer than `unknown`, where fewer than `least` have come. It is boosted `boosts` times then, ordered anew `orders`
-    times, and given up, with as long a wait before each. While nothing at all comes from its tape it is not given up
-    before it has taken `longest`.
+    It has where it takes longer than `factor` times what `quantile` of the recent ones took, and than `floor`; or longer
+    than `unknown`, where fewer than `least` have come. It is boosted `boosts` times then, recalled from elsewhere `orders`
+    times (where there is no other source, boosted), and given up, with as long a wait before each. While nothing comes
+    from its tape at all it is not given up before it has taken `longest`.
     """
 
     quantile: float = 0.99
@@ -83,15 +83,14 @@ def judge(recall: Recall, times: Times, patience: Patience, now: int) -> Verdict
     if recall.times < patience.boosts:
         return Verdict(Remedy.BOOST, stalled, recall.source)
     if recall.times < patience.boosts + patience.orders:
-        return _elsewhere(recall, stalled) or Verdict(Remedy.ORDER_ANEW, stalled, recall.source)
-    tried = _times(recall.times)
-    return Verdict(Remedy.GIVE_UP, f"{stalled}; it was boosted and ordered anew, {tried} in all")
+        return _elsewhere(recall, stalled) or Verdict(Remedy.BOOST, stalled, recall.source)
+    return Verdict(Remedy.GIVE_UP, f"{stalled}; that is so after it was hastened {_times(recall.times)}")
 
 
 def _elsewhere(recall: Recall, stalled: str) -> Verdict | None:
     if not recall.others:
         return None
-    return Verdict(Remedy.ORDER_ANEW, f"{stalled}; it is recalled from {recall.others[0]} instead", recall.others[0])
+    return Verdict(Remedy.ELSEWHERE, f"{stalled}; it is recalled from {recall.others[0]} instead", recall.others[0])
 
 
 def _times(number: int) -> str:

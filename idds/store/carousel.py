@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, func, or_, select, text, update
 
 from idds.domain.collection import Collection
-from idds.domain.identifiers import ContentId
+from idds.domain.identifiers import CollectionId, ContentId, RequestId
 from idds.domain.replica import Replica
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.domain.workflow import Work
@@ -14,7 +14,7 @@ from idds.store.collections import read_collection
 from idds.store.noun import Noun
 from idds.store.replicas import COLUMNS, read_replica
 from idds.store.schema import collections, contents, replicas, transforms
-from idds.store.sets import among, among_texts, is_status
+from idds.store.sets import among, among_selected, among_texts, is_status
 
 _WAITS = text("collections.unadmitted > 0")  # as the index has it
 _PRESENT = is_status(replicas.c.status, ReplicaStatus.PRESENT)
@@ -75,6 +75,25 @@ class Carousel(Noun):
         changed = update(replicas).where(among(replicas.c.id, ids))
         await self._execute(changed.values(source_rse=source, stalled_at=self._tx.now))
 
+    async def note_source(self, ids: Iterable[int], source: str) -> None:
+        """These replicas come from this RSE."""
+        await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(source_rse=source))
+
+    async def sourced_by(self, ids: Iterable[int], source: str) -> list[tuple[CollectionId, RequestId]]:
+        """The collections whose files are expected from `source` from now on, as these replicas of theirs are.
+
+        Only those of which nothing was known. Each with its request.
+        """
+        pinning = and_(among(contents.c.replica_id, ids), is_status(contents.c.status, ContentStatus.NEW))
+        pinned = select(contents.c.collection_id).where(pinning).distinct()
+        unknown = update(collections).where(
+            among_selected(collections.c.id, pinned), collections.c.source_rse.is_(None)
+        )
+        rows = await self._execute(
+            unknown.values(source_rse=source).returning(collections.c.id, collections.c.request_id)
+        )
+        return sorted((CollectionId(row.id), RequestId(row.request_id)) for row in rows)
+
     async def untaken(self, ids: Iterable[int], limit: int) -> list[ContentId]:
         """Contents of these collections that are on disk and that nobody has taken."""
         query = select(contents.c.id).where(
@@ -107,16 +126,28 @@ class Carousel(Noun):
         )
         return await self._replicas(query.limit(limit))
 
-    async def stalled(self, before: int, limit: int) -> list[Replica]:
-        """Replicas that are being staged by us since before, or were found stalled last before: the oldest first."""
+    async def stalled(self, source: str, rse: str, before: int, limit: int) -> list[Replica]:
+        """Replicas that we are having staged from `source` since before, or found stalled before: the oldest first."""
         since = func.coalesce(replicas.c.stalled_at, replicas.c.ordered_at)
-        query = select(*COLUMNS).where(_STAGING, replicas.c.ours, since < before)
+        query = select(*COLUMNS).where(_STAGING, replicas.c.rse == rse, replicas.c.ours, since < before)
+        query = query.where(func.coalesce(replicas.c.source_rse, "") == source)
         return [read_replica(row) for row in await self._execute(query.order_by(since, replicas.c.id).limit(limit))]
 
-    async def note_stalled(self, ids: Iterable[int]) -> None:
-        """Something is done about these, which make no progress."""
+    async def note_stalled(self, ids: Iterable[int], *, counted: bool) -> None:
+        """The clock of these begins anew; `counted`, as something is done about them."""
         noted = update(replicas).where(among(replicas.c.id, ids))
-        await self._execute(noted.values(stalled_at=self._tx.now, stalled_times=replicas.c.stalled_times + 1))
+        times = replicas.c.stalled_times + (1 if counted else 0)
+        await self._execute(noted.values(stalled_at=self._tx.now, stalled_times=times))
+
+    async def waiting_with(self, ids: Iterable[int]) -> dict[tuple[CollectionId, RequestId], list[int]]:
+        """The contents that wait for these replicas, by collection and request."""
+        query = select(contents.c.id, contents.c.collection_id, contents.c.request_id).where(
+            among(contents.c.replica_id, ids), is_status(contents.c.status, ContentStatus.NEW)
+        )
+        found: dict[tuple[CollectionId, RequestId], list[int]] = {}
+        for row in await self._execute(query.order_by(contents.c.id)):
+            found.setdefault((CollectionId(row.collection_id), RequestId(row.request_id)), []).append(row.id)
+        return found
 
     async def _replicas(self, query: Select[Any]) -> list[Replica]:
         rows: Sequence[Row[Any]] = (await self._execute(query.order_by(replicas.c.id))).all()

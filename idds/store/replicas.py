@@ -11,11 +11,12 @@ from idds.domain.identifiers import Did, ReplicaId, RequestId, WindowId
 from idds.domain.replica import Replica
 from idds.domain.statuses import ReplicaStatus
 from idds.engine.transitions import PINNING, REPLICA, ReplicaEvent
+from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import contents, replicas
 from idds.store.sets import among, among_texts, is_status
 
-_COLUMNS = (
+COLUMNS = (
     replicas.c.id,
     replicas.c.rse,
     replicas.c.scope,
@@ -88,7 +89,7 @@ class Replicas(Noun):
             return []
         values = {"window": window, "source": source}
         rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, values)
-        return [_replica(row) for row in rows]
+        return [read_replica(row) for row in rows]
 
     def record_admission(self, rse: str, ids: Sequence[int], request: RequestId) -> None:
         self._record(ReplicaEvent.ADMITTED, rse, ids, request=request)
@@ -116,7 +117,7 @@ class Replicas(Noun):
             for did, (f, path) in sorted(named.items())
         ]
         each = "json_each(:files)" if self._is_sqlite else "jsonb_array_elements(CAST(:files AS jsonb)) AS each (value)"
-        statement = text(rule.format(each=each, columns=", ".join(column.name for column in _COLUMNS))).bindparams(
+        statement = text(rule.format(each=each, columns=", ".join(column.name for column in COLUMNS))).bindparams(
             bindparam("window", type_=BigInteger()),
             bindparam("now", type_=BigInteger()),
             bindparam("source", type_=Text()),
@@ -142,7 +143,7 @@ class Replicas(Noun):
             .where(among(replicas.c.id, ids), is_status(replicas.c.status, *edge.sources))
             .values({**(values or {}), **self._stamps(event), "status": edge.target, "changed_at": self._tx.now})
         )
-        moved = [_replica(row) for row in await self._execute(changed.returning(*_COLUMNS))]
+        moved = [read_replica(row) for row in await self._execute(changed.returning(*COLUMNS))]
         if event is ReplicaEvent.LANDED:
             await self._tx.throughput.note_landed([replica.id for replica in moved])
         self._record(event, rse, [replica.id for replica in moved], reason=reason)
@@ -211,15 +212,20 @@ class Replicas(Noun):
             for window in filter(None, (of_rse.id if of_rse else None, replica.window_id)):
                 size, files = amounts.get(window, (0, 0))
                 amounts[window] = (size + replica.bytes, files + 1)
+        # What is gone holds nothing: only then may the window go that it was admitted through.
+        await self.disown([replica.id for replica in ours if replica.window_id is not None])
         await self._tx.windows.give_back(amounts)
+        if returned:
+            self._tx.wake(Channel.PLANNING)
 
     async def disown(self, ids: Sequence[int]) -> None:
-        """These turned out to be somebody else's: they count in no window."""
-        await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(window_id=None))
+        """These count in no window."""
+        if ids:
+            await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(window_id=None))
 
     async def get(self, ids: Iterable[int]) -> list[Replica]:
-        query = select(*_COLUMNS).where(among(replicas.c.id, ids)).order_by(replicas.c.id)
-        return [_replica(row) for row in await self._execute(query)]
+        query = select(*COLUMNS).where(among(replicas.c.id, ids)).order_by(replicas.c.id)
+        return [read_replica(row) for row in await self._execute(query)]
 
     async def lock_unchanged(self, seen: Sequence[Replica]) -> list[Replica]:
         """Lock these replicas; those that nothing has happened to since they were read."""
@@ -234,16 +240,16 @@ class Replicas(Noun):
             by_scope.setdefault(did.scope, []).append(did.name)
         found: list[Replica] = []
         for scope, names in sorted(by_scope.items()):
-            query = select(*_COLUMNS).where(replicas.c.rse == rse, replicas.c.scope == scope)
+            query = select(*COLUMNS).where(replicas.c.rse == rse, replicas.c.scope == scope)
             rows = await self._execute(query.where(among_texts(replicas.c.name, names)))
-            found += [_replica(row) for row in rows]
+            found += [read_replica(row) for row in rows]
         return found
 
     async def in_motion(self) -> list[Replica]:
         """All that are staging or deleting: what data management has to be asked about."""
         moving = is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.DELETING)
-        query = select(*_COLUMNS).where(moving).order_by(replicas.c.rse, replicas.c.id)
-        return [_replica(row) for row in await self._execute(query)]
+        query = select(*COLUMNS).where(moving).order_by(replicas.c.rse, replicas.c.id)
+        return [read_replica(row) for row in await self._execute(query)]
 
     async def summary(self) -> list[tuple[str, str, int, int]]:
         """(RSE, status, files, bytes) of all replicas that are not gone."""
@@ -257,7 +263,7 @@ def _pins() -> ColumnElement[bool]:
     return is_status(contents.c.status, *PINNING)
 
 
-def _replica(row: Row[Any]) -> Replica:
+def read_replica(row: Row[Any]) -> Replica:
     values = row._asdict()
     did = Did(values.pop("scope"), values.pop("name"))
     return Replica(**{**values, "did": did, "status": ReplicaStatus(row.status)})

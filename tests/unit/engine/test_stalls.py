@@ -34,19 +34,18 @@ def test_a_fast_tape_is_not_less_than_the_floor() -> None:
     assert PATIENCE.of(Times(Counter({class_of(SECOND // 10): 50}))) == 10 * SECOND
 
 
-def test_it_is_boosted_then_ordered_anew_then_given_up() -> None:
-    steps = [remedy(judge(recall(times), USUAL, PATIENCE, MINUTE)) for times in range(5)]
-    assert steps == [Remedy.BOOST, Remedy.ORDER_ANEW, Remedy.ORDER_ANEW, Remedy.GIVE_UP, Remedy.GIVE_UP]
-
-
-def test_it_is_ordered_anew_from_elsewhere_where_it_can() -> None:
+def test_it_is_boosted_then_recalled_from_elsewhere_then_given_up() -> None:
+    steps = [remedy(judge(recall(times, "OTHER"), USUAL, PATIENCE, MINUTE)) for times in range(5)]
+    assert steps == [Remedy.BOOST, Remedy.ELSEWHERE, Remedy.ELSEWHERE, Remedy.GIVE_UP, Remedy.GIVE_UP]
     verdict = judge(recall(1, "OTHER", "THIRD"), USUAL, PATIENCE, MINUTE)
     assert verdict is not None
-    assert (verdict.remedy, verdict.source) == (Remedy.ORDER_ANEW, "OTHER")
+    assert verdict.source == "OTHER"
     assert "OTHER" in verdict.reason
-    again = judge(recall(1), USUAL, PATIENCE, MINUTE)
-    assert again is not None
-    assert again.source == "TAPE"
+
+
+def test_one_that_is_nowhere_else_is_boosted_instead() -> None:
+    steps = [remedy(judge(recall(times), USUAL, PATIENCE, MINUTE)) for times in range(4)]
+    assert steps == [Remedy.BOOST, Remedy.BOOST, Remedy.BOOST, Remedy.GIVE_UP]
 
 
 def test_while_its_tape_stands_still_a_file_is_not_blamed() -> None:
@@ -54,7 +53,7 @@ def test_while_its_tape_stands_still_a_file_is_not_blamed() -> None:
         assert judge(recall(times, moves=False), USUAL, PATIENCE, MINUTE) is None
     elsewhere = judge(recall(0, "OTHER", moves=False), USUAL, PATIENCE, MINUTE)
     assert elsewhere is not None
-    assert (elsewhere.remedy, elsewhere.source) == (Remedy.ORDER_ANEW, "OTHER")
+    assert (elsewhere.remedy, elsewhere.source) == (Remedy.ELSEWHERE, "OTHER")
 
 
 def test_not_for_ever_though() -> None:
