@@ -36,6 +36,7 @@ class IddsClient:
 
     async def __aenter__(self) -> Self:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        told = {"IDDS_HOST": self._url, "IDDS_AUTH_TYPE": "oidc", "IDDS_OIDC_TOKEN": self._token, "IDDS_VO": "vo"}
         self._process = await asyncio.create_subprocess_exec(
             str(self._python),
             "-I",
