@@ -1,8 +1,8 @@
 """How the carousel runs, and when a request will have all its files."""
 
 from idds.api.route import Call, Caller, Reply, Route
+from idds.domain.carousel import Carousel, RequestForecast
 from idds.domain.identifiers import RequestId
-from idds.services.forecast import Carousel, RequestForecast
 
 
 async def carousel(call: Call[None, None]) -> Reply:

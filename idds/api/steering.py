@@ -14,11 +14,12 @@ from idds.api.bodies import (
     RetireBody,
 )
 from idds.api.route import Call, Caller, Endpoint, Reply, Route
+from idds.domain.carousel import Touched
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.hold import Hold
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.workflow import WindowLimits
-from idds.services.steering import Order, Touched
+from idds.services.steering import Order
 
 MICROSECONDS = 1_000_000
 

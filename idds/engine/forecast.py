@@ -10,24 +10,16 @@ an autoregression of first order. The interval is that of a logarithmic normal d
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+
+from idds.domain.carousel import Eta
 
 LEAST = 5
 """Of fewer times nothing is told."""
 _Z = 1.645
 """Of the normal distribution: nine of ten are within so many deviations."""
 _ALIKE_AT_MOST = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Eta:
-    """In how many microseconds the last will have come; nine of ten times it is between `low` and `high`."""
-
-    expected: int
-    low: int
-    high: int
 
 
 def eta(left: float, came: Sequence[float], width: int) -> Eta | None:

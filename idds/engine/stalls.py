@@ -23,10 +23,10 @@ class Remedy(StrEnum):
 class Patience:
     """When a recall has stalled, and how often something is tried; times in microseconds.
 
-    It has where it takes longer than `factor` times what `quantile` of the recent ones took, and than `floor`; or longer
-    than `unknown`, where fewer than `least` have come. It is boosted `boosts` times then, recalled from elsewhere `orders`
-    times (where there is no other source, boosted), and given up, with as long a wait before each. While nothing comes
-    from its tape at all it is not given up before it has taken `longest`.
+    It has where it takes longer than `factor` times what `quantile` of the recent ones took, and than `floor`; or
+    longer than `unknown`, where fewer than `least` have come. It is boosted `boosts` times then, recalled from
+    elsewhere (where it is nowhere else, boosted) `orders` times, and given up, with as long a wait before each. While
+    nothing at all comes from its tape it is not given up before it has taken `longest`.
     """
 
     quantile: float = 0.99

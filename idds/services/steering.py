@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from idds.domain.carousel import Touched
 from idds.domain.collection import Collection
 from idds.domain.effect import NewEffect
 from idds.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem
@@ -31,23 +32,6 @@ class Order:
 
     principal: Principal
     dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """What an order touches, or would: files and their bytes, and of which requests. `more` files wait for another one.
-
-    `says` tells in words what is done, and what is not.
-    """
-
-    verb: str
-    entity: str
-    dry_run: bool = False
-    requests: tuple[RequestId, ...] = ()
-    files: int = 0
-    bytes: int = 0
-    more: bool = False
-    says: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

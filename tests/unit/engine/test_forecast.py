@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from idds.engine.forecast import LEAST, Eta, binned, eta
+from idds.domain.carousel import Eta
+from idds.engine.forecast import LEAST, binned, eta
 
 WIDTH = 60_000_000
 TRIALS = 400
