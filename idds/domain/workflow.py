@@ -73,7 +73,8 @@ class Input:
 
     `batch` contents are admitted, processed and given back together; "all" makes one batch of everything. With
     `ranges` a batch counts files: all ranges of its files belong to it.
-    `rse` is the disk that files are staged to; None takes the service's default.
+    `rse` is the disk that files are staged to; None takes the service's default. A `rule` is one that data management
+    has already, of somebody else: where it brings the dataset to, there its files are awaited.
     """
 
     dataset: DidText | None = None
@@ -82,6 +83,7 @@ class Input:
     ranges: Ranges | None = None
     registered: Registered | None = None
     rse: Name | None = None
+    rule: Name | None = None
     window: WindowLimits = field(default_factory=WindowLimits)
     batch: Annotated[int, Gt(0), Le(100_000)] | Literal["all"] = 1
 

@@ -55,6 +55,7 @@ def _input_problems(source: Input, place: str) -> Iterator[Problem]:
         yield Problem(place, f"give exactly one of {', '.join(_SOURCES)}; there are {len(given)}")
     if source.dataset is not None:
         yield from _did_problems(source.dataset, f"{place}/dataset")
+    yield from _rule_problems(source, place)
     if source.outputs is not None and source.window != type(source.window)():
         yield Problem(f"{place}/window", "outputs of another work are on disk already: no window bounds them")
     if source.registered is not None and not source.is_staged and source.window != type(source.window)():
@@ -93,6 +94,13 @@ def _range_problems(work: Work, source: Input, names: Mapping[str, Work], place:
         yield Problem(f"{place}/input/batch", "a file stays on disk until its batch is complete: counted ones go alone")
     if work.after:
         yield Problem(f"{place}/after", f"the files stay on disk from when work {name!r} counts them: let that wait")
+
+
+def _rule_problems(source: Input, place: str) -> Iterator[Problem]:
+    if source.rule is not None and source.dataset is None:
+        yield Problem(f"{place}/rule", "a rule brings a dataset somewhere: name the dataset, too")
+    if source.rule is not None and source.rse is not None:
+        yield Problem(f"{place}/rse", "the rule says where the files go")
 
 
 def _escape(name: str) -> str:

@@ -129,6 +129,13 @@ class DDM(Protocol):
         """Have the recalls under these rules go before others, and those that are stuck tried again, where it can."""
         ...
 
+    async def destination(self, rule_id: str) -> str | None:
+        """The disk RSE that this rule, whosever it is, brings its files to; None for one that brings none anywhere.
+
+        Raises Unavailable also while that is not decided yet.
+        """
+        ...
+
     async def rules(self) -> list[Rule]:
         """All rules of ours that nobody has ended, made by whatever process of this service."""
         ...

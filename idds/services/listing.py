@@ -67,6 +67,8 @@ class Listing:
             collection = await tx.collections.get(identifier)
         assert collection is not None
         assert collection.did is not None
+        if not collection.next_no:
+            await self._follow_rule(effect, collection)
         try:
             page = await self._ddm.list_files(collection.did, after=collection.listed_to, limit=PAGE)
         except UnknownDid as error:
@@ -76,6 +78,29 @@ class Listing:
         while (more := await self._record(effect, collection, page)) is None:
             pass
         return more
+
+    async def _follow_rule(self, effect: Effect, collection: Collection) -> None:
+        """Before anything is known of a dataset: have its files awaited where somebody else's rule brings them to."""
+        async with self._database.snapshot() as tx:
+            request = await tx.requests.get(collection.request_id)
+            transform = await tx.transforms.get(collection.transform_id)
+        assert request is not None
+        assert transform is not None
+        source = request.workflow.work(transform.work).input
+        if source is None or source.rule is None:
+            return
+        rse = await self._ddm.destination(source.rule)
+        async with self._database.transaction(AGENT) as tx:
+            await tx.requests.lock([request.id])
+            await tx.effects.hold(effect, LEASE)
+            reason = f"rule {source.rule} brings them there"
+            if rse is None:
+                reason = f"rule {source.rule} brings them nowhere (any more): they are staged by rules of this service"
+            else:
+                await tx.collections.note_destination([collection.id], rse)
+            change = (collection.rse, rse or str(collection.rse))
+            entity = f"collection:{collection.id}"
+            tx.moves.record(entity, "destination", change, request=request.id, n=0, reason=reason)
 
     async def _record(self, effect: Effect, listed: Collection, page: FilePage) -> bool | None:
         """Register what is new in a page; whether there is another, None while more is to come of this one."""

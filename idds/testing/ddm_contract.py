@@ -233,6 +233,12 @@ class DDMContract:
         found = (await ddm.residency(site.disk, [file.did]))[file.did]
         assert (found.where, found.path, found.rule_id) == (Where.STAGING, None, rule_of(first[0]))
 
+    async def test_a_rule_tells_where_it_brings_its_files_to(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
+        (file,) = await self.on_tape(site, dataset, 1, slow=True)
+        (outcome,) = await ddm.stage(site.disk, [file])
+        assert await ddm.destination(rule_of(outcome)) == site.disk
+        assert await ddm.destination("0123456789abcdef0123456789abcdef") is None
+
     async def test_outcomes_keep_the_order_of_the_files(self, site: SiteUnderTest, ddm: DDM, dataset: Did) -> None:
         files = await self.on_tape(site, dataset, 2)
         stranger = File(Did(site.scope, uuid4().hex), 10, None)

@@ -139,6 +139,10 @@ class MemoryDDM:
         self._faults.before()
         self.boosted.update(rule_ids)
 
+    async def destination(self, rule_id: str) -> str | None:
+        self._faults.before()
+        return next((rse for (rse, _), known in self._rules.items() if known == rule_id), None)
+
     async def rules(self) -> list[Rule]:
         self._faults.before()
         return self._alive()

@@ -69,7 +69,7 @@ async def add(call: Call) -> Any:
     wanted = _read(document)
     workload = wanted.workload_id if wanted.workload_id is not None else wanted.request_metadata.workload_id
     dataset = Did(wanted.scope, wanted.name)
-    source = Input(dataset=str(dataset))
+    source = Input(dataset=str(dataset), rule=wanted.request_metadata.rule_id or None)
     workflow = Workflow(name=str(dataset)[:_LONGEST_NAME], works=(Work(name="stagein", input=source),))
     principal = call.principal
     request, _ = await call.doors.submission.submit(

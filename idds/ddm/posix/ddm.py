@@ -116,6 +116,9 @@ class PosixDDM:
         """The emulated tape has an order of its own: only what failed is tried again."""
         await self._catalogue.write(rules.boost, rule_ids)
 
+    async def destination(self, rule_id: str) -> str | None:
+        return await self._catalogue.read(rules.destination, rule_id)
+
     async def rules(self) -> list[RuleOnFile]:
         return [RuleOnFile(*row) for row in await self._catalogue.read(rules.ours)]
 

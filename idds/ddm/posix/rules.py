@@ -134,6 +134,12 @@ def ours(db: sqlite3.Connection) -> list[tuple[str, str, Did]]:
     return [(rule_id, rse, Did(scope, name)) for rule_id, rse, scope, name in rows]
 
 
+def destination(db: sqlite3.Connection, rule_id: str) -> str | None:
+    """The RSE of this rule, if anybody has it."""
+    row = db.execute("SELECT rse FROM rules WHERE coalesce(next_rule_id, rule_id) = ?", (rule_id,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def files_of(db: sqlite3.Connection, rse: str, rule_ids: Sequence[str]) -> dict[str, Did]:
     """The file of each of these rules of ours, of those that nobody has ended."""
     rows = db.execute(

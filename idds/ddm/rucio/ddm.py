@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from idds.ddm.rucio.changes import Changes
 from idds.ddm.rucio.clients import Broke, Clients
+from idds.ddm.rucio.destination import destination
 from idds.ddm.rucio.listing import Listing
 from idds.ddm.rucio.options import RucioOptions
 from idds.ddm.rucio.replicas import Replicas, residency
@@ -95,6 +96,9 @@ class RucioDDM:
         wanted = set(rule_ids)
         if wanted:
             await self._rules.boost([rule for rule in await self._rules.all(rse) if rule.rule_id in wanted])
+
+    async def destination(self, rule_id: str) -> str | None:
+        return await destination(self._clients, rule_id)
 
     async def rules(self) -> list[Rule]:
         return [Rule(rule.rule_id, rule.rse, rule.did) for rule in await self._rules.all() if not rule.is_dying]
