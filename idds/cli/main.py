@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from idds.cli import contents, history, login, operations, orders, pilot, processings, requests, tokens, watch
+from idds.cli import carousel, contents, history, login, operations, orders, pilot, processings, requests, tokens, watch
 from idds.cli.later import add_later
 from idds.cli.session import Target
 
@@ -59,6 +59,7 @@ app.command("close")(contents.close)
 app.command("pilot")(pilot.pilot)
 app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
+app.add_typer(carousel.app, name="carousel")
 app.add_typer(tokens.app, name="token")
 app.command("login")(login.login)
 app.command("logout")(login.logout)

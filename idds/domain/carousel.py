@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from idds.domain.hold import Hold
-from idds.domain.identifiers import CollectionId, Did, RequestId
+from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.replica import Window
 
 
@@ -79,7 +79,7 @@ class InputForecast:
     """
 
     collection: CollectionId
-    did: Did | None
+    did: str | None
     rse: str
     tape: str | None
     total: int

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from idds.sdk.carousel import CarouselCalls
 from idds.sdk.connection import find_connection
 from idds.sdk.contents import ContentCalls
 from idds.sdk.exchange import Exchange
@@ -24,7 +25,7 @@ from idds.sdk.requests import RequestCalls
 from idds.sdk.tokens import TokenCalls
 
 
-class Client(RequestCalls, ContentCalls, TokenCalls, OperationCalls):
+class Client(RequestCalls, ContentCalls, TokenCalls, OperationCalls, CarouselCalls):
     """To be used in an `async with` block, by any number of tasks of one event loop.
 
     What is not given is taken from the environment: IDDS_URL, IDDS_TOKEN, IDDS_TOKEN_FILE. Raises InvalidInput for a

@@ -161,7 +161,7 @@ async def _input(
     after = None if first is None else first - submitted_at
     return InputForecast(
         collection.id,
-        collection.did,
+        str(collection.did) if collection.did else None,
         rse,
         collection.source_rse,
         collection.total,
