@@ -14,7 +14,7 @@ from idds.api.documents import read_query
 from idds.domain.access import Grant
 from idds.domain.errors import IddsError, Unauthenticated
 from idds.store.audit import CALL
-from idds.web import assets, sessions
+from idds.web import assets, ordering, sessions
 from idds.web.page import Page, View, Visit
 from idds.web.registry import PAGES
 from idds.web.rendering import render
@@ -32,6 +32,11 @@ def add_pages(application: web.Application) -> None:
         application.router.add_route("GET", page.path.replace("{id}", _NUMBER), handler, name=f"page-{page.name}")
     for method, path, handle in (("GET", "/login", _ask), ("POST", "/login", _log_in), ("POST", "/logout", _log_out)):
         application.router.add_route(method, path, _shown(parts, handle), name=f"page-{handle.__name__[1:]}")
+    for at in ordering.AT:
+        path = at.replace("{id}", _NUMBER).replace("{verb}", "{verb:[a-z-]+}")
+        name = "page-order-of-request" if "{id}" in at else "page-order"
+        application.router.add_route("GET", path, _shown(parts, ordering.preview), name=name)
+        application.router.add_route("POST", path, _shown(parts, ordering.carry_out))
     application.router.add_route("GET", assets.AT, assets.serve, name="assets")
 
 

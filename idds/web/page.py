@@ -7,9 +7,11 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from idds.api.authentication import admit
 from idds.api.bodies import NoQuery
 from idds.api.route import Caller
 from idds.domain.access import Grant
+from idds.domain.errors import Forbidden
 from idds.domain.request import Principal
 from idds.runtime.doors import Doors
 
@@ -39,6 +41,15 @@ class View:
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
     events: str | None = None
+
+
+def may(principal: Principal, caller: Caller) -> bool:
+    """Whether somebody who is logged in may do what is for this kind of caller."""
+    try:
+        admit(caller, Grant(principal), 0)
+    except Forbidden:
+        return False
+    return True
 
 
 Show = Callable[[Visit[Any]], Awaitable[View]]

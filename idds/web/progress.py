@@ -54,8 +54,20 @@ class Bar:
         return self.counts.get(_C.DONE, 0)
 
     @property
+    def taken(self) -> int:
+        return self.counts.get(_C.LEASED, 0)
+
+    @property
+    def untaken(self) -> int:
+        return self.counts.get(_C.AVAILABLE, 0)
+
+    @property
+    def cancelled(self) -> int:
+        return self.counts.get(_C.CANCELLED, 0)
+
+    @property
     def on_disk(self) -> int:
-        return self.counts.get(_C.AVAILABLE, 0) + self.counts.get(_C.LEASED, 0)
+        return self.untaken + self.taken
 
     @property
     def waiting(self) -> int:
@@ -66,11 +78,11 @@ class Bar:
         return self.counts.get(_C.FAILED, 0) + self.counts.get(_C.MISSING, 0)
 
 
-def bar(collections: Iterable[Collection]) -> Bar:
-    """How far the inputs among these are."""
+def bar(collections: Iterable[Collection], *, outputs: bool = False) -> Bar:
+    """How far the inputs among these are; with `outputs` the outputs, too."""
     counts = dict.fromkeys(ContentStatus, 0)
     for collection in collections:
-        if collection.relation is Relation.INPUT:
+        if outputs or collection.relation is Relation.INPUT:
             for status, files in collection.counts.items():
                 counts[status] += files
     return Bar(sum(counts.values()), counts)

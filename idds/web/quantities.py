@@ -1,10 +1,12 @@
 """How quantities are written for people."""
 
+import re
 from datetime import UTC, datetime
 
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _SPANS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 NOTHING = "–"
+_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kKMGTPE]?)[bB]?")
 
 
 def size(amount: float | None) -> str:
@@ -16,6 +18,16 @@ def size(amount: float | None) -> str:
         amount /= 1000
         step += 1
     return f"{amount:.0f} {_BYTES[step]}" if not step or abs(amount) >= 99.95 else f"{amount:.3g} {_BYTES[step]}"
+
+
+def read_size(text: str) -> int:
+    """Bytes as people write them: 500 GB, 2.5T, 1000000. Raises ValueError."""
+    found = _WRITTEN.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("write a number of bytes, as 500 GB or 1000000")
+    power: int = 1000 ** " KMGTPE".index(found.group(2).upper() or " ")
+    number = found.group(1)
+    return round(float(number) * power) if "." in number else int(number) * power
 
 
 def rate(bytes_per_s: float | None) -> str:

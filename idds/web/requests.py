@@ -4,7 +4,8 @@ from idds.api.bodies import RequestsQuery
 from idds.domain.identifiers import RequestId
 from idds.domain.statuses import Status
 from idds.store.requests import RequestFilter
-from idds.web.page import Page, View, Visit
+from idds.web.orders import may_be_ordered
+from idds.web.page import Page, View, Visit, may
 from idds.web.progress import bar
 
 SHOWN = 50
@@ -30,6 +31,7 @@ async def show(visit: Visit[None]) -> View:
     identifier = RequestId(visit.number)
     overview = await visit.doors.catalogue.overview(visit.principal, identifier)
     request = overview.request
+    forecast = await visit.doors.forecast.request(visit.principal, identifier)
     values = {
         "request": request,
         "transforms": {transform.id: transform for transform in overview.transforms},
@@ -39,7 +41,14 @@ async def show(visit: Visit[None]) -> View:
         "answer": await visit.doors.explanation.why(visit.principal, identifier),
         "series": await visit.doors.series.request(visit.principal, identifier),
         "moves": await visit.doors.catalogue.latest(visit.principal, identifier, limit=MOVES),
-        "has_files": any(each.rse for each in overview.collections),
+        "troubles": await visit.doors.files.troubles(visit.principal, identifier),
+        "forecast": {each.collection: each for each in forecast.inputs},
+        "orders": [
+            verb
+            for verb in may_be_ordered(request, is_staged=bool(forecast.inputs))
+            if may(visit.principal, verb.caller)
+        ],
+        "has_files": bool(forecast.inputs),
     }
     events = None if request.status.is_terminal else f"/v1/events?request={identifier}"
     return View("request.html", f"{request.name} · request {identifier}", values, events)
@@ -51,6 +60,13 @@ PAGES = (
         "/requests/{id}",
         "request",
         show,
-        json=("/v1/requests/{id}", "/v1/requests/{id}/series", "/v1/requests/{id}/why", "/v1/requests/{id}/history"),
+        json=(
+            "/v1/requests/{id}",
+            "/v1/requests/{id}/series",
+            "/v1/requests/{id}/why",
+            "/v1/requests/{id}/troubles",
+            "/v1/carousel/requests/{id}",
+            "/v1/requests/{id}/history",
+        ),
     ),
 )

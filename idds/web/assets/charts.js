@@ -27,6 +27,12 @@
     return seconds >= 1 ? `${Number(seconds.toPrecision(2))} s` : `${Math.round(seconds * 1000)} ms`;
   }
 
+  // As in the tables: UTC, with as much of it as tells two apart.
+  function moment(at, step) {
+    const text = new Date(at * 1e3).toISOString();
+    return step >= 86400 ? text.slice(5, 10) : step >= 60 ? text.slice(11, 16) : text.slice(11, 19);
+  }
+
   const times = (series) => series.at.map((at) => at / 1e6);
 
   // What a chart shows of what the API tells: the data, and a line for each of its rows but the first.
@@ -36,7 +42,7 @@
       lines: [
         { label: "staged", color: "--available" },
         { label: "processed", color: "--done" },
-        { label: "released", color: "--leased", dash: [6, 4] },
+        { label: "released", color: "--released", dash: [6, 4] },
         { label: "failed", color: "--bad" },
       ],
       words: number,
@@ -102,9 +108,10 @@
       };
     });
     const places = chart.places;
+    const clock = { ...axis, values: (_, found, __, ___, step) => found.map((at) => moment(at, step)), space: 80 };
     const along = places
       ? { ...axis, splits: () => places.map((_, n) => n), values: (_, found) => found.map((n) => places[n] ?? ""), grid: { show: false } }
-      : axis;
+      : clock;
     return {
       width,
       height: HEIGHT,
@@ -115,7 +122,7 @@
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
       },
       axes: [along, { ...axis, size: 68, values: (_, found) => found.map(chart.words) }],
-      series: [{ label: places ? "took" : "until", value: places ? (_, n) => (n === null ? "–" : places[n]) : undefined }, ...series],
+      series: [{ label: places ? "took" : "until", value: (_, at) => (at === null ? "–" : places ? places[at] : moment(at, 1)) }, ...series],
     };
   }
 
