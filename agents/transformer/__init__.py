@@ -9,12 +9,13 @@ from idds.runtime.wiring import Wired
 from idds.services.delivery import LEASES_ENDED_AT_ONCE
 from idds.services.expiring import EXPIRED_AT_ONCE
 from idds.services.forgetting import ROWS_AT_ONCE
+from idds.services.planning import BATCH as PLANNED_AT_ONCE
 from idds.services.progress import BATCH
 
 
 def agent(wired: Wired) -> Agent:
     progress, sampling, delivery = wired.progress(), wired.sampling(), wired.doors.delivery
-    expiring = wired.expiring()
+    planning, expiring = wired.planning(), wired.expiring()
     ask = wired.next_effect(EffectKind.ASK)
     keep = wired.settings.keep
     forgetting = partial(wired.forgetting().access, keep.tokens_s * 1_000_000, keep.audit_s * 1_000_000)
@@ -22,6 +23,7 @@ def agent(wired: Wired) -> Agent:
         "transformer",
         [
             Duty("requests", Channel.REQUESTS, progress.step, BATCH, progress.due_in),
+            Duty("planning", Channel.PLANNING, planning.step, PLANNED_AT_ONCE, planning.due_in),
             Duty("sampling", Channel.ASK, sampling.step, 1, ask),
             Duty("expiry", Channel.EXPIRY, expiring.step, EXPIRED_AT_ONCE, expiring.due_in),
             Duty("forgetting of tokens", Channel.AGE, forgetting, ROWS_AT_ONCE, fallback_s=600),

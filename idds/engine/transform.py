@@ -91,11 +91,6 @@ class SubmitAlone:
 
 
 @dataclass(frozen=True, slots=True)
-class Admit:
-    """Let files into the windows."""
-
-
-@dataclass(frozen=True, slots=True)
 class Ask:
     """Have so many samples drawn."""
 
@@ -129,7 +124,7 @@ class CloseOutput:
     """It has ended: its outputs are complete."""
 
 
-Filling = List | Admit | Ask | Reopen | LookThrough | Retry
+Filling = List | Ask | Reopen | LookThrough | Retry
 """Of an input: its contents are to come, and to become available."""
 Instruction = Filling | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
 _CUT = CloseInput(cut_off=True)
@@ -226,8 +221,6 @@ def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instru
     match collection.source:
         case _ if collection.retried_to is not None:
             instructions += _retry(collection, event.room)
-        case SourceKind.DATASET | SourceKind.REGISTERED | SourceKind.COUNTED if collection.unadmitted:
-            instructions.append(Admit())
         case SourceKind.OUTPUTS | SourceKind.COUNTED if event.source_ended and not collection.is_closed:
             instructions.append(CloseInput())
         case SourceKind.SAMPLES if not collection.is_closed:

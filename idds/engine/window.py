@@ -115,51 +115,6 @@ def never(group: Candidate, window: Window) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A group that no state of the window would ever admit; why."""
-
-    group: Candidate
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """`bytes` and `files` are what the admitted groups reserve in each window."""
-
-    admitted: tuple[Candidate, ...]
-    refused: tuple[Refusal, ...]
-    bytes: int
-    files: int
-
-
-def admit(groups: Sequence[Candidate], windows: Sequence[Window]) -> Admission:
-    """Which of the groups, in order, fit into all the windows together.
-
-    It stops at the first that does not fit for now, so that no large group starves behind small ones.
-    """
-    admitted: list[Candidate] = []
-    refused: list[Refusal] = []
-    total_bytes = total_files = 0
-    for group in groups:
-        if reason := next(filter(None, (never(group, window) for window in windows)), None):
-            refused.append(Refusal(group, reason))
-            continue
-        size, files = total_bytes + group.bytes, total_files + group.files
-        if any(wanted.blocked for wanted in group.contents) or not all(_fits(w, size, files) for w in windows):
-            break
-        admitted.append(group)
-        total_bytes, total_files = size, files
-    return Admission(tuple(admitted), tuple(refused), total_bytes, total_files)
-
-
-def _fits(window: Window, size: int, files: int) -> bool:
-    # What costs nothing fits even where an operator shrank the window below what is reserved.
-    bytes_fit = size == 0 or window.limit_bytes is None or window.reserved_bytes + size <= window.limit_bytes
-    files_fit = files == 0 or window.limit_files is None or window.reserved_files + files <= window.limit_files
-    return bytes_fit and files_fit
-
-
 def room(windows: Sequence[Window]) -> int | None:
     """How many more samples may be in flight; None for any number."""
     free = [max(0, window.limit_files - window.reserved_files) for window in windows if window.limit_files is not None]

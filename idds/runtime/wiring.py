@@ -38,6 +38,7 @@ from idds.services.files import Files
 from idds.services.forecast import Forecast
 from idds.services.forgetting import Forgetting
 from idds.services.hinting import Hinting
+from idds.services.keeping import Keeping
 from idds.services.listing import Listing
 from idds.services.metering import Metering
 from idds.services.placement import Placement
@@ -52,6 +53,7 @@ from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
+from idds.services.tidying import Tidying
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
@@ -105,6 +107,14 @@ class Wired:
     def residencies(self) -> Residencies:
         assert self.ddm is not None
         return Residencies(self.database, self.ddm, self.wakeups, self.owner)
+
+    def keeping(self) -> Keeping:
+        assert self.ddm is not None
+        return Keeping(self.database, self.ddm)
+
+    def tidying(self) -> Tidying:
+        assert self.ddm is not None
+        return Tidying(self.database, self.ddm, self.clock, self.settings.keep.orphans_s * 1_000_000)
 
     def execution(self) -> Execution:
         assert self.ddm is not None

@@ -1,69 +1,27 @@
-"""Letting files into the windows: replicas admitted, bytes reserved, pins set, in one transaction."""
+"""Letting files into the windows: replicas admitted, bytes reserved, pins set, in one transaction an input."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 
 from idds.domain.collection import Collection
 from idds.domain.effect import NewEffect
 from idds.domain.files import File
-from idds.domain.identifiers import Did
-from idds.domain.replica import Window
+from idds.domain.identifiers import CollectionId, Did
 from idds.domain.request import Request
-from idds.domain.statuses import EffectKind, ReplicaStatus
+from idds.domain.statuses import EffectKind, Intent, ReplicaStatus
+from idds.engine.planner import Refusal
 from idds.engine.transitions import PINNABLE, ContentEvent
-from idds.engine.window import Admission, Candidate, Wanted, admit
+from idds.engine.window import Wanted
 from idds.services.announcing import follow
 from idds.store.contents import Unadmitted, waiting_in
 from idds.store.database import Transaction
 
-CANDIDATES = 1000
-
 
 class Outrun(Exception):
-    """Somebody else took the room, or a replica away, between looking and reserving."""
+    """Somebody else took the room, or a replica away, since the plan was made."""
 
 
-async def admit_files(tx: Transaction, request: Request, collection: Collection) -> None:
-    """Admit what fits of a collection, in order; refuse, with its name, what never will."""
-    assert collection.rse is not None
-    waiting = await tx.contents.unadmitted(collection, CANDIDATES)
-    if not waiting:
-        return
-    refs = [("rse", collection.rse), ("collection", str(collection.id))]
-    windows = await tx.windows.find(refs)
-    by_id = {content.id: content for content in waiting}
-    groups = [
-        Candidate(number, tuple(_wanted(content) for content in members))
-        for number, members in groupby(waiting, key=lambda content: content.group_no)
-    ]
-    admission = admit(groups, list(windows.values()))
-    for refusal in admission.refused:
-        refused = waiting_in(collection, [refusal.group.group_no])
-        await follow(tx, await tx.contents.move(ContentEvent.FAILED, refused, reason=refusal.reason))
-    chosen = [by_id[wanted.content_id] for group in admission.admitted for wanted in group.contents]
-    if chosen:
-        try:
-            async with tx.savepoint():
-                await _admit(tx, request, collection, chosen, windows)
-        except Outrun:
-            tx.requests.mark_due([request.id])
-        else:
-            if sum(file.n for file in waiting) > CANDIDATES // 2:
-                tx.requests.mark_due([request.id])
-    if len(admission.admitted) + len(admission.refused) < len(groups) and not tx.is_sqlite:
-        await _look_again(tx, request, list(windows.values()), admission)
-
-
-async def _look_again(tx: Transaction, request: Request, seen: Sequence[Window], admission: Admission) -> None:
-    """Who gives room back wakes those that wait. It may have looked for them before this one began to wait."""
-    before = {window.id: (window.reserved_bytes, window.reserved_files) for window in seen}
-    for window in await tx.windows.lock(seen):
-        size, files = before[window.id]
-        if window.reserved_bytes < size + admission.bytes or window.reserved_files < files + admission.files:
-            tx.requests.mark_due([request.id])
-
-
-def _wanted(content: Unadmitted) -> Wanted:
+def as_wanted(content: Unadmitted) -> Wanted:
+    """A file that waits, as the planner sees it."""
     return Wanted(
         content.id,
         f"{content.scope}:{content.name}",
@@ -73,33 +31,54 @@ def _wanted(content: Unadmitted) -> Wanted:
     )
 
 
-def _is_pinnable(content: Unadmitted) -> bool:
-    if content.replica_status == ReplicaStatus.PRESENT and not content.replica_ours and not content.replica_is_pinned:
-        return False  # somebody else's, unwatched for a while: it is asked for again
-    return content.replica_status in PINNABLE
+async def admit(tx: Transaction, collection_id: CollectionId, groups: Sequence[int]) -> int:
+    """Admit those of these groups that still wait; how many files. Raises Outrun: then all is to be taken back."""
+    held = await _hold(tx, collection_id)
+    if held is None:
+        return 0
+    request, collection = held
+    waiting = await tx.contents.unadmitted_in(collection, groups)
+    if waiting:
+        await _admit(tx, request, collection, waiting)
+    return len(waiting)
 
 
-async def _admit(
-    tx: Transaction,
-    request: Request,
-    collection: Collection,
-    chosen: list[Unadmitted],
-    windows: Mapping[tuple[str, str], Window],
-) -> None:
+async def refuse(tx: Transaction, collection_id: CollectionId, refusals: Sequence[Refusal]) -> None:
+    """Have groups fail that no window will ever admit."""
+    held = await _hold(tx, collection_id)
+    for refusal in refusals if held is not None else ():
+        waiting = waiting_in(collection_id, [refusal.group.group_no])
+        await follow(tx, await tx.contents.move(ContentEvent.FAILED, waiting, reason=refusal.reason))
+
+
+async def _hold(tx: Transaction, collection_id: CollectionId) -> tuple[Request, Collection] | None:
+    """An input and its request, which is locked; None where nothing of it is to be admitted any more."""
+    found = await tx.collections.get(collection_id)
+    if found is None:
+        return None
+    await tx.requests.lock([found.request_id])
+    request, collection = await tx.requests.get(found.request_id), await tx.collections.get(collection_id)
+    if request is None or request.intent is not Intent.RUN or collection is None or collection.rse != found.rse:
+        return None
+    return request, collection
+
+
+async def _admit(tx: Transaction, request: Request, collection: Collection, waiting: Sequence[Unadmitted]) -> None:
     assert collection.rse is not None
-    rse = collection.rse
-    groups = sorted({file.group_no for file in chosen})
-    await tx.replicas.lock_of_contents(rse, [file.id for file in chosen])
-    own = windows.get(("collection", str(collection.id)))
+    rse, groups = collection.rse, sorted({file.group_no for file in waiting})
+    await tx.replicas.lock_of_contents(rse, [file.id for file in waiting])
     wanted = [
         File(Did(content.scope, content.name), content.bytes, content.adler32)
-        for content in chosen
+        for content in waiting
         if not _is_pinnable(content)
     ]
-    admitted = await tx.replicas.admit(rse, wanted, own.id if own else None)
+    refs = [("rse", rse), ("collection", str(collection.id)), ("share", request.share)]
+    windows = await tx.windows.find(refs)
+    own = windows.get(("collection", str(collection.id)))
+    admitted = await tx.replicas.admit(rse, wanted, own.id if own else None, collection.source_rse)
     size = sum(replica.bytes for replica in admitted)
-    for window in windows.values():
-        if admitted and not await tx.windows.reserve(window.id, bytes=size, files=len(admitted)):
+    for window in windows.values() if admitted else ():
+        if not await tx.windows.reserve(window.id, bytes=size, files=len(admitted)):
             raise Outrun(window.ref)
     if not await tx.contents.pin(collection, groups):
         raise Outrun("a replica that was to be pinned is being deleted by now")
@@ -109,5 +88,10 @@ async def _admit(
     if admitted:
         replica_ids = sorted(replica.id for replica in admitted)
         payload = {"rse": rse, "replicas": replica_ids}
-        effect = NewEffect(EffectKind.STAGE, f"replica:{replica_ids[0]}", tx.now, payload)
-        tx.effects.add([effect], None)
+        tx.effects.add([NewEffect(EffectKind.STAGE, f"replica:{replica_ids[0]}", tx.now, payload)], None)
+
+
+def _is_pinnable(content: Unadmitted) -> bool:
+    if content.replica_status == ReplicaStatus.PRESENT and not content.replica_ours and not content.replica_is_pinned:
+        return False  # somebody else's, unwatched for a while: it is asked for again
+    return content.replica_status in PINNABLE

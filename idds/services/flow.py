@@ -14,9 +14,8 @@ from idds.engine import processing as processing_engine
 from idds.engine import request as request_engine
 from idds.engine import transform as engine
 from idds.engine.window import room
-from idds.services.admission import admit_files
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
-from idds.services.opening import open_input, open_output
+from idds.services.opening import close_window, open_input, open_output, open_window
 from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
 from idds.services.retrying import ask_again, list_on, look_through, not_taken
@@ -119,6 +118,7 @@ class Flow:
             self._transforms[work.name] = decision.entity
             if decision.entity.status.is_terminal:
                 await tell_transform(self._tx, self._request, decision.entity)
+                await close_window(self._tx, self._inputs.get(transform.id))
         for instruction in decision.instructions:
             await self._carry_out(decision.entity, work, instruction)
         return decision.instructions
@@ -148,8 +148,6 @@ class Flow:
                 self._tx.effects.add([effect], self._request.id)
             case engine.Ask(count):
                 await self._ask(collection, count)
-            case engine.Admit():
-                await admit_files(self._tx, self._request, collection)
             case engine.Reopen():
                 await self._reopen(collection, work)
             case engine.LookThrough():
@@ -166,10 +164,13 @@ class Flow:
         elif work.output is not None:
             output = await open_output(tx, transform, work.output, self._placement)
             self._outputs[transform.id] = await self._collection(output)
-        if work.input is None or transform.id in self._inputs:
+        if work.input is None:
             return
+        if transform.id in self._inputs:
+            return await open_window(tx, self._request, self._inputs[transform.id], work.input, self._placement)
         feeding = self._feeding(work.input)
         made = await self._collection(await open_input(tx, transform, work.input, feeding, self._placement))
+        await open_window(tx, self._request, made, work.input, self._placement)
         self._inputs[transform.id] = made
         if made.source is SourceKind.OUTPUTS and feeding is not None:
             await self._feed(feeding, made)

@@ -2,6 +2,7 @@
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did
+from idds.domain.request import Request
 from idds.domain.statuses import Relation, SourceKind
 from idds.domain.transform import Transform
 from idds.domain.workflow import Input, Output, WindowLimits
@@ -18,9 +19,9 @@ async def open_output(tx: Transaction, transform: Transform, output: Output, pla
 async def open_input(
     tx: Transaction, transform: Transform, source: Input, feeding: Collection | None, placement: Placement
 ) -> CollectionId:
-    """Where its contents come from, and the window that bounds them; `feeding` feeds it, where another work does."""
+    """Where its contents come from; `feeding` feeds it, where another work does."""
     batch = 0 if source.batch == "all" else source.batch
-    made = await tx.collections.add(
+    return await tx.collections.add(
         transform.request_id,
         transform.id,
         Relation.INPUT,
@@ -30,12 +31,26 @@ async def open_input(
         batch=batch,
         range_events=source.ranges.events if source.ranges else None,
     )
+
+
+async def open_window(
+    tx: Transaction, request: Request, collection: Collection, source: Input, placement: Placement
+) -> None:
+    """Have what an input may hold bounded, and counted: for fair shares also where there is no bound."""
+    if collection.rse is None and source.samples is None:
+        return
     limits = source.window
     if source.samples is not None:
-        limits = WindowLimits(files=limits.files or max(placement.samples_in_flight, batch))
-    if limits != WindowLimits():
-        await tx.windows.add("collection", str(made), limit_bytes=limits.bytes, limit_files=limits.files)
-    return made
+        limits = WindowLimits(files=limits.files or max(placement.samples_in_flight, collection.batch))
+    ref = str(collection.id)
+    if not await tx.windows.reopen("collection", ref):
+        await tx.windows.add("collection", ref, limit_bytes=limits.bytes, limit_files=limits.files, share=request.share)
+
+
+async def close_window(tx: Transaction, collection: Collection | None) -> None:
+    """Files of an input that has ended may still be on disk, or on their way out: its window goes with the last."""
+    if collection is not None and collection.source is not SourceKind.SAMPLES:
+        await tx.windows.end(collection.id)
 
 
 def _kind(source: Input) -> SourceKind:

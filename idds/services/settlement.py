@@ -53,7 +53,6 @@ async def add_outputs(tx: Transaction, outputs: Collection, rse: str, files: Seq
         # Somebody had just the same file recalled: for them it has landed.
         overtaken = await tx.replicas.take_over(rse, ours)
         moves += await tx.contents.move(ContentEvent.LANDED, pinned_to(overtaken.values()))
-        tx.requests.mark_due(await tx.requests.waiting_for(rse))
         replicas |= overtaken
     new = [
         NewContent(

@@ -7,6 +7,7 @@ from idds.domain.statuses import EffectKind, Intent, Relation, Status
 from idds.domain.transform import Transform
 from idds.engine import transform as engine
 from idds.services.announcing import follow, tell_collection_closed, tell_transform
+from idds.services.opening import close_window
 from idds.services.settlement import cancellation
 from idds.store.database import Transaction
 
@@ -56,12 +57,12 @@ async def abandon(tx: Transaction, request_id: RequestId, reason: str) -> None:
 async def _end(tx: Transaction, request: Request, before: Transform, after: Transform) -> None:
     tx.transforms.save(before, after, "broke")
     await tell_transform(tx, request, after)
-    for each in await tx.collections.of_request(request.id):
-        if each.transform_id != before.id:
-            continue
+    ended = [each for each in await tx.collections.of_request(request.id) if each.transform_id == before.id]
+    for each in ended:
         if await tx.collections.close(each, after.reason, cut_off=each.relation is Relation.INPUT):
             await tell_collection_closed(tx, each.id)
         if each.relation is Relation.INPUT:
             await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])
             while moves := await tx.contents.cancel_untaken(each.id, CANCELLED_AT_ONCE):
                 await follow(tx, moves)
+            await close_window(tx, each)

@@ -4,14 +4,14 @@ Where a file stands is learned from the data management: at once where it hints 
 then for everything that is in motion.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.files import File
-from idds.domain.identifiers import Did, ReplicaId, RequestId
+from idds.domain.identifiers import Did, ReplicaId
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.retry import TRIES, backoff
@@ -98,7 +98,7 @@ class Residencies:
                 await tx.effects.postpone([effect], reason, backoff(effect.tries))
 
     async def _give_up(self, tx: Transaction, effect: Effect, rse: str, ids: Sequence[int], reason: str) -> None:
-        await _lock(tx, rse, ids)
+        await _lock(tx, ids)
         await tx.effects.finish([effect])
         # Something of it may be there: it is deleted, and what it had reserved comes back after that.
         await tx.replicas.move(ReplicaEvent.RECALLED, rse, ids)
@@ -128,25 +128,16 @@ class Residencies:
         outcomes: Sequence[tuple[Replica, Staging | Refused]],
         later: Mapping[ReplicaId, str],
     ) -> None:
-        known: set[RequestId] = set()
-        while True:
-            try:
-                async with self._database.transaction(AGENT) as tx:
-                    locked = await _lock(tx, rse, [replica.id for replica, _ in outcomes], known)
-                    await tx.effects.finish([effect])
-                    if later:
-                        # What does not go now waits by itself; its bytes stay reserved.
-                        tx.effects.add([_order_later(tx, effect, rse, later)], None)
-                    return await self._record_staging(tx, rse, outcomes, locked)
-            except _BeganToWait as late:
-                known |= late.requests
+        async with self._database.transaction(AGENT) as tx:
+            await _lock(tx, [replica.id for replica, _ in outcomes])
+            await tx.effects.finish([effect])
+            if later:
+                # What does not go now waits by itself; its bytes stay reserved.
+                tx.effects.add([_order_later(tx, effect, rse, later)], None)
+            await self._record_staging(tx, rse, outcomes)
 
     async def _record_staging(
-        self,
-        tx: Transaction,
-        rse: str,
-        outcomes: Sequence[tuple[Replica, Staging | Refused]],
-        locked: Set[RequestId],
+        self, tx: Transaction, rse: str, outcomes: Sequence[tuple[Replica, Staging | Refused]]
     ) -> None:
         taken = [(replica, outcome) for replica, outcome in outcomes if isinstance(outcome, Staging)]
         foreign = {replica.id for replica, outcome in taken if not outcome.ours}
@@ -162,8 +153,6 @@ class Residencies:
                 await tx.replicas.give_back(refused)
                 failed = await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=outcome.reason)
                 await follow(tx, failed)
-        if len(taken) < len(outcomes) or foreign:
-            await _mark_waiting(tx, rse, locked)
         await _release_late(tx, rse, [replica.id for replica, outcome in taken if outcome.ours])
         # Whoever wanted them may have gone meanwhile.
         await release(tx, [replica.id for replica in moved])
@@ -219,13 +208,9 @@ class Residencies:
         return len(landed) + len(failed) + len(gone)
 
     async def _record_gone(self, rse: str, gone: Sequence[Replica], reason: str | None = None) -> None:
-        known: set[RequestId] = set()
-        while True:
-            try:
-                async with self._database.transaction(AGENT) as tx:
-                    return await _give_back_gone(tx, rse, gone, known, reason)
-            except _BeganToWait as late:
-                known |= late.requests
+        async with self._database.transaction(AGENT) as tx:
+            unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged, reason=reason))
 
     async def _record_landing(
         self,
@@ -236,7 +221,7 @@ class Residencies:
         found: Mapping[Did, Residency],
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
-            await _lock(tx, rse, [replica.id for replica in (*landed, *failed, *lost)])
+            await _lock(tx, [replica.id for replica in (*landed, *failed, *lost)])
             # What was seen may be of a former time: a replica that came or went since is looked at again.
             landed, failed, lost = [await tx.replicas.lock_unchanged(seen) for seen in (landed, failed, lost)]
             there = [r.id for r in await tx.replicas.move(ReplicaEvent.LANDED, rse, [r.id for r in landed])]
@@ -249,7 +234,7 @@ class Residencies:
             await release(tx, [replica.id for replica in failed])
             foreign = [replica.id for replica in (*failed, *lost) if not replica.ours]
             await tx.replicas.move(ReplicaEvent.FORGOTTEN, rse, foreign)
-            tx.requests.mark_due(await tx.contents.unpin(foreign))
+            await tx.contents.unpin(foreign)
             again = [replica.id for replica in lost if replica.ours]
             if again:
                 # The data management has forgotten the order: it is given again, one at a time.
@@ -281,42 +266,20 @@ async def _release_late(tx: Transaction, rse: str, ids: Sequence[int]) -> None:
         tx.effects.add([NewEffect(EffectKind.RELEASE, f"replica:{late[0]}", tx.now, payload)], None)
 
 
-class _BeganToWait(Exception):
-    """Who may have seen no room in the windows that are locked by now, and is not locked itself."""
-
-    def __init__(self, requests: set[RequestId]) -> None:
-        super().__init__()
-        self.requests = requests
-
-
-async def _give_back_gone(
-    tx: Transaction, rse: str, gone: Sequence[Replica], known: set[RequestId], reason: str | None
-) -> None:
-    """Raises _BeganToWait: requests are locked before windows, or two wait for each other."""
-    locked = known | set(await tx.requests.waiting_for(rse))
-    await tx.requests.lock(locked)
-    unchanged = [replica.id for replica in await tx.replicas.lock_unchanged(gone)]
-    await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, rse, unchanged, reason=reason))
-    await _mark_waiting(tx, rse, locked)
+async def _lock(tx: Transaction, replica_ids: Sequence[int]) -> None:
+    """Lock the requests whose contents pin these replicas; then the replicas, which take no further pin then."""
+    pinning = await tx.contents.pinning(replica_ids)
+    while True:
+        try:
+            async with tx.savepoint():
+                await tx.requests.lock(pinning)
+                await tx.replicas.lock(replica_ids)
+                if late := await tx.contents.pinning(replica_ids) - pinning:
+                    raise _PinnedMeanwhile
+                return
+        except _PinnedMeanwhile:
+            pinning |= late
 
 
-async def _mark_waiting(tx: Transaction, rse: str, locked: Set[RequestId]) -> None:
-    """Have all advanced that wait for room on an RSE, whose windows are locked. Raises _BeganToWait."""
-    # Read again, with the windows locked: who began to wait meanwhile may have seen no room in them.
-    waiting = set(await tx.requests.waiting_for(rse))
-    if waiting - locked:
-        raise _BeganToWait(waiting - locked)
-    tx.requests.mark_due(waiting)
-
-
-async def _lock(
-    tx: Transaction, rse: str, replica_ids: Sequence[int], known: Set[RequestId] = frozenset()
-) -> Set[RequestId]:
-    """Lock the requests that these replicas concern, whose contents pin them or wait for room; then the replicas.
-
-    Those that are locked by now, with the `known` ones.
-    """
-    locked = known | await tx.contents.pinning(replica_ids) | set(await tx.requests.waiting_for(rse))
-    await tx.requests.lock(locked)
-    await tx.replicas.lock(replica_ids)
-    return locked
+class _PinnedMeanwhile(Exception):
+    """By a request that is not locked; to lock it now would be to wait for each other."""

@@ -99,7 +99,9 @@ _COUNT = (
             **{f"n_{s}": collections.c[f"n_{s}"] + bindparam(f"more_{s}", type_=BigInteger) for s in ContentStatus},
             "next_no": collections.c.next_no + bindparam("more_no", type_=BigInteger),
             "unadmitted": collections.c.unadmitted + _MORE_UNADMITTED,
-            "waiting_since": case((_BEGINS, bindparam("count_at", type_=BigInteger)), else_=collections.c.waiting_since),
+            "waiting_since": case(
+                (_BEGINS, bindparam("count_at", type_=BigInteger)), else_=collections.c.waiting_since
+            ),
             "listed_to": func.coalesce(bindparam("now_at", type_=Text), collections.c.listed_to),
         }
     )

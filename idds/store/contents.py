@@ -251,22 +251,21 @@ class Contents(Registering):
             replicas.c.name == contents.c.name,
             is_status(replicas.c.status, *PINNABLE),
         )
-        pinned = update(contents).where(waiting_in(collection, groups), replica.exists())
+        pinned = update(contents).where(waiting_in(collection.id, groups), replica.exists())
         number = (await self._execute(pinned.values(replica_id=replica.scalar_subquery()))).rowcount
-        left = select(contents.c.id).where(waiting_in(collection, groups)).limit(1)
+        left = select(contents.c.id).where(waiting_in(collection.id, groups)).limit(1)
         if (await self._execute(left)).first() is not None:
             return False
         await self._tx.collections.count(collection.id, {}, unadmitted=-number)
         return True
 
-    async def unpin(self, replica_ids: Sequence[int]) -> set[RequestId]:
-        """Have contents that wait for these replicas be admitted anew; the requests concerned."""
+    async def unpin(self, replica_ids: Sequence[int]) -> None:
+        """Have contents that wait for these replicas be admitted anew."""
         waiting = and_(pinned_to(replica_ids), has_status(contents.c.status, ContentStatus.NEW))
         unpinned = update(contents).where(waiting).values(replica_id=None)
-        rows = await self._execute(unpinned.returning(contents.c.collection_id, contents.c.request_id))
+        rows = await self._execute(unpinned.returning(contents.c.collection_id))
         for collection, number in sorted(Counter(row.collection_id for row in rows).items()):
             await self._tx.collections.count(collection, {}, unadmitted=number)
-        return {row.request_id for row in rows}
 
     async def land_present(self, collection: Collection, groups: Sequence[int]) -> list[Move]:
         """Make the contents of these groups available whose replica is on disk."""
@@ -274,7 +273,7 @@ class Contents(Registering):
             replicas.c.id == contents.c.replica_id,
             is_status(replicas.c.status, ReplicaStatus.PRESENT),
         )
-        return await self.move(ContentEvent.LANDED, and_(_new_in(collection, groups), present.exists()))
+        return await self.move(ContentEvent.LANDED, and_(_new_in(collection.id, groups), present.exists()))
 
     async def ready_groups(self, collection: Collection, limit: int) -> dict[int, list[ContentId]]:
         """Groups that are complete, none of whose contents is still to come, by number: their available contents."""
@@ -402,12 +401,12 @@ def pinned_to(replica_ids: Iterable[int]) -> ColumnElement[bool]:
     return and_(among(contents.c.replica_id, replica_ids), _is(*PINNING))
 
 
-def _new_in(collection: Collection, groups: Sequence[int]) -> ColumnElement[bool]:
-    in_groups = and_(contents.c.collection_id == collection.id, among(contents.c.group_no, groups))
+def _new_in(collection: CollectionId, groups: Sequence[int]) -> ColumnElement[bool]:
+    in_groups = and_(contents.c.collection_id == collection, among(contents.c.group_no, groups))
     return and_(in_groups, _is(ContentStatus.NEW))
 
 
-def waiting_in(collection: Collection, groups: Sequence[int]) -> ColumnElement[bool]:
+def waiting_in(collection: CollectionId, groups: Sequence[int]) -> ColumnElement[bool]:
     """Contents of these groups that wait for admission."""
     return and_(_new_in(collection, groups), contents.c.replica_id.is_(None))
 

@@ -34,7 +34,9 @@ COLUMNS = (
     replicas.c.stalled_at,
 )
 
-
+_HERE = text("replicas.status <> 'gone'")
+KEPT_AT_FIRST = 900_000_000
+"""So long after it was ordered nothing need be done for a replica to be kept, in microseconds."""
 _INSERTING = """
 INSERT INTO replicas (rse, scope, name, bytes, adler32, path, status, ours, window_id, source_rse, changed_at)
 SELECT :rse, value ->> 'scope', value ->> 'name', CAST(value ->> 'bytes' AS bigint), value ->> 'adler32',
@@ -250,6 +252,24 @@ class Replicas(Noun):
         moving = is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.DELETING)
         query = select(*COLUMNS).where(moving).order_by(replicas.c.rse, replicas.c.id)
         return [read_replica(row) for row in await self._execute(query)]
+
+    async def to_keep(self, limit: int) -> list[Replica]:
+        """Those on their way or there, under a rule, that nothing has been done about for their time to be kept.
+
+        One that is not ours counts only where it is there, and somebody pins it.
+        """
+        under_rule = and_(_HERE, replicas.c.rule_id.is_not(None), replicas.c.ordered_at.is_not(None))
+        due = func.coalesce(replicas.c.kept_until, replicas.c.ordered_at + KEPT_AT_FIRST) <= self._tx.now
+        is_there = is_status(replicas.c.status, ReplicaStatus.PRESENT)
+        pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
+        ours = and_(replicas.c.ours, is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.PRESENT))
+        watched = or_(ours, and_(~replicas.c.ours, is_there, pin.exists()))
+        query = select(*COLUMNS).where(under_rule, due, watched).order_by(replicas.c.id).limit(limit)
+        return [read_replica(row) for row in await self._execute(query)]
+
+    async def note_kept(self, ids: Sequence[int], until: int) -> None:
+        """Note that nothing need be done for these to be kept, until then."""
+        await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(kept_until=until))
 
     async def summary(self) -> list[tuple[str, str, int, int]]:
         """(RSE, status, files, bytes) of all replicas that are not gone."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Row, bindparam, func, or_, select, text, union_all, update
+from sqlalchemy import BigInteger, ColumnElement, Integer, Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ProcessingId, RequestId
@@ -20,7 +20,7 @@ from idds.engine.retry import backoff
 from idds.ports.wakeups import Channel
 from idds.store.documents import read_workflow
 from idds.store.noun import Noun
-from idds.store.schema import collections, processings, requests, transforms
+from idds.store.schema import processings, requests, transforms
 from idds.store.sets import among_bound, among_selected, is_status
 from idds.store.visibility import sees, visible
 
@@ -244,12 +244,6 @@ class Requests(Noun):
         if wanted and not self._is_sqlite:
             await self._execute(_LOCK, {"ids": wanted})
 
-    async def waiting_for(self, rse: str) -> Sequence[RequestId]:
-        """The requests that have files to be admitted to an RSE."""
-        waits = text("collections.unadmitted > 0")  # as the index has it
-        query = select(collections.c.request_id).where(collections.c.rse == rse, waits)
-        return [RequestId(row.request_id) for row in await self._execute(query.distinct())]
-
     async def take_due(self, limit: int) -> Sequence[Request]:
         """Lock up to `limit` requests that are due and that nobody else works on; they are due no more."""
         await self.flush()
@@ -303,6 +297,8 @@ class Requests(Noun):
             "retries": after.retries,
         }
         await self._execute(update(requests).where(requests.c.id == after.id).values(values))
+        if before.intent != after.intent and after.intent is Intent.RUN:
+            self._tx.wake(Channel.PLANNING)
         change: tuple[str, str] = (before.status, after.status)
         if before.intent != after.intent and before.status == after.status:
             change = (f"intent {before.intent}", f"intent {after.intent}")

@@ -1,23 +1,28 @@
 """Windows: how much may be admitted at once, and how much is."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, and_, func, insert, or_, select, update
+from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from idds.domain.identifiers import WindowId
+from idds.domain.identifiers import CollectionId, WindowId
 from idds.domain.replica import Window
 from idds.domain.statuses import ReplicaStatus
 from idds.store.noun import Noun
 from idds.store.schema import replicas, windows
-from idds.store.sets import among
+from idds.store.sets import among, among_texts
+
+_COLUMNS = tuple(windows.c[field.name] for field in fields(Window))
 
 
 class Windows(Noun):
-    async def add(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> WindowId:
-        """Record a new window."""
-        values = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files}
+    async def add(
+        self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None, share: str | None = None
+    ) -> WindowId:
+        """Record a new window; one of an input counts in the quota of its `share`."""
+        values = {"kind": kind, "ref": ref, "limit_bytes": limit_bytes, "limit_files": limit_files, "share": share}
         return WindowId((await self._execute(insert(windows).values(values).returning(windows.c.id))).scalar_one())
 
     async def declare(self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None) -> None:
@@ -48,20 +53,32 @@ class Windows(Noun):
         """Give a window other limits, in the name of `by`; None: those of the settings, which rule it again."""
         limits: dict[str, Any] = {"limit_bytes": limit_bytes, "limit_files": limit_files}
         limits |= {"set_by": by, "set_at": None if by is None else self._tx.now}
-        changed = update(windows).where(windows.c.id == window).values(limits).returning(*windows.c)
+        changed = update(windows).where(windows.c.id == window).values(limits).returning(*_COLUMNS)
         row = (await self._execute(changed)).first()
         return None if row is None else _window(row)
 
     async def find(self, refs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Window]:
         """The windows of these (kind, ref) that exist."""
         wanted = or_(*((windows.c.kind == kind) & (windows.c.ref == ref) for kind, ref in refs))
-        rows = await self._execute(select(windows).where(wanted).order_by(windows.c.id))
+        rows = await self._execute(select(*_COLUMNS).where(wanted).order_by(windows.c.id))
         return {(row.kind, row.ref): _window(row) for row in rows}
 
-    async def lock(self, found: Iterable[Window]) -> list[Window]:
-        """These windows as they are now, locked: nobody gives room back before this transaction has ended."""
-        query = select(windows).where(among(windows.c.id, [window.id for window in found])).order_by(windows.c.id)
-        return [_window(row) for row in await self._execute(query.with_for_update())]
+    async def of_collections(self, ids: Iterable[int]) -> Mapping[CollectionId, Window]:
+        """The windows of these inputs that have one."""
+        wanted = and_(windows.c.kind == "collection", among_texts(windows.c.ref, map(str, ids)))
+        found = [_window(row) for row in await self._execute(select(*_COLUMNS).where(wanted))]
+        return {CollectionId(int(window.ref)): window for window in found}
+
+    async def reopen(self, kind: str, ref: str) -> bool:
+        """Have a window stay that was to go with the last that was admitted through it; False where it is gone."""
+        there = (windows.c.kind == kind) & (windows.c.ref == ref)
+        return (await self._execute(update(windows).where(there).values(is_ended=False))).rowcount == 1
+
+    async def end(self, collection: CollectionId) -> None:
+        """The input of this window has ended: it goes, now or with the last that was admitted through it."""
+        of_input = and_(windows.c.kind == "collection", windows.c.ref == str(collection))
+        await self._execute(update(windows).where(of_input).values(is_ended=True))
+        await self._execute(delete(windows).where(of_input, windows.c.reserved_files <= 0))
 
     async def reserve(self, window: WindowId, *, bytes: int, files: int) -> bool:  # noqa: A002
         """Reserve room in a window, never above its limit; False when there is not enough."""
@@ -79,16 +96,36 @@ class Windows(Noun):
         return (await self._execute(room.values(reserved))).rowcount == 1
 
     async def give_back(self, amounts: Mapping[WindowId, tuple[int, int]]) -> None:
-        """Return (bytes, files) to each window."""
+        """Return (bytes, files) to each window, what an input held also to the quota of its share.
+
+        The caller has seen to it that no replica points at it any more that is gone.
+        """
+        amounts = {**amounts, **await self._of_shares(amounts)}
         for window, (size, files) in sorted(amounts.items()):
             returned = {
                 "reserved_bytes": windows.c.reserved_bytes - size,
                 "reserved_files": windows.c.reserved_files - files,
             }
             await self._execute(update(windows).where(windows.c.id == window).values(returned))
+        if amounts:
+            ended = and_(among(windows.c.id, amounts), windows.c.is_ended, windows.c.reserved_files <= 0)
+            await self._execute(delete(windows).where(ended))
+
+    async def _of_shares(self, amounts: Mapping[WindowId, tuple[int, int]]) -> dict[WindowId, tuple[int, int]]:
+        """What is returned to the quotas of shares along with what is returned to the windows of their inputs."""
+        quotas = windows.alias("quotas")
+        of_share = and_(quotas.c.kind == "share", quotas.c.ref == windows.c.share)
+        query = select(windows.c.id, quotas.c.id.label("quota")).join(quotas, of_share)
+        found: dict[WindowId, tuple[int, int]] = {}
+        for row in await self._execute(query.where(among(windows.c.id, amounts))):
+            (size, files), (more, others) = amounts[row.id], found.get(row.quota, (0, 0))
+            found[row.quota] = (size + more, files + others)
+        return found
 
     async def all(self) -> Sequence[Window]:
-        return [_window(row) for row in await self._execute(select(windows).order_by(windows.c.id))]
+        """Those that bound something."""
+        bounds = or_(windows.c.limit_bytes.is_not(None), windows.c.limit_files.is_not(None), windows.c.kind == "rse")
+        return [_window(row) for row in await self._execute(select(*_COLUMNS).where(bounds).order_by(windows.c.id))]
 
 
 def _window(row: Row[Any]) -> Window:

@@ -15,8 +15,10 @@ from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.listing import GROWTH, Listing
 from idds.services.placement import Placement
+from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.staging import Residencies
+from idds.services.standing import Rules
 from idds.services.submission import Offer, Submission
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
@@ -52,6 +54,7 @@ class Service:
         self.database, self.clock = database, clock
         self.ddm = GrowingDDM(Random(0))
         self.progress = Progress(database, Placement("local", DISK, "OUT"))
+        self.planning = Planning(database, Rules())
         self.listing = Listing(database, self.ddm, "me")
         self.residencies = Residencies(database, self.ddm, LocalWakeups(), "me")
         self.submission = Submission(database, Offer(frozenset(), frozenset({DISK}), frozenset()))
@@ -66,7 +69,7 @@ class Service:
         while await self.progress.step():
             pass
         await self.listing.step()
-        while await self.progress.step():
+        while await self.progress.step() + await self.planning.step():
             pass
         await self.residencies.stage()
 

@@ -21,10 +21,12 @@ from idds.services.execution import Execution
 from idds.services.expiring import Expiring
 from idds.services.listing import Listing
 from idds.services.placement import Placement
+from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.staging import Residencies
+from idds.services.standing import Rules
 from idds.services.submission import Offer, Submission
 from idds.store.database import Database
 from idds.store.effects import Fenced
@@ -68,6 +70,7 @@ class World:
         return [
             progress.step,
             progress.step,
+            Planning(self.database, Rules()).step,
             sampling.step,
             listing.step,
             residencies.stage,

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idds.domain.identifiers import ContentId, WindowId
+from idds.domain.identifiers import CollectionId, ContentId, RequestId, WindowId
 from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus, ReplicaStatus
+from idds.engine.planner import Demand, Plan, Policy, Standing, plan
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, REPLICA, ContentEvent, ReplicaEvent
-from idds.engine.window import Admission, Candidate, Wanted, admit
+from idds.engine.window import Candidate, Wanted
 
 C, R = ContentStatus, ReplicaStatus
 
@@ -74,20 +75,38 @@ class Carousel:
         if not self.pins_on(no) and self.files[no].status in REPLICA[ReplicaEvent.RELEASED].sources:
             self.turn(no, ReplicaEvent.RELEASED)
 
-    def admit(self, of: Input) -> Admission:
-        windows = [Window(WindowId(1), "rse", "DISK", self.disk, self.reserved(), None, 0)]
-        if of.limit is not None:
-            windows.append(Window(WindowId(2), "collection", "1", of.limit, self.reserved(of), None, 0))
-        waiting = [(no, group) for no, group in enumerate(of.groups) if any(_waits(piece) for piece in group)]
-        candidates = [Candidate(no, tuple(self._wanted(of, group))) for no, group in waiting]
-        admission = admit(candidates, windows)
-        for refusal in admission.refused:
-            for piece in filter(_waits, of.groups[refusal.group.group_no]):
+    def plan(self, inputs: Sequence[Input]) -> Plan:
+        """Plan for these inputs, and do what was planned."""
+        disk = Window(WindowId(1), "rse", "DISK", self.disk, self.reserved(), None, 0)
+        standing = Standing("DISK", disk, tuple(self._demand(number, each) for number, each in enumerate(inputs)))
+        made = plan(standing, Policy(), now=0)
+        for refusal in made.refusals:
+            for piece in filter(_waits, inputs[refusal.demand.collection].groups[refusal.group.group_no]):
                 self.move(piece, ContentEvent.FAILED)
-        for candidate in admission.admitted:
-            for piece in of.groups[candidate.group_no]:
-                self._admit(of, piece)
-        return admission
+        for admission in made.admissions:
+            of = inputs[admission.demand.collection]
+            if not all(self._takes_pins(of, group) for group in admission.groups):
+                continue  # what another one was given just now came back before: somebody was faster
+            for candidate in admission.groups:
+                for piece in of.groups[candidate.group_no]:
+                    self._admit(of, piece)
+        return made
+
+    def _takes_pins(self, of: Input, group: Candidate) -> bool:
+        return all(self.files[piece.file].status is not R.DELETING for piece in of.groups[group.group_no])
+
+    def _demand(self, number: int, of: Input) -> Demand:
+        own = None
+        if of.limit is not None:
+            own = Window(WindowId(2), "collection", str(number), of.limit, self.reserved(of), None, 0)
+        waiting = [(no, group) for no, group in enumerate(of.groups) if any(_waits(piece) for piece in group)]
+        heads = tuple(Candidate(no, tuple(self._wanted(of, group))) for no, group in waiting)
+        flying = sum(self.files[no].status in (R.ADMITTED, R.STAGING) for no in of.charged)
+        held = self.reserved(of)
+        identifier = CollectionId(number)
+        return Demand(
+            identifier, RequestId(number), held_bytes=held, held_files=held, in_flight=flying, window=own, heads=heads
+        )
 
     def _wanted(self, of: Input, group: Sequence[Piece]) -> Iterator[Wanted]:
         for number, piece in enumerate(group):
@@ -175,9 +194,8 @@ def carousels(draw: st.DrawFn) -> Carousel:
 def test_everything_ends_whatever_comes_first(carousel: Carousel, data: st.DataObject) -> None:
     bound = 4 * len(carousel.files) * len(carousel.inputs) + 50
     for _ in range(20 * bound):
-        for each in carousel.inputs:
-            carousel.admit(each)
-            carousel.check()
+        carousel.plan(carousel.inputs)
+        carousel.check()
         possible = carousel.happenings()
         if not possible:
             break
@@ -199,14 +217,14 @@ def test_two_inputs_that_want_each_others_files_do_not_block_each_other() -> Non
     files = [File(6), File(6), File(6)]
     one, two = Input([[Piece(0), Piece(1)]], None), Input([[Piece(1), Piece(2)]], None)
     carousel = Carousel(files, [one, two], 12)
-    admissions = [carousel.admit(each) for each in (one, two)]
-    assert [len(admission.admitted) for admission in admissions] == [1, 0]
+    made = carousel.plan([one, two])
+    assert [(each.demand.collection, len(each.groups)) for each in made.admissions] == [(0, 1)]
     for no in (0, 1):
         carousel.happen("admitted", no, True)
         carousel.happen("staging", no, True)
     carousel.happen("process", 0, True)
     assert [file.status for file in files] == [R.DELETING, R.DELETING, R.GONE]
-    assert carousel.admit(two).admitted == ()  # file 1 is on its way out: it takes no pin
+    assert carousel.plan([two]).waits == {0: "of the next, '1' is being deleted"}
     for no in (0, 1):
         carousel.happen("deleting", no, True)
-    assert len(carousel.admit(two).admitted) == 1
+    assert len(carousel.plan([two]).admissions) == 1

@@ -13,7 +13,6 @@ from idds.domain.workflow import Input, Work
 from idds.engine import transform as engine
 from idds.engine import transitions
 from idds.engine.transform import (
-    Admit,
     Ask,
     Barred,
     Broke,
@@ -69,13 +68,13 @@ def test_one_that_cannot_be_carried_out_lets_go_of_all() -> None:
     ("work", "collection", "expected"),
     [
         # Files are admitted while some wait; groups are looked for where something may have become available.
-        (FILES, a_collection(counts={C.NEW: 3}, unadmitted=2), [Admit(), Group()]),
+        (FILES, a_collection(counts={C.NEW: 3}, unadmitted=2), []),
         (FILES, a_collection(counts={C.NEW: 3}), []),
         (FILES, a_collection(counts={C.AVAILABLE: 1, C.NEW: 3}), [Group()]),
         (FILES, a_collection(counts={C.LEASED: 1}), []),
         (FILES, a_collection(closed=False), []),
         # Without a payload nothing is grouped: consumers outside take it.
-        (ANNOUNCED, a_collection(counts={C.NEW: 3}, unadmitted=2), [Admit()]),
+        (ANNOUNCED, a_collection(counts={C.NEW: 3}, unadmitted=2), []),
         (ANNOUNCED, a_collection(counts={C.AVAILABLE: 3}), []),
         # Samples are asked for until all have been.
         (STUDY, a_collection(SourceKind.SAMPLES, closed=False, next_no=0), [Ask(10), Group()]),
@@ -233,7 +232,7 @@ def test_whatever_comes_only_allowed_transitions_happen_and_ends_stay(
             assert after.status in transitions.TRANSFORM[transform.status]
             assert CloseOutput() in decision.instructions
         if isinstance(event, Progressed) and after == transform:
-            new_work = {type(i) for i in decision.instructions} & {Admit, Ask, Group, List, SubmitAlone}
+            new_work = {type(i) for i in decision.instructions} & {Ask, Group, List, SubmitAlone}
             assert event.intent is RUN or not new_work
             assert event.intent in (CANCEL, Intent.EXPIRE) or CancelProcessings() not in decision.instructions
         transform = after
