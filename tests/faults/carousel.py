@@ -19,7 +19,7 @@ from idds.sdk.views import LeasedContent
 from tests.servers.rucio.server import SERVICE, RucioServer
 
 SCOPE = "test"
-LOOK_S = 0.02
+LOOK_S = 0.1
 AT_ONCE = 50
 
 
