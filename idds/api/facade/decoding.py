@@ -43,14 +43,14 @@ def _plain(value: Any, place: str, largest: int) -> Any:
         case dict() if value.keys() >= _TAGS:
             return _member(value, place)
         case dict():
-            if not all(map(_is_storable, value)):
+            if not all(map(is_storable, value)):
                 raise _wrong(place, "no text may hold NUL or half a character")
             return {name: _plain(each, f"{place}/{_escaped(name)}", largest) for name, each in value.items()}
         case list():
             return [_plain(each, f"{place}/{number}", largest) for number, each in enumerate(value)]
         case str() if value.startswith(ZIPPED):
             return _plain(_unpacked(value, place, largest), place + "/", largest)
-        case str() if not _is_storable(value):
+        case str() if not is_storable(value):
             raise _wrong(place, "no text may hold NUL or half a character")
         case float() if value != value or value in (float("inf"), float("-inf")):
             raise _wrong(place, "this is no number in JSON")
@@ -87,7 +87,8 @@ def _unpacked(text: str, place: str, largest: int) -> Any:
         raise _wrong(place, f"what is packed in it is no JSON: {error}") from None
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
+    """Whether a database takes it."""
     try:
         return "\0" not in text and bool(text.encode() or True)
     except UnicodeEncodeError:

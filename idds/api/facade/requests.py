@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from idds.api.facade.decoding import fields_of
+from idds.api.facade.decoding import fields_of, is_storable
 from idds.api.facade.replies import request_rows
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
 from idds.api.facade.vocabulary import ORDERS
@@ -25,6 +25,7 @@ DAY = 86_400_000_000
 """In microseconds: the client gives lifetimes in days."""
 ORIGINAL_USER = "X-IDDS-Auth-Username-Original"
 _LONGEST_NAME = 128
+_LONGEST_OWNER = 256
 
 Identifier = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
@@ -41,7 +42,7 @@ class _StageIn(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    scope: Annotated[str, Field(min_length=1, max_length=64)]
+    scope: Annotated[str, Field(min_length=1, max_length=64, pattern="^[^:]+$")]
     name: Annotated[str, Field(min_length=1, max_length=255)]
     requester: Annotated[str, Field(max_length=256)] | None = None
     transform_tag: Annotated[str | int, Field()] | None = None
@@ -100,8 +101,10 @@ def _owner(call: Call, username: str | None) -> str | None:
     """Whose it is. A workload manager says for whom it asks; of others it is not believed, and their token counts."""
     original = call.request.headers.get(ORIGINAL_USER)
     if original is not None:
+        if not is_storable(original) or not 0 < len(original) <= _LONGEST_OWNER:
+            raise InvalidInput([Problem(ORIGINAL_USER, f"give 1 to {_LONGEST_OWNER} characters")])
         return original  # refused below where the caller may not speak for others
-    return username if call.principal.role.includes(Role.WFMS) else None
+    return (username or None) if call.principal.role.includes(Role.WFMS) else None
 
 
 def _key(wanted: _StageIn, workload: int | None) -> str:
@@ -127,7 +130,7 @@ def _request(call: Call) -> RequestId | None:
 
 
 async def find_by_name(call: Call) -> Any:
-    name = call.request.match_info["name"]
+    name = call.argument("name") or ""
     wanted = RequestFilter(name=name[:_LONGEST_NAME])
     found = await call.doors.catalogue.requests(call.principal, wanted, limit=1000)
     return {request.name: request.id for request in reversed(found) if request.name == name[:_LONGEST_NAME]}

@@ -12,7 +12,7 @@ from aiohttp import web
 from idds.api.arrival import whole
 from idds.api.authentication import Authentication, admit
 from idds.api.documents import SMALL
-from idds.api.facade.decoding import decode
+from idds.api.facade.decoding import decode, is_storable
 from idds.api.facade.vocabulary import ENUMERATIONS, tagged
 from idds.api.problems import Malformed, Stalled, TooMany, UnsupportedMedia
 from idds.api.rates import Rates
@@ -51,8 +51,10 @@ class Call:
     body: Any
 
     def argument(self, name: str) -> str | None:
-        """An argument in the path."""
+        """An argument in the path. Raises InvalidInput."""
         text = self.request.match_info[name]
+        if not is_storable(text):
+            raise InvalidInput([Problem(f"{{{name}}}", "no text may hold NUL or half a character")])
         return None if text == NOTHING else text
 
     def number(self, name: str) -> int | None:
