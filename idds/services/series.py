@@ -174,7 +174,7 @@ async def _window(tx: Transaction, inputs: Sequence[Collection]) -> Window | Non
 def _bins(start: int, end: int) -> Bins:
     width = _width(max(1, end - start))
     start -= start % width
-    return Bins(start, width, (max(1, end - start) + width - 1) // width)
+    return Bins(start, width, (end - start) // width + 1)
 
 
 def _width(span: int) -> int:

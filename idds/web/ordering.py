@@ -107,8 +107,10 @@ def _show(
         "previewed": _PREVIEWED,
     }
     # Within a page it is a dialog; without scripts, or by its address, a page of its own.
-    template = "order.html" if "HX-Request" in request.headers else "order-page.html"
-    return render(template, values, HTTPStatus.OK if not problems or template == "order.html" else 422)
+    if "HX-Request" in request.headers:
+        return render("order.html", {**values, "level": 2})
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if problems else HTTPStatus.OK
+    return render("order-page.html", {**values, "level": 1}, status)
 
 
 def _back(request: web.Request) -> str:

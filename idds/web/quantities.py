@@ -63,10 +63,5 @@ def stamp(microseconds: int) -> str:
     return _time(microseconds).isoformat().replace("+00:00", "Z")
 
 
-def share(part: float, whole: float | None) -> str:
-    """How much of it, in percent."""
-    return NOTHING if not whole else f"{100 * part / whole:.0f} %"
-
-
 def _time(microseconds: int) -> datetime:
     return datetime.fromtimestamp(microseconds / 1e6, UTC)

@@ -42,7 +42,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    for name in ("size", "rate", "number", "span", "micros", "moment", "stamp", "share"):
+    for name in ("size", "rate", "number", "span", "micros", "moment", "stamp"):
         environment.filters[name] = getattr(quantities, name)
     environment.globals.update(asset=address, htmx_config=json.dumps(_HTMX))
     return environment
