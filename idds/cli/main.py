@@ -78,6 +78,7 @@ app.add_typer(config, name="config")
 
 add_later(app, "demo", "idds.cli.demo", "Show the service at work, on this machine.")
 add_later(app, "simulate", "idds.cli.simulate", "Run a data carousel on paper: how large must the disk be?")
+add_later(app, "shadow", "idds.cli.shadow", "Watch a staging as it is done today: what would a window have done?")
 
 
 @app.command()

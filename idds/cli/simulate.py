@@ -50,7 +50,7 @@ def simulate(
     """
     with told():
         names = _chosen(strategy or list(STRATEGIES))
-        trial = Trial(read_scenario(scenario))
+        trial = Trial.of(read_scenario(scenario))
         outcomes = []
         for name in names:
             outcomes.append(trial.run(name, window))

@@ -1,13 +1,13 @@
 """The carousel itself: events in the order of their times, from a request's arrival to the last byte given back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Protocol
 
 from idds.simulation.layout import Layout
-from idds.simulation.library import Reading, TapeLibrary, microseconds
+from idds.simulation.library import Reading, microseconds
 from idds.simulation.measures import Measures
 from idds.simulation.requests import Request
 from idds.simulation.scenario import Scenario
@@ -48,11 +48,26 @@ class Strategy(Protocol):
     def choose(self, carousel: "Carousel", now: int) -> Choice: ...
 
 
+class Recalls(Protocol):
+    """A library: told what is wanted and what it has read, it says what it reads next."""
+
+    mounts: int
+
+    def order(self, groups: Iterable[int], now: int) -> list[Reading]: ...
+    def read(self, drive: int, now: int) -> Reading | None: ...
+
+
 class Carousel:
     """One run. What a strategy may look at is public: requests, states, what is reserved and in flight."""
 
     def __init__(
-        self, scenario: Scenario, layout: Layout, requests: Iterable[Request], strategy: Strategy, measures: Measures
+        self,
+        scenario: Scenario,
+        layout: Layout,
+        requests: Iterable[Request],
+        libraries: Mapping[str, Recalls],
+        strategy: Strategy,
+        measures: Measures,
     ) -> None:
         self.scenario = scenario
         self.layout = layout
@@ -61,7 +76,7 @@ class Carousel:
         self.reserved_bytes = self.reserved_files = 0
         self.in_flight_files = dict.fromkeys(scenario.libraries, 0)
         self.in_flight_bytes = dict.fromkeys(scenario.libraries, 0)
-        self.libraries = {name: TapeLibrary(library, layout) for name, library in scenario.libraries.items()}
+        self.libraries = libraries
         self._strategy = strategy
         self._measures = measures
         self._users: dict[int, list[Request]] = {}

@@ -5,8 +5,9 @@ from dataclasses import replace
 from math import sqrt
 
 from idds.simulation.bound import tape_bound
-from idds.simulation.carousel import Carousel, Strategy
+from idds.simulation.carousel import Carousel, Recalls, Strategy
 from idds.simulation.layout import Layout, lay_out
+from idds.simulation.library import TapeLibrary
 from idds.simulation.measures import Measures, Outcome
 from idds.simulation.requests import make_requests
 from idds.simulation.scenario import Scenario
@@ -20,12 +21,22 @@ STRATEGIES: Mapping[str, Callable[[Scenario], Strategy]] = {
 
 
 class Trial:
-    """A scenario laid out once, to be run as often as wanted."""
+    """A scenario laid out once, to be run as often as wanted, with new libraries each time.
 
-    def __init__(self, scenario: Scenario) -> None:
+    `bound` is what its tapes, network and jobs need at least, in microseconds.
+    """
+
+    def __init__(self, scenario: Scenario, layout: Layout, make_library: Callable[[str], Recalls], bound: int) -> None:
         self.scenario = scenario
-        self.layout: Layout = lay_out(scenario)
-        self.bound = tape_bound(scenario, self.layout, make_requests(scenario, self.layout))
+        self.layout = layout
+        self.bound = bound
+        self._make_library = make_library
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> "Trial":
+        layout = lay_out(scenario)
+        bound = tape_bound(scenario, layout, make_requests(scenario, layout))
+        return cls(scenario, layout, lambda name: TapeLibrary(scenario.libraries[name], layout), bound)
 
     @property
     def bytes(self) -> int:
@@ -39,7 +50,12 @@ class Trial:
             scenario = replace(scenario, disk=replace(scenario.disk, window_bytes=window_bytes))
         measures = Measures(self.bound)
         carousel = Carousel(
-            scenario, self.layout, make_requests(scenario, self.layout), STRATEGIES[strategy](scenario), measures
+            scenario,
+            self.layout,
+            make_requests(scenario, self.layout),
+            {name: self._make_library(name) for name in scenario.libraries},
+            STRATEGIES[strategy](scenario),
+            measures,
         )
         carousel.run()
         requests = carousel.requests

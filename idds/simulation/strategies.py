@@ -143,7 +143,7 @@ def _candidate(carousel: Carousel, group: int) -> Candidate:
     wanted = Wanted(
         ContentId(group),
         f"group {group}",
-        size // files,
+        -(-size // files),
         is_pinnable=state in (State.STAGING, State.PRESENT),
         blocked=state == State.DELETING,
     )
