@@ -162,6 +162,8 @@ class _Queue:
         self._run_bytes = _slice(policy.run_bytes, [room.limit_bytes for room in rooms])
         for group in demand.heads:
             self._sort(group, windows)
+        if not demand.heads:
+            self.wait = "none of its groups is complete yet"
 
     def _sort(self, group: Candidate, windows: Sequence[Window]) -> None:
         size, files = group.bytes, group.files

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
-from idds.domain.identifiers import RequestId, TransformId
+from idds.domain.identifiers import CollectionId, RequestId, TransformId
+from idds.domain.replica import Window
 from idds.domain.request import Principal, Request
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.transform import Transform
+from idds.engine.planner import plan
 from idds.services.sentences import Sentence, Situation, of_request, of_transform
-from idds.store.contents import Unadmitted
+from idds.services.standing import Rules, read_standing
 from idds.store.database import Database, Transaction
 from idds.store.waits import Waits
 
@@ -19,6 +21,8 @@ MAX_TRANSFORMS = 100
 MAX_REASONS = 5
 MAX_UNSUBMITTED = 20
 MAX_REPLICAS = 1000
+HEADS = 16
+"""So many contents of each queue are planned with, to tell why they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,9 @@ class Answer:
 class Explanation:
     """What the API does for who asks why."""
 
-    def __init__(self, database: Database, providers: Iterable[str] | None = None) -> None:
+    def __init__(self, database: Database, providers: Iterable[str] | None = None, rules: Rules | None = None) -> None:
         self._database = database
+        self._rules = rules or Rules()
         self._providers = None if providers is None else frozenset(providers)
 
     async def why(self, principal: Principal, request_id: RequestId) -> Answer:
@@ -65,6 +70,7 @@ class Explanation:
                 if collection.relation is Relation.INPUT
             }
             due = await Waits(tx).due(request.id)
+            waits = await self._waits(tx, request, inputs.values())
             answers = [
                 TransformAnswer(
                     transform.id,
@@ -74,6 +80,7 @@ class Explanation:
                         replace(
                             await _situation(tx, request, transform, inputs.get(transform.id), works),
                             providers=self._providers,
+                            wait=waits.get(transform.id),
                         )
                     ),
                 )
@@ -81,6 +88,19 @@ class Explanation:
             ]
             sentences = of_request(request, works, due, tx.now)
             return Answer(request.id, request.status, request.intent, tx.now, sentences, tuple(answers))
+
+    async def _waits(
+        self, tx: Transaction, request: Request, inputs: Iterable[Collection]
+    ) -> Mapping[TransformId, str]:
+        """Why the inputs that wait do so: as it is planned, for all that wait for their disks."""
+        waiting = [each for each in inputs if each.unadmitted and each.rse is not None]
+        if request.intent is not Intent.RUN or not waiting:
+            return {}
+        waits: dict[CollectionId, str] = {}
+        for rse in {each.rse for each in waiting if each.rse is not None}:
+            standing = await read_standing(tx, rse, self._rules, heads=HEADS)
+            waits |= plan(standing, self._rules.policy, tx.now).waits
+        return {each.transform_id: waits[each.id] for each in waiting if each.id in waits}
 
 
 def _told(transforms: Sequence[Transform]) -> list[Transform]:
@@ -118,19 +138,15 @@ async def _with_collection(tx: Transaction, known: Situation, collection: Collec
     return replace(
         known,
         last_moved=await waits.last_moved(collection.id),
-        windows=tuple((await tx.windows.find(refs)).values()),
-        next_group=await _next_group(tx, collection),
+        windows=tuple(each for each in (await tx.windows.find(refs)).values() if _bounds(each)),
         awaited=await waits.awaited(collection),
         first_lease_end=await waits.first_lease_end(collection.id) if leased else None,
     )
 
 
-async def _next_group(tx: Transaction, collection: Collection) -> Sequence[Unadmitted]:
-    # One batch of everything is as large as the collection: it is not read for this.
-    if not (collection.unadmitted and collection.batch and collection.rse is not None):
-        return ()
-    waiting = await tx.contents.unadmitted(collection, collection.batch)
-    return [content for content in waiting if content.group_no == waiting[0].group_no]
+def _bounds(window: Window) -> bool:
+    """Whether it is more than a count of what an input holds."""
+    return window.kind == "rse" or window.limit_bytes is not None or window.limit_files is not None
 
 
 async def _reasons(tx: Transaction, transform: Transform, collection: Collection | None) -> Sequence[tuple[str, int]]:

@@ -11,8 +11,6 @@ from idds.domain.transform import Transform
 from idds.domain.workflow import Work
 from idds.engine import graph
 from idds.engine.request import EXPIRING
-from idds.engine.transitions import PINNABLE
-from idds.store.contents import Unadmitted
 from idds.store.waits import Awaited, Due, Open, Pending, Unsubmitted
 
 OVERDUE = 10_000_000
@@ -32,7 +30,8 @@ class Sentence:
 class Situation:
     """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name.
 
-    `providers` are those of the settings, None where they are not known.
+    `providers` are those of the settings, None where they are not known; `wait` is why nothing of its input is
+    admitted, as the plan has it.
     """
 
     now: int
@@ -43,7 +42,7 @@ class Situation:
     collection: Collection | None = None
     last_moved: int | None = None
     windows: Sequence[Window] = ()
-    next_group: Sequence[Unadmitted] = ()
+    wait: str | None = None
     awaited: Sequence[Awaited] = ()
     first_lease_end: int | None = None
     processings: Sequence[Open] = ()
@@ -206,32 +205,10 @@ def _admission(s: Situation) -> Iterator[Sentence]:
     if s.intent is not Intent.RUN:
         yield Sentence(f"{files} not admitted, by order to {s.intent}", s.last_moved)
         return
-    wanted = [content for content in s.next_group if content.replica_status not in PINNABLE]
-    deleting = [content.name for content in wanted if content.replica_status == ReplicaStatus.DELETING]
-    size, number = sum(content.bytes for content in wanted), len(wanted)
-    full = next((text for window in s.windows if (text := _full(window, size, number))), None)
-    if deleting:
-        text = f"{files} waiting for admission; of the next, {deleting[0]!r} is being deleted from {s.collection.rse}"
-        yield Sentence(text, s.last_moved, "it is recalled again once it is gone")
-    elif full is not None:
-        yield Sentence(f"{files} waiting for room: {full}", s.last_moved, "room comes as others are done and deleted")
-    elif not s.next_group and s.collection.batch > 1:
-        text = f"{files} waiting until their batch of {s.collection.batch:,} is complete"
-        yield Sentence(text, s.last_moved, "it is when more of them are known, or all")
+    if s.wait is None:
+        yield Sentence(f"{files} waiting for admission", s.last_moved, "they are when a transformer plans next")
     else:
-        yield Sentence(f"{files} waiting for admission", s.last_moved, "they are when the request is advanced next")
-
-
-def _full(window: Window, size: int, files: int) -> str | None:
-    name = f"the window of RSE {window.ref}" if window.kind == "rse" else "the window of this input"
-    if size and window.limit_bytes is not None and window.reserved_bytes + size > window.limit_bytes:
-        room = f"{window.reserved_bytes:,} of {window.limit_bytes:,} bytes reserved"
-        return f"{name} has {room}, the next takes {size:,}"
-    if files and window.limit_files is not None and window.reserved_files + files > window.limit_files:
-        return (
-            f"{name} has {window.reserved_files:,} of {window.limit_files:,} files reserved, the next takes {files:,}"
-        )
-    return None
+        yield Sentence(f"{files} waiting for admission: {s.wait}", s.last_moved, "they are when that changes")
 
 
 def _recalls(s: Situation) -> Iterator[Sentence]:

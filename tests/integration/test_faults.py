@@ -4,11 +4,10 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from random import Random
-from typing import cast
 
 import pytest
 from sqlalchemy import select, text
@@ -21,6 +20,7 @@ from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import TRIES
+from idds.engine.transitions import ReplicaEvent
 from idds.ports.ddm import NotNow, Refused, Staging
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
@@ -29,8 +29,9 @@ from idds.runtime.wakeups import LocalWakeups
 from idds.services.access import Access
 from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
+from idds.services.planning import Planning
 from idds.services.publishing import Publishing
-from idds.services.staging import _give_back_gone
+from idds.services.standing import Rules
 from idds.store.database import Database
 from idds.store.effects import Fenced
 from idds.store.schema import contents, effects, replicas, windows
@@ -226,7 +227,7 @@ async def test_time_is_the_databases_where_a_machine_has_another(world: World, w
     """The machine's clock is two hours off: leases end when they end, and nobody looks all the time before."""
     world.clock.advance(time.time_ns() // 1000 + wrong - world.clock.now())
     space = {"x": Parameter(type="float", low=0.0, high=1.0)}
-    await submit(world, Work(name="scan", input=Input(samples=Samples(space=space, count=1))))
+    await submit(world, Work(name="scan", input=Input(samples=Samples(space=space, sampler="random", count=1))))
     await live(world, 2, pause=0)
     (leased,) = await world.delivery.lease(OWNER, CollectionId(1), count=1, ttl=1_000_000, lessee="it")
     steps = Counter[str]()
@@ -329,7 +330,9 @@ async def test_a_recall_that_is_forgotten_while_nothing_can_be_ordered_is_ordere
     world.ddm.take(DISK, file.did)
     original = world.ddm.stage
 
-    async def stage(_rse: str, _files: Sequence[File]) -> list[Staging | NotNow | Refused]:
+    async def stage(
+        _rse: str, _files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
         raise Unavailable("nothing is taken for now")
 
     monkeypatch.setattr(world.ddm, "stage", stage)
@@ -451,8 +454,8 @@ async def test_tokens_and_what_was_ordered_are_forgotten_each_in_its_time(world:
     assert await access.audit() == []
 
 
-async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(postgres_url: str) -> None:
-    """Who gives it back looks for those that wait before another one does, which looks at the window before it came."""
+async def test_room_that_comes_back_while_it_is_planned_is_not_missed(postgres_url: str) -> None:
+    """A plan made before the room is given back does not see it: who gives it back wakes the planner after that."""
     async with world_at(postgres_url) as world:
         first = await submit(world, files_work(world, "first", 1, largest=1))
         await until(world, lambda: standing(world, ReplicaStatus.DELETING))
@@ -460,23 +463,16 @@ async def test_room_that_comes_back_while_somebody_begins_to_wait_is_not_missed(
             await tx.windows.declare("rse", DISK, limit_bytes=1, limit_files=None)
             (gone,) = await tx.replicas.in_motion()
         second = await submit(world, files_work(world, "second", 1, largest=1))
-        progress, listing = world.duties[0], world.duties[3]
+        progress, listing, planning = world.duties[0], world.duties[3], Planning(world.database, Rules())
         await progress()
+        await listing()
         async with world.database.transaction("carrier") as tx:
-            await _give_back_gone(tx, DISK, [gone], set(), None)
-            await listing()
-            advancing = asyncio.create_task(cast("Coroutine[object, object, object]", progress()))
-            async with asyncio.timeout(20):
-                while not (advancing.done() or await somebody_waits_for_a_lock(world)):
-                    await asyncio.sleep(0.01)
-        await advancing
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, DISK, [gone.id]))
+            assert await planning.step() == 0
+            assert Channel.PLANNING in tx.woken
+        assert await planning.step() == 1
         await live(world, 20)
         assert await ends(world, first, second) == [Status.FINISHED, Status.FINISHED]
-
-
-async def somebody_waits_for_a_lock(world: World) -> bool:
-    async with world.database.snapshot() as tx:
-        return bool(await tx.connection.execute(text("SELECT 1 FROM pg_locks WHERE NOT granted")))
 
 
 async def test_a_request_that_breaks_gives_back_what_it_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,6 @@ class World:
         return [
             progress.step,
             progress.step,
-            Planning(self.database, Rules()).step,
             sampling.step,
             listing.step,
             residencies.stage,
@@ -81,6 +80,7 @@ class World:
             execution.cancel,
             self.delivery.end_leases,
             Expiring(self.database).step,
+            Planning(self.database, Rules()).step,
         ]
 
     async def start(self) -> None:
