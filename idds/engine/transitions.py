@@ -66,6 +66,8 @@ class ContentEvent(StrEnum):
     """Whoever leased it went away, or failed and may try again."""
     CANCELLED = "cancelled"
     """Nobody wants it any more."""
+    WITHDRAWN = "withdrawn"
+    """Its replica went away before anybody took it: it waits until that is back."""
     RETRIED = "retried"
     """It came to a bad end, and is tried again from the beginning."""
 
@@ -93,6 +95,7 @@ CONTENT: Mapping[ContentEvent, Edge[ContentStatus]] = {
     ContentEvent.LOST: Edge((_C.NEW,), _C.MISSING),
     ContentEvent.RETURNED: Edge((_C.LEASED,), _C.AVAILABLE),
     ContentEvent.CANCELLED: Edge((_C.NEW, _C.AVAILABLE, _C.LEASED), _C.CANCELLED),
+    ContentEvent.WITHDRAWN: Edge((_C.AVAILABLE,), _C.NEW),
     ContentEvent.RETRIED: Edge((_C.FAILED, _C.MISSING, _C.CANCELLED), _C.NEW),
 }
 
@@ -104,14 +107,18 @@ class ReplicaEvent(StrEnum):
     """The windows have room for it: its bytes are reserved."""
     RECALLED = "recalled"
     """The data management took the order to stage it."""
+    REDIRECTED = "redirected"
+    """It is to be ordered anew, from another source."""
     LANDED = "landed"
     """It is on disk, complete."""
     REFUSED = "refused"
     """It cannot be had, and nothing of it is on disk: its bytes come back."""
     RELEASED = "released"
     """Nobody pins it any more: it is to be deleted."""
+    VANISHED = "vanished"
+    """The data management has it no more: it is recalled again, in the room that it has."""
     FORGOTTEN = "forgotten"
-    """Somebody else was to bring it, and that came to nothing: whoever wants it has it admitted anew."""
+    """Somebody else was to bring it, or kept it, and that came to nothing: whoever wants it has it admitted anew."""
     DELETED = "deleted"
     """The data management says that it is gone: its bytes come back."""
 
@@ -122,8 +129,10 @@ REPLICA: Mapping[ReplicaEvent, Edge[ReplicaStatus]] = {
     ReplicaEvent.ADMITTED: Edge((_R.GONE, _R.PRESENT), _R.ADMITTED),
     ReplicaEvent.RECALLED: Edge((_R.ADMITTED,), _R.STAGING),
     ReplicaEvent.LANDED: Edge((_R.STAGING,), _R.PRESENT),
+    ReplicaEvent.REDIRECTED: Edge((_R.STAGING,), _R.ADMITTED),
     ReplicaEvent.REFUSED: Edge((_R.ADMITTED,), _R.GONE),
-    ReplicaEvent.FORGOTTEN: Edge((_R.STAGING,), _R.GONE),
+    ReplicaEvent.VANISHED: Edge((_R.PRESENT,), _R.ADMITTED),
+    ReplicaEvent.FORGOTTEN: Edge((_R.STAGING, _R.PRESENT), _R.GONE),
     ReplicaEvent.RELEASED: Edge((_R.STAGING, _R.PRESENT), _R.DELETING),
     ReplicaEvent.DELETED: Edge((_R.DELETING,), _R.GONE),
 }

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from idds.domain.effect import NewEffect
 from idds.domain.files import File
 from idds.domain.hold import Hold, HoldKind
 from idds.domain.identifiers import Did, ReplicaId
 from idds.domain.replica import Replica
+from idds.domain.statuses import EffectKind
 from idds.engine.choice import Choice, SourceOption, order_sources
+from idds.engine.transitions import ReplicaEvent
 from idds.ports.ddm import DDM, NotNow, Refused, Source, Staging
 from idds.store.carousel import Carousel
 from idds.store.database import Database, Transaction
@@ -129,6 +132,19 @@ class Choosing:
                 await Carousel(tx).note_source(ids, choice.rse)
                 change, said = (None, choice.rse), choice.reason
                 tx.moves.record(f"rse:{rse}", "source", change, request=None, ids=sorted(ids), reason=said)
+
+
+async def redirect(tx: Transaction, replicas: Sequence[Replica], source: str, reason: str) -> None:
+    """Have these recalls ended and ordered anew, from this source."""
+    by_rse: dict[str, list[int]] = {}
+    for replica in replicas:
+        by_rse.setdefault(replica.rse, []).append(replica.id)
+    for rse, ids in sorted(by_rse.items()):
+        values = {"source_rse": source, "stalled_at": None}
+        moved = [r.id for r in await tx.replicas.move(ReplicaEvent.REDIRECTED, rse, ids, values=values, reason=reason)]
+        if moved:
+            payload = {"rse": rse, "replicas": sorted(moved)}
+            tx.effects.add([NewEffect(EffectKind.STAGE, f"replica:{min(moved)}", tx.now, payload)], None)
 
 
 async def _note_collections(tx: Transaction, choice: Choice, ids: Sequence[int]) -> None:

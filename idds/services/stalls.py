@@ -16,9 +16,8 @@ from idds.engine.times import Times
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import DDM
 from idds.services.announcing import follow, release
-from idds.services.choosing import Choosing
+from idds.services.choosing import Choosing, redirect
 from idds.services.forecast import times_of
-from idds.services.steering import order_anew
 from idds.store.carousel import Carousel
 from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
@@ -137,23 +136,22 @@ async def _remedy(tx: Transaction, rse: str, verdict: Verdict | None, replicas: 
         return
     await Carousel(tx).note_stalled(ids, counted=True)
     said = f"{verdict.remedy}: {verdict.reason}"
-    await tell_remedy(tx, rse, ids, said)
+    await _tell_collections(tx, ids, said)
     match verdict.remedy:
         case Remedy.BOOST:
+            change = (ReplicaStatus.STAGING, ReplicaStatus.STAGING)
+            tx.moves.record(f"rse:{rse}", "stalled", change, request=None, ids=sorted(ids), reason=said)
             tx.effects.add([NewEffect(EffectKind.BOOST, f"replica:{min(ids)}", tx.now, _payload(rse, ids))], None)
         case Remedy.ELSEWHERE:
             assert verdict.source is not None
-            await Carousel(tx).note_source(ids, verdict.source)
-            order_anew(tx, replicas)
+            await redirect(tx, replicas, verdict.source, said)
         case Remedy.GIVE_UP:
             await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to(ids), reason=verdict.reason))
             await release(tx, ids)
 
 
-async def tell_remedy(tx: Transaction, rse: str, ids: Sequence[int], said: str) -> None:
-    """Write into the history of replicas, and of the contents that wait for them, what is done about them."""
-    change = (ReplicaStatus.STAGING, ReplicaStatus.STAGING)
-    tx.moves.record(f"rse:{rse}", "stalled", change, request=None, ids=sorted(ids), reason=said)
+async def _tell_collections(tx: Transaction, ids: Sequence[int], said: str) -> None:
+    """Write into the history of the contents that wait for these replicas what is done about them."""
     for (collection, request), contents in (await Carousel(tx).waiting_with(ids)).items():
         entity = f"collection:{collection}"
         tx.moves.record(entity, "stalled", ("new", "new"), request=request, ids=contents, reason=said)

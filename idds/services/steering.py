@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 
 from idds.domain.carousel import Touched
 from idds.domain.collection import Collection
-from idds.domain.effect import NewEffect
 from idds.domain.errors import Conflict, Forbidden, InvalidInput, NotFound, Problem
 from idds.domain.hold import Hold, HoldKind
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.replica import Replica, Window
 from idds.domain.request import Principal
-from idds.domain.statuses import EffectKind, Relation, ReplicaStatus, SourceKind
+from idds.domain.statuses import Relation, ReplicaStatus, SourceKind
 from idds.domain.workflow import WindowLimits
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow, release
+from idds.services.choosing import redirect
 from idds.store.carousel import Carousel
 from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
@@ -178,8 +178,8 @@ class Steering:
             found = [r for r in await tx.replicas.get([r.id for r in found]) if r.ours and r.source_rse != source]
             ordered = [r for r in found if r.status is ReplicaStatus.STAGING and under_way]
             chosen = ordered + [r for r in found if r.status is ReplicaStatus.ADMITTED]
-            await Carousel(tx).change_source([replica.id for replica in chosen], source)
-            order_anew(tx, ordered)
+            await Carousel(tx).note_source([replica.id for replica in chosen], source)
+            await redirect(tx, ordered, source, _by(order))
             told = await _of_request(tx, order, "change-source", request, chosen, inputs, {"source": source})
             stay = sum(r.status is ReplicaStatus.STAGING for r in found) - len(ordered)
             return _says(
@@ -259,16 +259,6 @@ class Steering:
             size = sum(replica.bytes for replica in chosen)
             told = Touched("retire-unused", f"rse:{rse}", order.dry_run, tuple(sorted(requests)), len(ids), size, more)
             return _says(told, "they are deleted, and the contents that waited with them are cancelled")
-
-
-def order_anew(tx: Transaction, replicas: Sequence[Replica]) -> None:
-    """Have recalls ordered once more, each from the source that its replica names by now."""
-    by_rse: dict[str, list[int]] = {}
-    for replica in replicas:
-        by_rse.setdefault(replica.rse, []).append(replica.id)
-    for rse, ids in sorted(by_rse.items()):
-        payload = {"rse": rse, "replicas": sorted(ids)}
-        tx.effects.add([NewEffect(EffectKind.STAGE, f"replica:{min(ids)}", tx.now, payload)], None)
 
 
 async def _staged_inputs(tx: Transaction, order: Order, request: RequestId, *, ended: bool = False) -> list[Collection]:

@@ -70,11 +70,6 @@ class Carousel(Noun):
             found |= {row.id: read_replica(row) for row in await self._execute(query)}
         return [found[number] for number in sorted(found)]
 
-    async def change_source(self, ids: Iterable[int], source: str) -> None:
-        """These replicas are recalled from this tape RSE; for the stalled ones the clock begins anew."""
-        changed = update(replicas).where(among(replicas.c.id, ids))
-        await self._execute(changed.values(source_rse=source, stalled_at=self._tx.now))
-
     async def note_source(self, ids: Iterable[int], source: str) -> None:
         """These replicas come from this RSE."""
         await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(source_rse=source))

@@ -11,7 +11,7 @@ from idds.domain.files import File, FilePage
 from idds.domain.identifiers import Did, Handle
 from idds.domain.job import Capabilities, JobSpec, JobState, Submission, Submitted
 from idds.domain.statuses import Blame, JobStatus
-from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
+from idds.ports.ddm import NotNow, Refused, Residency, Source, Staging, Where
 from idds.services.collecting import Collecting
 from idds.services.execution import Execution
 from idds.services.listing import Listing
@@ -34,6 +34,10 @@ class Tape:
     async def list_files(self, dataset: Did, *, after: str | None, limit: int) -> FilePage:
         self.check()
         return FilePage(tuple(File(Did("s", f"f{n}"), 100) for n in range(10)), None)
+
+    async def sources(self, dids: Sequence[Did]) -> dict[Did, tuple[Source, ...]]:
+        self.check()
+        return {did: (Source("TAPE", is_tape=True),) for did in dids}
 
     async def stage(
         self, rse: str, files: Sequence[File], *, source: str | None = None

@@ -182,7 +182,9 @@ async def test_a_late_answer_gives_no_room_back_twice(service: Service, monkeypa
     service.ddm.add_dataset(SET, some(1))
     stage = service.ddm.stage
 
-    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | NotNow | Refused]:
+    async def stage_late(
+        rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
         await stage(rse, files)
         async with service.database.transaction("test") as tx:
             (replica,) = await tx.replicas.find(DISK, [files[0].did])
@@ -203,7 +205,9 @@ async def test_an_order_overtaken_by_the_deletion_is_taken_back(
     service.ddm.add_dataset(SET, some(1))
     did, stage = Did("data", "f0"), service.ddm.stage
 
-    async def stage_late(rse: str, files: Sequence[File]) -> list[Staging | NotNow | Refused]:
+    async def stage_late(
+        rse: str, files: Sequence[File], *, source: str | None = None
+    ) -> list[Staging | NotNow | Refused]:
         async with service.database.transaction("test") as tx:
             (replica,) = await tx.replicas.find(DISK, [did])
             for event in (ReplicaEvent.RECALLED, ReplicaEvent.RELEASED, ReplicaEvent.DELETED)[: 2 + is_gone]:
