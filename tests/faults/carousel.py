@@ -9,16 +9,22 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 from rucio.client import Client as RucioClient
 
 from idds.domain.content import Outcome
+from idds.domain.statuses import ContentStatus
+from idds.domain.workflow import Input, Work, Workflow
 from idds.sdk.client import Client
-from idds.sdk.views import LeasedContent
+from idds.sdk.views import LeasedContent, RequestView
 from tests.servers.rucio.server import SERVICE, RucioServer
 
 SCOPE = "test"
+SIZE = 10_000
+EVENTS_SECRET = "only for tests"
 LOOK_S = 0.1
 AT_ONCE = 50
 
@@ -59,6 +65,27 @@ class Tape:
     def path(self, name: str, rse: str = "TAPE") -> Path:
         return self._server.path(self.client, rse, f"{SCOPE}:{name}")
 
+    def hide(self, name: str, rse: str = "TAPE") -> None:
+        """Its replica there cannot be read any more."""
+        self.client.update_replicas_states(rse, [{**_did(name), "state": "U"}])
+
+    def allow(self, size: int) -> None:
+        """The quota of the service's account on the disk; -1 for no limit."""
+        self.client.set_local_account_limit(SERVICE, "DISK", size)
+
+    def add_rule(self, name: str) -> str:
+        """Somebody who uses the service's account makes a rule that is none of the service's."""
+        made: list[str] = self.client.add_replication_rule([_did(name)], 1, "DISK", account=SERVICE)
+        return made[0]
+
+    def end_rule(self, rule: str) -> None:
+        """An operator has it end now, and its replica deleted."""
+        self.client.update_replication_rule(rule, {"lifetime": -10, "purge_replicas": True})
+
+    def state(self, rule: str) -> str:
+        state: str = self.client.get_replication_rule(rule)["state"]
+        return state
+
     def rules(self) -> list[str]:
         """Those of the service's account that hold."""
         return [row["id"] for row in self.client.list_replication_rules({"account": SERVICE})]
@@ -73,13 +100,16 @@ def _did(name: str) -> dict[str, str]:
     return {"scope": SCOPE, "name": name}
 
 
-def settings(server: RucioServer, folder: Path, window_bytes: int, more: str = "") -> Path:
+def settings(server: RucioServer, folder: Path, window_bytes: int = 4 * SIZE, more: str = "") -> Path:
     """A settings file for this Rucio, with `more` lines at its beginning."""
+    secret = folder / "rucio-events"
+    secret.write_text(EVENTS_SECRET)
     options = "\n".join(f"{name} = {json.dumps(value)}" for name, value in server.ddm_options.items())
     path = folder / "idds.toml"
     path.write_text(
-        f'{more}\n[ddm]\nplugin = "rucio"\n[ddm.options]\n{options}\n[rses.DISK]\nwindow_bytes = {window_bytes}\n'
-        '[placement]\ndisk = "DISK"\n'
+        f'{more}\naccess.rucio_secret_file = "{secret}"\nplacement.disk = "DISK"\n'
+        f"rses.DISK.window_bytes = {window_bytes}\n"
+        f'[ddm]\nplugin = "rucio"\n[ddm.options]\n{options}\n'
     )
     return path
 
@@ -143,6 +173,49 @@ async def consume(client: Client, collection: int, into: Deliveries, *, at_once:
         lease = await client.lease(collection, count=at_once, wait_s=5)
         ended = lease.ended
         await client.report(collection, [into.take(content) for content in lease.contents])
+
+
+@dataclass(frozen=True)
+class Told:
+    """A service that is told what to deliver, and says why it does not."""
+
+    client: Client
+    tape: Tape
+    url: str
+
+    async def submit(self, dataset: str, **more: Any) -> int:
+        """A request over a dataset, read file by file unless `more` of its input says otherwise."""
+        work = Work(name="read", input=Input(dataset=dataset, **more))
+        return (await self.client.submit(Workflow(name=f"all of {dataset}", works=(work,)))).id
+
+    async def deliver(self, request: int) -> tuple[RequestView, Deliveries]:
+        """Consume all that comes, until the request has ended and nothing of it is left on Rucio."""
+        into = Deliveries()
+        await consume(self.client, await collection_of(self.client, request), into)
+        ended = await self.client.wait(request)
+        await until(lambda: not self.tape.rules())
+        return ended, into
+
+    async def failures(self, request: int) -> dict[str, str | None]:
+        """Why each content of a request failed that did, by its name."""
+        collection = await collection_of(self.client, request)
+        found = [each async for each in self.client.contents(collection, ContentStatus.FAILED)]
+        return {each.name: each.reason for each in found}
+
+    async def post_events(self, events: Sequence[tuple[str, str, str]], rse: str = "DISK") -> None:
+        """(Id, type, file) of events, posted as Rucio's hermes does."""
+        lines = [
+            json.dumps(line) + "\n"
+            for number, kind, name in events
+            for line in ({"index": {}}, {"id": number, "event_type": kind, "payload": {**_did(name), "rse": rse}})
+        ]
+        secret = aiohttp.BasicAuth("hermes", EVENTS_SECRET)
+        headers = {"Content-Type": "application/x-ndjson"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/v1/rucio/events", data="".join(lines), auth=secret, headers=headers) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
 
 
 async def collection_of(client: Client, request: int, work: str = "read") -> int:

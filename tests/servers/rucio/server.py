@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 
 from tests.servers.loopback import free_port, is_listening, wait_until
 
@@ -127,10 +128,21 @@ class RucioServer:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    async def end_tokens(self) -> None:
+        """All tokens that it gave are over; its server, which remembers them for a while, is another one."""
+        connection = await asyncpg.connect(self._database.replace("+psycopg", ""))
+        try:
+            await connection.execute("DELETE FROM tokens")
+        finally:
+            await connection.close()
+        self.kill_rucio()
+        self.start_rucio()
+
     def calls(self) -> Counter[str]:
         """What the service asked of the server so far: how often each method, with the first word of the path."""
         lines = (line.split() for line in self.log("access").splitlines())
-        return Counter(f"{method} {path.split('/')[1]}" for method, path, agent in lines if agent.startswith(f"{SERVICE}/"))
+        ours = ((method, path) for method, path, agent in lines if agent.startswith(f"{SERVICE}/"))
+        return Counter(f"{method} {path.split('/')[1]}" for method, path in ours)
 
     async def order_faults(self, **faults: float) -> None:
         """What FTS does wrong from now on; see its `Faults`."""
