@@ -1,9 +1,14 @@
-"""The duty of learning where replicas stand: the hinted ones at once, all in motion every few seconds."""
+"""The duty of learning where replicas stand: the hinted ones at once, all in motion every few seconds.
+
+Where that takes long it is done more seldom: it shall cost the data management a small part of its time.
+"""
 
 from idds.ports.clock import Clock
 from idds.services.staging import Residencies
 
 INTERVAL = 5_000_000
+SHARE = 20
+"""All in motion are looked at for one of so many parts of the time at most."""
 
 
 class Surveying:
@@ -13,10 +18,12 @@ class Surveying:
         self._whole_at = 0
 
     async def step(self) -> int:
-        everything = self._clock.now() >= self._whole_at
+        begun = self._clock.now()
+        everything = begun >= self._whole_at
         moved = await self._residencies.survey(everything=everything)
         if everything:
-            self._whole_at = self._clock.now() + INTERVAL
+            now = self._clock.now()
+            self._whole_at = now + max(INTERVAL, SHARE * (now - begun))
         return moved
 
     async def due_in(self) -> int | None:

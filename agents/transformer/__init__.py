@@ -19,6 +19,7 @@ def agent(wired: Wired) -> Agent:
     ask = wired.next_effect(EffectKind.ASK)
     keep = wired.settings.keep
     forgetting = partial(wired.forgetting().access, keep.tokens_s * 1_000_000, keep.audit_s * 1_000_000)
+    landings = partial(wired.forgetting().landings, keep.landings_s * 1_000_000)
     return Agent(
         "transformer",
         [
@@ -27,6 +28,7 @@ def agent(wired: Wired) -> Agent:
             Duty("sampling", Channel.ASK, sampling.step, 1, ask),
             Duty("expiry", Channel.EXPIRY, expiring.step, EXPIRED_AT_ONCE, expiring.due_in),
             Duty("forgetting of tokens", Channel.AGE, forgetting, ROWS_AT_ONCE, fallback_s=600),
+            Duty("forgetting of landings", Channel.AGE, landings, ROWS_AT_ONCE, fallback_s=600),
             Duty("leases", Channel.LEASES, delivery.end_leases, LEASES_ENDED_AT_ONCE, delivery.lease_ends_in),
         ],
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from idds.domain.errors import InvalidInput, Problem
@@ -90,10 +90,57 @@ class PluginSettings(_Section):
 
 
 class RseSettings(_Section):
-    """A disk RSE and its window: how much of it this service may fill."""
+    """A disk RSE and its window: how much of it this service may fill. Or a tape RSE, and the tape system it is on."""
 
     window_bytes: int | None = Field(None, gt=0, description="Bytes admitted at once; none for no limit.")
     window_files: int | None = Field(None, gt=0, description="Files admitted at once; none for no limit.")
+    tape_system: str | None = Field(None, description="Of a tape RSE: the tape system that it shares with others.")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "RseSettings":
+        if self.tape_system is not None and (self.window_bytes or self.window_files):
+            raise ValueError("a tape RSE has no window: [tapes.NAME] bounds what is recalled from its system")
+        return self
+
+
+class TapeSettings(_Section):
+    """A tape system; a tape RSE that names none is one by itself."""
+
+    recalls_in_flight: int | None = Field(None, gt=0, description="Files recalled at once; none for any number.")
+
+
+class ShareSettings(_Section):
+    """A share, as requests name it."""
+
+    weight: float = Field(1.0, gt=0, le=1e6, description="Its part of a disk, against those of the others.")
+    express: bool = Field(False, description="It is admitted before those that are not.")
+    quota_bytes: int | None = Field(None, gt=0, description="Bytes it may hold on all disks; none for no limit.")
+
+
+class PlanningSettings(_Section):
+    """How admission to disks is planned; docs/carousel-planning.md tells more."""
+
+    run_files: int = Field(10, gt=0, description="Files are recalled in runs of so many, where there are.")
+    run_bytes: int | None = Field(None, gt=0, description="Or of so many bytes, if that is less; none for any number.")
+    patience_s: float = Field(60.0, ge=0, description="No longer than this, room for a whole run is waited for.")
+    longest_wait_s: float = Field(
+        3600.0, gt=0, description="An input that holds nothing for so long goes before all others."
+    )
+
+
+class StallsSettings(_Section):
+    """Recalls that make no progress; docs/carousel-operations.md tells how they are found and what is done."""
+
+    quantile: float = Field(
+        0.99, gt=0, le=1, description="The part of a tape's recent recalls that came in usual time."
+    )
+    factor: float = Field(3.0, ge=1, description="A recall has stalled that takes so many times as long as those.")
+    floor_s: float = Field(900.0, gt=0, description="None has stalled before that, however fast its tape is.")
+    unknown_s: float = Field(6 * 3600.0, gt=0, description="The same for a tape of which little has come of late.")
+    least: int = Field(50, ge=1, description="So many files of the last day say what is usual.")
+    boosts: int = Field(1, ge=0, description="How often a stalled recall is hastened.")
+    orders: int = Field(2, ge=0, description="How often it is then recalled from elsewhere, before it is given up.")
+    longest_s: float = Field(7 * 86400.0, gt=0, description="When one is given up though nothing at all comes.")
 
 
 class PlacementSettings(_Section):
@@ -129,8 +176,10 @@ class KeepSettings(_Section):
     messages_s: int = Field(
         7 * 86400, ge=3600, description="Messages that were sent, and the identifiers of those that came in."
     )
+    orphans_s: int = Field(600, ge=60, description="Rules of this service in data management that it does not know of.")
     tokens_s: int = Field(30 * 86400, ge=0, description="Tokens, after their end.")
     audit_s: int = Field(365 * 86400, ge=0, description="Entries of the audit log.")
+    landings_s: int = Field(30 * 86400, ge=86400, description="What landed when, from which tape, how long it took.")
 
 
 class MetricsSettings(_Section):
@@ -160,10 +209,14 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     bus: BusSettings = BusSettings()
     ddm: PluginSettings = Field(PluginSettings(plugin="posix", options={}), description="Data management.")
-    rses: dict[str, RseSettings] = Field({}, description="Disk RSEs with a window.")
+    rses: dict[str, RseSettings] = Field({}, description="Disk RSEs with a window, and tape RSEs of tape systems.")
+    tapes: dict[str, TapeSettings] = Field({}, description="Tape systems.")
+    shares: dict[str, ShareSettings] = Field({}, description="Shares; one that is not named has a weight of one.")
+    planning: PlanningSettings = PlanningSettings.model_construct()
     providers: dict[str, PluginSettings] = Field(
         {"local": PluginSettings(plugin="local", options={})}, description="Providers by name."
     )
+    stalls: StallsSettings = StallsSettings()
     placement: PlacementSettings = PlacementSettings()
     requests: RequestsSettings = RequestsSettings(default_lifetime_s=None, max_lifetime_s=None)
     keep: KeepSettings = KeepSettings(jobs_s=7 * 86400, messages_s=7 * 86400)

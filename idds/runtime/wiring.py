@@ -13,6 +13,9 @@ from idds.bus.mqtt import MqttBus, MqttOptions
 from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import EffectKind
 from idds.domain.workflow import WindowLimits
+from idds.engine.planner import Policy
+from idds.engine.shares import Share
+from idds.engine.stalls import Patience
 from idds.identity.proxy import CertificateProxy
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
@@ -49,6 +52,7 @@ from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.series import Series
 from idds.services.staging import Residencies
+from idds.services.stalls import Stalls
 from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.submission import Offer, Submission
@@ -106,7 +110,12 @@ class Wired:
 
     def residencies(self) -> Residencies:
         assert self.ddm is not None
-        return Residencies(self.database, self.ddm, self.wakeups, self.owner)
+        patience, tapes = _patience(self.settings), rules_of(self.settings).systems
+        return Residencies(self.database, self.ddm, self.wakeups, self.owner, patience=patience, tapes=tapes)
+
+    def stalls(self) -> Stalls:
+        assert self.ddm is not None
+        return Stalls(self.database, self.ddm, self.owner, _patience(self.settings), rules_of(self.settings).systems)
 
     def keeping(self) -> Keeping:
         assert self.ddm is not None
@@ -253,13 +262,38 @@ def mqtt_options_of(settings: Settings) -> MqttOptions:
 
 def rules_of(settings: Settings) -> Rules:
     """How admission is planned."""
-    return Rules()
+    chosen = settings.planning
+    return Rules(
+        Policy(chosen.run_files, chosen.run_bytes, int(chosen.patience_s * 1e6), int(chosen.longest_wait_s * 1e6)),
+        {name: rse.tape_system for name, rse in settings.rses.items() if rse.tape_system is not None},
+        {name: tape.recalls_in_flight for name, tape in settings.tapes.items() if tape.recalls_in_flight is not None},
+        tuple(Share(name, share.weight, share.express) for name, share in sorted(settings.shares.items())),
+    )
 
 
 async def _declare_windows(database: Database, settings: Settings) -> None:
     async with database.transaction("settings") as tx:
+        quotas = {name: share.quota_bytes for name, share in settings.shares.items() if share.quota_bytes is not None}
+        await tx.windows.declare_quotas(quotas)
         for name, rse in sorted(settings.rses.items()):
+            if rse.tape_system is not None:
+                continue
             await tx.windows.declare("rse", name, limit_bytes=rse.window_bytes, limit_files=rse.window_files)
+
+
+def _patience(settings: Settings) -> Patience:
+    """When a recall has stalled."""
+    stalls = settings.stalls
+    return Patience(
+        quantile=stalls.quantile,
+        factor=stalls.factor,
+        floor=round(stalls.floor_s * 1_000_000),
+        unknown=round(stalls.unknown_s * 1_000_000),
+        least=stalls.least,
+        boosts=stalls.boosts,
+        orders=stalls.orders,
+        longest=round(stalls.longest_s * 1_000_000),
+    )
 
 
 def _limits(settings: Settings) -> dict[str, WindowLimits]:
@@ -298,13 +332,13 @@ def _doors(
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),
         registration=Registration(database),
-        explanation=Explanation(database, settings.providers),
+        explanation=Explanation(database, settings.providers, rules_of(settings)),
         events=Events(database),
         metering=Metering(database),
         tasks=Tasks(database, submission),
         series=Series(database),
         files=Files(database),
-        steering=Steering(database, Known(frozenset(disks), _limits(settings), {})),
-        forecast=Forecast(database),
+        steering=Steering(database, Known(frozenset(disks), _limits(settings), rules_of(settings).systems)),
+        forecast=Forecast(database, rules_of(settings).systems),
         hinting=Hinting(database),
     )

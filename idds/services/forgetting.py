@@ -39,6 +39,11 @@ class Forgetting:
         async with self._database.transaction("conductor") as tx:
             return await tx.messages.forget_before(tx.now - keep, limit=MESSAGES_AT_ONCE, unsent=unsent)
 
+    async def landings(self, keep: int) -> int:
+        """Forget what was counted of files that landed longer ago than `keep`; how many rows."""
+        async with self._database.transaction("transformer") as tx:
+            return await tx.throughput.forget_before(tx.now - keep, limit=ROWS_AT_ONCE)
+
     async def access(self, keep_tokens: int, keep_audit: int) -> int:
         """Forget tokens that ended, and entries of the audit log that were made, longer ago; how many."""
         async with self._database.transaction("transformer") as tx:

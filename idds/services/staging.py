@@ -10,15 +10,18 @@ import structlog
 
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
-from idds.domain.files import File
 from idds.domain.identifiers import Did, ReplicaId
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.engine.retry import TRIES, backoff
+from idds.engine.stalls import Patience
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.ports.ddm import DDM, NotNow, Refused, Residency, Staging, Where
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.announcing import follow, release
+from idds.services.choosing import Choosing
+from idds.services.stalls import order_elsewhere, retriable
+from idds.services.withdrawing import withdraw
 from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
@@ -27,6 +30,8 @@ AGENT = "carrier"
 LEASE = 30_000_000
 EFFECTS_AT_ONCE = 20
 SURVEYED_AT_ONCE = 2000
+SETTLED = 10_000_000
+"""What was seen to be present so many microseconds ago is looked at again when it is hinted at."""
 
 log = structlog.get_logger()
 
@@ -34,13 +39,27 @@ Act = Callable[[Effect, str, Sequence[Replica]], Awaitable[None]]
 
 
 class Residencies:
-    """What the carrier does for replicas."""
+    """What the carrier does for replicas.
 
-    def __init__(self, database: Database, ddm: DDM, wakeups: Wakeups, owner: str) -> None:
+    `patience` says how often it is tried again elsewhere, `tapes` on which tape system a tape RSE sits.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ddm: DDM,
+        wakeups: Wakeups,
+        owner: str,
+        *,
+        patience: Patience | None = None,
+        tapes: Mapping[str, str] | None = None,
+    ) -> None:
         self._database = database
         self._ddm = ddm
         self._wakeups = wakeups
         self._owner = owner
+        self._patience = patience or Patience()
+        self._choosing = Choosing(database, ddm, tapes)
         self._hinted: dict[str, set[Did]] = {}
 
     async def listen(self) -> None:
@@ -108,8 +127,7 @@ class Residencies:
     async def _stage(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
         # A replica that has moved on since, with an order made twice, needs none.
         waiting = [r for r in replicas if r.ours and r.status in (ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)]
-        files = [File(replica.did, replica.bytes, replica.adler32) for replica in waiting]
-        outcomes = await self._ddm.stage(rse, files) if files else []
+        outcomes = await self._choosing.stage(rse, waiting)
         answered = list(zip(waiting, outcomes, strict=True))
         later = {replica.id: outcome.reason for replica, outcome in answered if isinstance(outcome, NotNow)}
         taken = [(replica, outcome) for replica, outcome in answered if not isinstance(outcome, NotNow)]
@@ -147,41 +165,46 @@ class Residencies:
         moved = await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id for replica, _ in taken])
         await tx.replicas.note_rules([(replica.id, outcome.rule_id, outcome.ours) for replica, outcome in taken])
         await tx.replicas.disown(sorted(foreign))
-        for replica, outcome in outcomes:
-            if isinstance(outcome, Refused):
-                refused = await tx.replicas.move(ReplicaEvent.REFUSED, rse, [replica.id], reason=outcome.reason)
-                await tx.replicas.give_back(refused)
-                failed = await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=outcome.reason)
-                await follow(tx, failed)
+        refused = [(replica, outcome.reason) for replica, outcome in outcomes if isinstance(outcome, Refused)]
+        await _record_refusals(tx, rse, refused)
         await _release_late(tx, rse, [replica.id for replica, outcome in taken if outcome.ours])
         # Whoever wanted them may have gone meanwhile.
         await release(tx, [replica.id for replica in moved])
 
     async def _release(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
         unwanted = [replica for replica in replicas if replica.status in _UNWANTED]
-        dids = [replica.did for replica in unwanted]
-        kept: list[Replica] = []
-        if dids:
-            await self._ddm.release(rse, {replica.did: replica.rule_id for replica in unwanted})
-            found = await self._ddm.residency(rse, dids)
-            kept = [replica for replica in unwanted if found[replica.did].where is Where.PRESENT]
-        if kept:
-            await self._record_gone(rse, kept, "somebody else keeps it: it is not ours any more")
+        rules = {r.did: r.rule_id for r in unwanted if r.rule_id is not None}
+        if unknown := [replica for replica in unwanted if replica.rule_id is None]:
+            rules |= await self._learn_rules(effect, rse, unknown)
+        if rules:
+            await self._ddm.release(rse, rules)
         async with self._database.transaction(AGENT) as tx:
             await tx.effects.finish([effect])
-        self.hint(rse, dids)
+        self.hint(rse, [replica.did for replica in unwanted])
+
+    async def _learn_rules(self, effect: Effect, rse: str, unknown: Sequence[Replica]) -> dict[Did, str]:
+        """Which rule of ours each of these is there under, if any: what is to be ended is known before it is."""
+        found = await self._ddm.residency(rse, [replica.did for replica in unknown])
+        rules = {replica.id: found[replica.did].rule_id for replica in unknown}
+        noted = [(replica, rule_id, True) for replica, rule_id in rules.items() if rule_id is not None]
+        async with self._database.transaction(AGENT) as tx:
+            # Whoever was stopped meanwhile may have seen the rule of a later time.
+            await tx.effects.hold(effect, LEASE)
+            await tx.replicas.note_rules(noted)
+        return {replica.did: rule_id for replica in unknown if (rule_id := rules[replica.id]) is not None}
 
     async def survey(self, *, everything: bool) -> int:
-        """Learn where files stand: the hinted ones, or all in motion; how many moved."""
+        """Learn where files stand: the hinted ones, and all in motion if wished; how many moved."""
+        await self._take_hints()
         hinted, self._hinted = self._hinted, {}
         async with self._database.snapshot() as tx:
+            looked_at = {r.id: r for rse, dids in hinted.items() for r in await tx.replicas.find(rse, sorted(dids))}
             if everything:
-                moving = await tx.replicas.in_motion()
-            else:
-                moving = [r for rse, dids in hinted.items() for r in await tx.replicas.find(rse, sorted(dids))]
+                looked_at |= {replica.id: replica for replica in await tx.replicas.in_motion()}
+            now = tx.now
         by_rse: dict[str, list[Replica]] = {}
-        for replica in moving:
-            if replica.status in (ReplicaStatus.STAGING, ReplicaStatus.DELETING):
+        for replica in looked_at.values():
+            if _is_uncertain(replica, now):
                 by_rse.setdefault(replica.rse, []).append(replica)
         moved = 0
         try:
@@ -194,18 +217,55 @@ class Residencies:
             raise
         return moved
 
+    async def _take_hints(self) -> None:
+        """Those that were noted by others, up to some thousands; more are taken at once again."""
+        async with self._database.snapshot(timeless=True) as tx:
+            if not await tx.hints.any():
+                return
+        async with self._database.transaction(AGENT) as tx:
+            taken = await tx.hints.take(SURVEYED_AT_ONCE)
+        for rse, dids in taken.items():
+            self._hinted.setdefault(rse, set()).update(dids)
+        if sum(map(len, taken.values())) == SURVEYED_AT_ONCE:
+            self._wakeups.wake(Channel.REPLICAS)
+
     async def _survey(self, rse: str, replicas: Sequence[Replica]) -> int:
         found = await self._ddm.residency(rse, [replica.did for replica in replicas])
         staging = [r for r in replicas if r.status is ReplicaStatus.STAGING]
         landed = [r for r in staging if found[r.did].where is Where.PRESENT]
         failed = [r for r in staging if found[r.did].where is Where.FAILED]
         lost = [r for r in staging if found[r.did].where is Where.ABSENT]
-        gone = [r for r in replicas if r.status is ReplicaStatus.DELETING and found[r.did].where is Where.ABSENT]
+        deleting = [r for r in replicas if r.status is ReplicaStatus.DELETING]
+        gone = [r for r in deleting if found[r.did].where is Where.ABSENT]
+        kept = [r for r in deleting if found[r.did].where is Where.PRESENT and found[r.did].rule_id is None]
+        present = [r for r in replicas if r.status is ReplicaStatus.PRESENT]
+        vanished = [r for r in present if found[r.did].where is not Where.PRESENT]
+        again = await self._try_elsewhere(rse, failed, found)
+        if again:
+            failed = [r for r in failed if r.id not in again]
         if landed or failed or lost:
             await self._record_landing(rse, landed, failed, lost, found)
         if gone:
             await self._record_gone(rse, gone)
-        return len(landed) + len(failed) + len(gone)
+        if kept:
+            await self._record_gone(rse, kept, "somebody else keeps it: it is not ours any more")
+        if vanished:
+            async with self._database.transaction(AGENT) as tx:
+                await _lock(tx, [replica.id for replica in vanished])
+                await withdraw(tx, rse, await tx.replicas.lock_unchanged(vanished), found)
+        return len(landed) + len(failed) + len(gone) + len(kept) + len(vanished) + len(again)
+
+    async def _try_elsewhere(self, rse: str, failed: Sequence[Replica], found: Mapping[Did, Residency]) -> set[int]:
+        """Order recalls that failed from another source, where there is one; which."""
+        tried = retriable(failed, await self._choosing.elsewhere(failed), self._patience)
+        if not tried:
+            return set()
+        async with self._database.transaction(AGENT) as tx:
+            await _lock(tx, sorted(tried))
+            still = await tx.replicas.lock_unchanged([replica for replica in failed if replica.id in tried])
+            reasons = {r.id: found[r.did].reason or "the recall failed" for r in still}
+            await order_elsewhere(tx, rse, [(r, tried[r.id], reasons[r.id]) for r in still])
+        return set(tried)
 
     async def _record_gone(self, rse: str, gone: Sequence[Replica], reason: str | None = None) -> None:
         async with self._database.transaction(AGENT) as tx:
@@ -242,6 +302,17 @@ class Residencies:
                 tx.effects.add([effect], None)
 
 
+async def _record_refusals(tx: Transaction, rse: str, refused: Sequence[tuple[Replica, str]]) -> None:
+    for replica, reason in refused:
+        if replica.rule_id is None:
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.REFUSED, rse, [replica.id], reason=reason))
+        else:
+            # It was ordered before: something of it may be there, and what it had reserved comes back after that.
+            await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id])
+        await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=reason))
+        await release(tx, [replica.id])
+
+
 def _order_later(tx: Transaction, effect: Effect, rse: str, later: Mapping[ReplicaId, str]) -> NewEffect:
     ids = sorted(later)
     payload = {"rse": rse, "replicas": ids}
@@ -253,6 +324,17 @@ def _first(later: Mapping[ReplicaId, str]) -> str:
     """One reason for all; where there are several, that it is so."""
     reasons = sorted(set(later.values()))
     return reasons[0] if len(reasons) == 1 else f"{reasons[0]} (and {len(reasons) - 1} other reasons)"
+
+
+def _is_uncertain(replica: Replica, now: int) -> bool:
+    """Whether it may stand elsewhere than we think. One that landed just now is hinted at because of that."""
+    match replica.status:
+        case ReplicaStatus.STAGING | ReplicaStatus.DELETING:
+            return True
+        case ReplicaStatus.PRESENT:
+            return replica.rule_id is not None and now - replica.changed_at >= SETTLED
+        case _:
+            return False
 
 
 _UNWANTED = (ReplicaStatus.DELETING, ReplicaStatus.GONE)

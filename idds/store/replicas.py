@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, func, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, func, or_, select, text, update
 
 from idds.domain.files import File
 from idds.domain.identifiers import Did, ReplicaId, RequestId, WindowId

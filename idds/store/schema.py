@@ -323,6 +323,8 @@ samples = Table(
     _of("collections", "study_id", nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("objective_values", Json),
+    Column("origin", Text, nullable=False, server_default="sampler"),
+    Column("notes", Json),
     UniqueConstraint("study_id", "number"),
 )
 

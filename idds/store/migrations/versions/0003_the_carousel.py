@@ -88,8 +88,13 @@ def upgrade() -> None:
             sqlite_where=sa.text(where),
         )
 
+    op.add_column("samples", sa.Column("origin", sa.Text(), nullable=False, server_default="sampler"))
+    op.add_column("samples", sa.Column("notes", _JSON, nullable=True))
+
 
 def downgrade() -> None:
+    op.drop_column("samples", "notes")
+    op.drop_column("samples", "origin")
     for name in ("window", "recalled"):
         op.drop_index(f"ix_replicas_{name}", "replicas")
     op.drop_column("windows", "is_ended")
