@@ -17,7 +17,9 @@ from idds.domain.identifiers import CollectionId, ContentId, RequestId
 from idds.domain.message import MAX_CONTENTS
 from idds.domain.statuses import ContentStatus, Status
 from idds.services.announcing import ANNOUNCED, describe
-from idds.services.publishing import ACKNOWLEDGEMENTS, Acknowledgement, ContentOutcome
+from idds.services.publishing import ACKNOWLEDGEMENTS, REPORTS, Acknowledgement, ContentOutcome
+from idds.services.tasks import MOST_INPUTS, JobStatus, TaskStatus
+from idds.services.telling import topic_of
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs" / "asyncapi.yaml").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
@@ -55,7 +57,8 @@ def test_schemas_are_valid(name: str) -> None:
 @pytest.mark.parametrize(("name", "example"), [(name, one) for name in MESSAGES for one in MESSAGES[name]["examples"]])
 def test_examples_fit_their_schema(name: str, example: dict[str, Any]) -> None:
     validator(name).validate(example["payload"])
-    assert not validator(name).is_valid({**example["payload"], "id": 5})
+    spoilt = "id" if "id" in example["payload"] else "msg_type"
+    assert not validator(name).is_valid({**example["payload"], spoilt: 5})
 
 
 def test_statuses_are_those_of_the_domain() -> None:
@@ -101,3 +104,14 @@ def test_the_acknowledgement_is_the_one_that_is_taken() -> None:
         assert [one.id for one in taken.contents] == [one["id"] for one in example["payload"]["contents"]]
     taken_fields = set(SCHEMAS["acknowledgement"]["properties"]["contents"]["items"]["properties"])
     assert taken_fields == {field.name for field in msgspec.structs.fields(ContentOutcome)}
+
+
+def test_what_workload_managers_are_told_and_say() -> None:
+    channels = DOCUMENT["channels"]
+    assert channels["jedi"]["address"] == topic_of("{vo}")
+    assert channels["reports"]["address"].replace("{vo}", "+") == REPORTS
+    for example in MESSAGES["report"]["examples"]:
+        taken = msgspec.convert(example["payload"], JobStatus | TaskStatus)
+        assert taken.status == example["payload"]["status"]
+    assert SCHEMAS["report"]["properties"]["inputs"]["maxItems"] == MOST_INPUTS
+    assert SCHEMAS["staged"]["properties"]["files"]["maxItems"] == MAX_CONTENTS
