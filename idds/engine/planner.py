@@ -39,6 +39,7 @@ class Demand:
     `held_bytes` and `held_files` are what it has reserved on the RSE, `in_flight` those of its files that are not on
     disk yet. `window` is its own, `tape` the tape system that its files come from (None: not known). It began to wait
     at `waiting_since`, or something of it was last admitted then; an operator who wants it next said so at `forced_at`.
+    `hold` says why nothing is recalled for it, None: it is.
     `heads` are its next complete groups, in tape order; `more` says that there are others behind them.
     """
 
@@ -53,6 +54,7 @@ class Demand:
     tape: str | None = None
     waiting_since: int = 0
     forced_at: int | None = None
+    hold: str | None = None
     heads: tuple[Candidate, ...] = ()
     more: bool = False
 
@@ -263,7 +265,9 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
         windows = [window for window in (standing.window, quota, demand.window) if window is not None]
         rooms = [room for room in (of_rse, of_share, own, of_tape) if room is not None]
         queue = _Queue(demand, windows, rooms, policy)
-        if tape is not None and tape.hold is not None:
+        if demand.hold is not None:
+            queue.hold(demand.hold)
+        elif tape is not None and tape.hold is not None:
             queue.hold(f"tape {tape.name} is held: {tape.hold}")
         queue.watch(policy, now)
         queues.append(queue)

@@ -20,6 +20,7 @@ from idds.identity.proxy import CertificateProxy
 from idds.ports.bus import Bus
 from idds.ports.ddm import DDM
 from idds.ports.provider import Provider
+from idds.ports.sampler import Sampler
 from idds.runtime import plugins
 from idds.runtime.clock import SystemClock
 from idds.runtime.doors import Doors
@@ -28,7 +29,7 @@ from idds.runtime.lock import hold
 from idds.runtime.secret_file import leave_secret
 from idds.runtime.settings import PluginSettings, Settings
 from idds.runtime.wakeups import LocalWakeups
-from idds.search.random_sampler import RandomSampler
+from idds.search import offer as search
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.collecting import Collecting
@@ -61,8 +62,6 @@ from idds.services.tidying import Tidying
 from idds.store.database import Database
 from idds.store.upgrade import is_current, upgrade
 
-SAMPLERS = {"random": RandomSampler()}
-
 
 @dataclass(frozen=True, slots=True)
 class Wired:
@@ -75,6 +74,7 @@ class Wired:
     owner: str
     ddm: DDM | None
     providers: Mapping[str, Provider]
+    samplers: Mapping[str, Sampler]
     bus: Bus | None
     bus_url: str | None
     doors: Doors
@@ -102,7 +102,7 @@ class Wired:
         return Expiring(self.database)
 
     def sampling(self) -> Sampling:
-        return Sampling(self.database, SAMPLERS, self.owner)
+        return Sampling(self.database, self.samplers, self.owner)
 
     def listing(self) -> Listing:
         assert self.ddm is not None
@@ -161,6 +161,9 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
                 providers[name] = provider_of(settings, name, plugin)
                 await providers[name].start()
                 stack.push_async_callback(providers[name].stop)
+        samplers = search.samplers()
+        for sampler in samplers.values():
+            stack.push_async_callback(sampler.close)
         talk, url = await _bus(settings, stack) if bus else (None, None)
         await _declare_windows(database, settings)
         owner = owner_name()
@@ -173,6 +176,7 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
             owner=owner,
             ddm=ddm,
             providers=providers,
+            samplers=samplers,
             bus=talk,
             bus_url=url,
             doors=_doors(settings, database, wakeups, providers, _access(settings, database, stack)),
@@ -321,8 +325,9 @@ def _access(settings: Settings, database: Database, stack: AsyncExitStack) -> Ac
 def _doors(
     settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider], access: Access
 ) -> Doors:
-    disks = {settings.placement.disk, settings.placement.outputs, *settings.rses}
-    offer = Offer(frozenset(settings.providers), frozenset(disks), frozenset(SAMPLERS))
+    disks = {settings.placement.disk, settings.placement.outputs}
+    disks |= {name for name, rse in settings.rses.items() if rse.tape_system is None}
+    offer = Offer(frozenset(settings.providers), frozenset(disks), search.names())
     submission = Submission(database, offer, _lifetimes(settings))
     return Doors(
         database=database,

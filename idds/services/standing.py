@@ -14,6 +14,7 @@ from idds.services.admission import as_wanted
 from idds.store.database import Transaction
 from idds.store.demands import Recalls, Waiting
 
+UNKNOWN = "that is not known yet"
 NOBODY: frozenset[CollectionId] = frozenset()
 
 
@@ -29,9 +30,15 @@ class Rules:
     recalls_in_flight: Mapping[str, int] = field(default_factory=dict)
     shares: tuple[Share, ...] = ()
 
-    def system(self, rse: str | None) -> str | None:
-        """The tape system of a tape RSE."""
-        return None if rse is None else self.systems.get(rse, rse)
+    def system(self, rse: str | None) -> str:
+        """The tape system of a tape RSE, `UNKNOWN` of one that is not known yet."""
+        return UNKNOWN if rse is None else self.systems.get(rse, rse)
+
+    def limit(self, system: str) -> int | None:
+        """How many recalls may be under way; where it is not known from which it will be, as few as from any."""
+        if system == UNKNOWN:
+            return min(self.recalls_in_flight.values(), default=None)
+        return self.recalls_in_flight.get(system)
 
 
 async def read_standing(
@@ -50,8 +57,11 @@ async def read_standing(
     for each in waiting:
         own = of_inputs.get(each.collection.id)
         in_flight = 0 if own is None else under_way.get(own.id, 0)
-        demands.append(await _demand(tx, each, own, in_flight, rules.system(each.collection.source_rse), heads))
-    sources = {each.collection.source_rse for each in waiting if each.collection.source_rse is not None}
+        demand = await _demand(tx, each, own, in_flight, rules.system(each.collection.source_rse), heads)
+        hold = holds.get((HoldKind.TAPE, each.collection.source_rse or ""))
+        held = f"tape {each.collection.source_rse} is held: {hold}" if hold is not None else None
+        demands.append(replace(demand, hold=held))
+    sources = {each.collection.source_rse for each in waiting}
     return Standing(
         rse,
         shared.get(("rse", rse)),
@@ -88,15 +98,14 @@ async def _demand(
 
 
 def _tapes(
-    sources: Set[str], recalls: Sequence[Recalls], rules: Rules, holds: Mapping[tuple[HoldKind, str], str]
+    sources: Set[str | None], recalls: Sequence[Recalls], rules: Rules, holds: Mapping[tuple[HoldKind, str], str]
 ) -> list[Tape]:
     tapes: dict[str, Tape] = {}
-    for source in sorted(sources):
-        name = rules.systems.get(source, source)
-        reason = holds.get((HoldKind.TAPE, source)) or holds.get((HoldKind.TAPE, name))
-        tapes[name] = Tape(name, limit_files=rules.recalls_in_flight.get(name), hold=reason)
+    for source in sources:
+        name = rules.system(source)
+        tapes[name] = Tape(name, limit_files=rules.limit(name), hold=holds.get((HoldKind.TAPE, name)))
     for each in recalls:
-        tape = tapes.get(rules.system(each.source_rse) or "")
+        tape = tapes.get(rules.system(each.source_rse))
         if tape is not None:
             files, size = tape.in_flight_files + each.files, tape.in_flight_bytes + each.bytes
             tapes[tape.name] = replace(tape, in_flight_files=files, in_flight_bytes=size)

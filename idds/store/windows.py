@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from idds.domain.identifiers import CollectionId, WindowId
 from idds.domain.replica import Window
 from idds.domain.statuses import ReplicaStatus
+from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import replicas, windows
 from idds.store.sets import among, among_texts
@@ -46,6 +47,7 @@ class Windows(Noun):
             )
         )
         await self._execute(declared)
+        self._tx.wake(Channel.PLANNING)
 
     async def change(
         self, window: WindowId, *, limit_bytes: int | None, limit_files: int | None, by: str | None
@@ -55,7 +57,29 @@ class Windows(Noun):
         limits |= {"set_by": by, "set_at": None if by is None else self._tx.now}
         changed = update(windows).where(windows.c.id == window).values(limits).returning(*_COLUMNS)
         row = (await self._execute(changed)).first()
+        self._tx.wake(Channel.PLANNING)
         return None if row is None else _window(row)
+
+    async def declare_quotas(self, quotas: Mapping[str, int]) -> None:
+        """Have these shares hold so many bytes at most, and no other share be bounded.
+
+        A new one starts with what the inputs of its share hold.
+        """
+        former = and_(windows.c.kind == "share", ~among_texts(windows.c.ref, quotas))
+        await self._execute(delete(windows).where(former, windows.c.set_by.is_(None)))
+        known = {ref for _, ref in await self.find([("share", share) for share in quotas])} if quotas else set()
+        for share, size in sorted(quotas.items()):
+            await self.declare("share", share, limit_bytes=size, limit_files=None)
+            if share not in known:
+                await self._count_share(share)
+
+    async def _count_share(self, share: str) -> None:
+        inputs = windows.alias("inputs")
+        held = [func.coalesce(func.sum(inputs.c[name]), 0) for name in ("reserved_bytes", "reserved_files")]
+        size, files = [select(each).where(inputs.c.kind == "collection", inputs.c.share == share) for each in held]
+        quota = update(windows).where(windows.c.kind == "share", windows.c.ref == share)
+        counted = {"reserved_bytes": size.scalar_subquery(), "reserved_files": files.scalar_subquery()}
+        await self._execute(quota.values(counted))
 
     async def find(self, refs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Window]:
         """The windows of these (kind, ref) that exist."""
