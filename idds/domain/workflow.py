@@ -5,11 +5,13 @@ them and the SDK builds them. Limits stand as `annotated_types` metadata, which 
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, MaxLen, MinLen
 
-Name = Annotated[str, MinLen(1), MaxLen(128)]
+from idds.domain.space import Expression, Name, Value
+from idds.domain.space import Parameter as Parameter
+
 DidText = Annotated[str, MinLen(3), MaxLen(512)]
 ByteCount = Annotated[int, Gt(0), Le(10**18)]
 Count = Annotated[int, Gt(0), Le(10**9)]
@@ -24,23 +26,23 @@ class WindowLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """One dimension of a search space: `low`..`high` for numbers, `choices` for a categorical one."""
-
-    type: Literal["float", "int", "categorical"]
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    choices: Annotated[tuple[str | int | float | bool, ...], MaxLen(10_000)] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """A study: points of a search space, produced by a sampler."""
+    """A study: up to `count` points of a search space, produced by a sampler.
 
-    space: Annotated[dict[Name, Parameter], Len(1, 1000)]
+    The space is given in our own words (`space`, `fixed`, `constraints`), or as workload managers write it, one space
+    or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
+    are points to begin with, of which the sampler chooses what they leave out.
+    """
+
+    space: Annotated[dict[Name, Parameter], MaxLen(1000)] = field(default_factory=dict)
+    opt_space: dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Len(1, 1000)] | None = None
+    fixed: Annotated[dict[Name, Value], MaxLen(1000)] = field(default_factory=dict)
+    constraints: Annotated[tuple[Expression, ...], MaxLen(100)] = ()
     count: Annotated[int, Gt(0), Le(10_000_000)]
-    sampler: Name = "random"
+    sampler: Name = "tpe"
+    options: Annotated[dict[Name, int | float], MaxLen(100)] = field(default_factory=dict)
+    directions: Annotated[tuple[Literal["minimize", "maximize"], ...], Len(1, 10)] = ("minimize",)
+    initial: Annotated[tuple[dict[Name, Value], ...], MaxLen(10_000)] = ()
     seed: Annotated[int, Ge(0), Le(2**53)] = 0
 
 

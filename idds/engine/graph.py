@@ -6,7 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 from idds.domain.errors import Problem
 from idds.domain.identifiers import Did
 from idds.domain.statuses import Status
-from idds.domain.workflow import Input, Parameter, Work, Workflow
+from idds.domain.workflow import Input, Work, Workflow
+from idds.engine import spaces
 
 _USABLE = frozenset({Status.FINISHED, Status.SUBFINISHED})
 _SOURCES = ("dataset", "outputs", "samples", "registered")
@@ -67,8 +68,7 @@ def _input_problems(source: Input, place: str) -> Iterator[Problem]:
             yield Problem(f"{place}/batch", "samples are drawn while they are evaluated: give a number")
         elif source.window.files is not None and source.window.files < source.batch:
             yield Problem(f"{place}/window/files", f"a batch of {source.batch} samples does not fit into it")
-        for name, parameter in source.samples.space.items():
-            yield from _parameter_problems(parameter, f"{place}/samples/space/{_escape(name)}")
+        yield from spaces.problems(source.samples, f"{place}/samples")
 
 
 def _range_problems(work: Work, source: Input, names: Mapping[str, Work], place: str) -> Iterator[Problem]:
@@ -103,33 +103,11 @@ def _rule_problems(source: Input, place: str) -> Iterator[Problem]:
         yield Problem(f"{place}/rse", "the rule says where the files go")
 
 
-def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
 def _did_problems(text: str, place: str) -> Iterator[Problem]:
     try:
         Did.parse(text)
     except ValueError as error:
         yield Problem(place, str(error))
-
-
-def _parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
-    if parameter.type == "categorical":
-        if not parameter.choices:
-            yield Problem(f"{place}/choices", "a categorical parameter needs at least one choice")
-        return
-    if parameter.low is None or parameter.high is None:
-        yield Problem(place, "a number needs low and high")
-        return
-    if not parameter.low <= parameter.high:
-        yield Problem(f"{place}/low", f"low {parameter.low} is above high {parameter.high}")
-    if not (abs(parameter.low) < float("inf") and abs(parameter.high) < float("inf")):
-        yield Problem(place, "low and high must be finite")
-    elif parameter.type == "int" and (parameter.low % 1 or parameter.high % 1):
-        yield Problem(place, "low and high of an int are whole numbers")
-    if parameter.log and parameter.low <= 0:
-        yield Problem(f"{place}/low", "a logarithmic parameter needs low > 0")
 
 
 def _delivery_problems(work: Work, place: str) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from idds.domain.transform import Transform
 from idds.domain.workflow import Work
 from idds.engine import transitions
 from idds.engine.decision import Decision
+from idds.engine.spaces import LEARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ Filling = List | Ask | Reopen | LookThrough | Retry
 """Of an input: its contents are to come, and to become available."""
 Instruction = Filling | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
 _CUT = CloseInput(cut_off=True)
+QUEUE = 4
+"""So many samples of a sampler that learns are drawn ahead, and one more for each four that are being evaluated."""
 
 
 def decide(transform: Transform, work: Work, event: TransformEvent, now: int) -> Decision[Transform, Instruction]:
@@ -250,9 +253,17 @@ def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruct
     if missing <= 0:
         return (CloseInput(),) if collection.total >= work.input.samples.count else ()
     count = missing if room is None else min(missing, room)
+    if work.input.samples.sampler in LEARNING:
+        count = min(count, _fresh(collection))
     if count < missing:
         count -= count % collection.batch
     return (Ask(count),) if count > 0 else ()
+
+
+def _fresh(collection: Collection) -> int:
+    """How many more samples may wait for whoever takes them: few, for they are drawn better the later that is done."""
+    waiting = collection.next_no - collection.total + collection.counts[ContentStatus.AVAILABLE]
+    return max(QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch) - waiting
 
 
 def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:

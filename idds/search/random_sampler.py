@@ -1,37 +1,63 @@
 """The random sampler: each sample is drawn from a generator of its own, so that asking again gives the same."""
 
-import math
-import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Sequence
 
-from idds.domain.workflow import Parameter, Samples
+from idds.domain.identifiers import CollectionId
+from idds.domain.space import Point, Space
+from idds.engine.spaces import spaces_of
+from idds.ports.sampler import Order, Origin, SamplerFailure, Suggestion
+from idds.search.constraints import Constraints
+from idds.search.points import draw
+from idds.search.seeds import generator
+
+DRAWS = 10_000
+"""So many points are tried against the constraints; that some fulfil them was found out at submission."""
 
 
 class RandomSampler:
-    """Fulfils `idds.ports.sampler.Sampler`."""
+    """Fulfils `idds.ports.sampler.Sampler`, without another process: what it draws depends on nothing before."""
 
-    async def ask(self, study: Samples, numbers: Sequence[int]) -> list[Mapping[str, Any]]:
-        return [_draw(study, number) for number in numbers]
+    def heard(self, study: CollectionId) -> int | None:
+        return 0
+
+    async def ask(self, order: Order) -> Sequence[Suggestion]:
+        if not order.samples.constraints:
+            return _drawn(order)
+        try:
+            return await asyncio.to_thread(_drawn, order)
+        except LookupError as error:
+            raise SamplerFailure(str(error)) from None
+
+    async def close(self) -> None:
+        pass
 
 
-def _draw(study: Samples, number: int) -> dict[str, Any]:
-    generator = random.Random(f"{study.seed}:{number}")  # noqa: S311 -- no secret depends on it
-    return {name: _value(study.space[name], generator.random()) for name in sorted(study.space)}
+def _drawn(order: Order) -> list[Suggestion]:
+    samples = order.samples
+    spaces = [(space, Constraints(space)) for space in spaces_of(samples)]
+    drawn: list[Suggestion] = []
+    for number in order.numbers:
+        space, constraints = spaces[number % len(spaces)]
+        if number < len(samples.initial):
+            drawn.append(
+                Suggestion(number, first(space, samples.seed, number, samples.initial[number]), Origin.INITIAL)
+            )
+        else:
+            drawn.append(Suggestion(number, drawn_within(space, constraints, samples.seed, number)))
+    return drawn
 
 
-def _value(parameter: Parameter, u: float) -> Any:
-    """The point of the parameter at `u` in [0, 1): uniform, or uniform in the logarithm."""
-    if parameter.type == "categorical":
-        return parameter.choices[int(u * len(parameter.choices))]
-    assert parameter.low is not None
-    assert parameter.high is not None
-    low, high = parameter.low, parameter.high
-    if parameter.type == "int":
-        # Each whole number has the share of the axis around it, from low - 1/2 to high + 1/2.
-        edges = (math.log(low - 0.5 if low > 0.5 else low), math.log(high + 0.5)) if parameter.log else None
-        value = math.exp(edges[0] + u * (edges[1] - edges[0])) if edges else low - 0.5 + u * (high - low + 1)
-        return min(max(round(value), int(low)), int(high))
-    if parameter.log:
-        return min(max(math.exp(math.log(low) + u * (math.log(high) - math.log(low))), low), high)
-    return low + u * (high - low)
+def first(space: Space, seed: int, number: int, initial: Point) -> Point:
+    """A point that was given, the rest of it drawn."""
+    return draw(space, generator(seed, number), initial)
+
+
+def drawn_within(space: Space, constraints: Constraints, seed: int, number: int) -> Point:
+    """A point that fulfils the constraints. Raises LookupError where none is found."""
+    source = generator(seed, number)
+    for _ in range(DRAWS):
+        point = draw(space, source)
+        if constraints.let_through(point):
+            return point
+    raise LookupError(f"none of {DRAWS:,} points fulfils the constraints")

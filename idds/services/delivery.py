@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Outcome, Verdict
-from idds.domain.errors import Conflict, IddsError, NotFound
+from idds.domain.errors import Conflict, IddsError, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
+from idds.engine.spaces import LEARNING, values_wanted
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow
@@ -100,7 +101,7 @@ class Delivery:
             answers: dict[int, Answer | IddsError] = {}
             welcome: list[tuple[int, Order]] = []
             for number, order in enumerate(orders):
-                refusal = _refusal(place, collection, order.principal)
+                refusal = _refusal(place, collection, order.principal) or _odd_report(place, order)
                 if refusal is None:
                     welcome.append((number, order))
                 else:
@@ -175,9 +176,25 @@ def _refusal(place: Place | None, collection: CollectionId, principal: Principal
     return None
 
 
+def _odd_report(place: Place | None, order: Order) -> IddsError | None:
+    """Why a report says too much or too little of samples."""
+    source = place.work.input if place is not None else None
+    if not isinstance(order, Report) or source is None or source.samples is None:
+        return None
+    wanted = [values_wanted(source.samples, len(o.objective_values)) if o.done else None for o in order.outcomes]
+    found = [Problem(f"/reports/{i}/objective_values", why) for i, why in enumerate(wanted) if why is not None]
+    return InvalidInput(found) if found else None
+
+
 def _is_final(status: Status, collection: Collection) -> bool:
     """Whether nothing comes but what is there: a retried one, new again, is still to be looked through."""
     return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
+
+
+def _is_drawn_on_demand(place: Place) -> bool:
+    """Whether more samples are drawn as these are taken."""
+    samples = place.work.input.samples if place.work.input is not None else None
+    return samples is not None and samples.sampler in LEARNING and not place.collection.is_closed
 
 
 class _Serving:
@@ -241,6 +258,8 @@ class _Serving:
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
+        if any(given) and _is_drawn_on_demand(place):
+            self._tx.requests.mark_due([place.collection.request_id])
         has_ended = _is_final(place.status, place.collection) and place.collection.open <= ended
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:

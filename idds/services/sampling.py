@@ -1,6 +1,8 @@
 """Drawing samples: what was asked for becomes available contents."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -11,9 +13,10 @@ from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import EffectKind
 from idds.domain.workflow import Samples
 from idds.engine.retry import TRIES
+from idds.engine.spaces import LEARNING
 from idds.engine.transitions import ContentEvent
-from idds.ports.sampler import Sampler
-from idds.services.announcing import follow
+from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
+from idds.services.announcing import follow, tell_collection_closed
 from idds.services.sources import give_up
 from idds.store.database import Database
 from idds.store.effects import Fenced
@@ -44,7 +47,8 @@ class Sampling:
             except Exception as error:
                 # A defect of the sampler, or met by this study: it ends alone.
                 log.exception("a sampler breaks", collection=effect.entity, tries=effect.tries)
-                reason = f"the sampler breaks on it ({type(error).__name__})"
+                kind = str(error) if isinstance(error, SamplerFailure) else type(error).__name__
+                reason = f"the sampler breaks on it ({kind})"
                 async with self._database.transaction(AGENT) as tx:
                     if effect.tries < TRIES:
                         await tx.effects.postpone([effect], reason)
@@ -56,7 +60,8 @@ class Sampling:
         identifier = CollectionId(int(effect.entity.partition(":")[2]))
         study = await self._study(identifier)
         first, count = effect.payload["first"], effect.payload["count"]
-        drawn = await self._samplers[study.sampler].ask(study, range(first, first + count))
+        order = await self._order(identifier, study, range(first, first + count))
+        drawn = await self._held(effect, self._samplers[study.sampler].ask(order))
         async with self._database.transaction(AGENT) as tx:
             assert effect.request_id is not None
             await tx.requests.lock([effect.request_id])
@@ -67,16 +72,38 @@ class Sampling:
                 return
             new = [
                 NewContent(
-                    name=f"sample-{number:08d}",
-                    group_no=number // collection.batch,
-                    payload={"parameters": dict(parameters), "number": number},
+                    name=f"sample-{each.number:08d}",
+                    group_no=each.number // collection.batch,
+                    payload={"parameters": dict(each.parameters), "number": each.number},
                 )
-                for number, parameters in enumerate(drawn, first)
+                for each in drawn
             ]
             move = await tx.contents.register(collection, new, ContentEvent.LANDED, numbers=0)
-            numbered = [(ContentId(content), number) for number, content in enumerate(move.ids, first)]
-            await tx.samples.add(identifier, numbered)
+            await tx.samples.add(identifier, list(zip(map(ContentId, move.ids), drawn, strict=True)))
             await follow(tx, [move])
+            if len(drawn) < count and await tx.collections.close(collection, "the sampler has no more points"):
+                await tell_collection_closed(tx, identifier)
+
+    async def _order(self, identifier: CollectionId, study: Samples, numbers: Sequence[int]) -> Order:
+        """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
+        if study.sampler not in LEARNING:
+            return Order(identifier, study, numbers)
+        async with self._database.snapshot(timeless=True) as tx:
+            heard, news = await tx.samples.news(identifier, self._samplers[study.sampler].heard(identifier))
+        return Order(identifier, study, numbers, news, heard)
+
+    async def _held(self, effect: Effect, asking: Coroutine[Any, Any, Sequence[Suggestion]]) -> Sequence[Suggestion]:
+        """What the sampler answers, however long it takes. Raises Fenced when somebody else took the order over."""
+        task = asyncio.create_task(asking)
+        try:
+            while not (await asyncio.wait([task], timeout=LEASE / 3e6))[0]:
+                async with self._database.transaction(AGENT) as tx:
+                    await tx.effects.hold(effect, LEASE)
+        except BaseException:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        return await task
 
     async def _study(self, identifier: CollectionId) -> Samples:
         async with self._database.snapshot() as tx:

@@ -1,5 +1,6 @@
 """Taking requests in, and orders about them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from idds.engine import graph
 from idds.engine import request as engine
 from idds.engine import transform as transform_engine
 from idds.ports.wakeups import Channel
+from idds.search import feasibility
 from idds.services.access import acting_for
 from idds.services.announcing import tell_request
 from idds.services.expiring import Lifetimes
@@ -94,6 +96,8 @@ class Submission:
         may not submit for this owner.
         """
         if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
+            raise WrongWorkflow(problems)
+        if problems := await _constraint_problems(workflow):
             raise WrongWorkflow(problems)
         if principal.shares is not None and terms.share not in principal.shares:
             allowed = ", ".join(sorted(principal.shares))
@@ -223,6 +227,15 @@ class Submission:
             tx.audit.record(principal, "extend", f"request:{request_id}", {"expires_at": expires_at})
             tx.wake(Channel.EXPIRY)
             return after
+
+
+async def _constraint_problems(workflow: Workflow) -> list[Problem]:
+    """Of studies that are sound otherwise: this takes drawing points, in a thread."""
+    found: list[Problem] = []
+    for index, work in enumerate(workflow.works):
+        if work.input is not None and work.input.samples is not None and work.input.samples.constraints:
+            found += await asyncio.to_thread(feasibility.problems, work.input.samples, f"/works/{index}/input/samples")
+    return found
 
 
 async def _locked(tx: Transaction, principal: Principal, request_id: RequestId) -> Request:

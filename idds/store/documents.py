@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from idds.domain.space import Parameter, When
 from idds.domain.workflow import (
     Input,
     Output,
-    Parameter,
     Payload,
     Ranges,
     Registered,
@@ -52,8 +52,17 @@ def _input(source: Mapping[str, Any]) -> Input:
 
 
 def _samples(samples: Mapping[str, Any]) -> Samples:
-    space = {
-        name: Parameter(**{**parameter, "choices": tuple(parameter["choices"])})
-        for name, parameter in samples["space"].items()
-    }
-    return Samples(**{**samples, "space": space})
+    values = {**samples, "space": {name: _parameter(each) for name, each in samples["space"].items()}}
+    for name in ("constraints", "directions", "initial"):
+        if name in values:
+            values[name] = tuple(values[name])
+    if isinstance(values.get("opt_space"), list):
+        values["opt_space"] = tuple(values["opt_space"])
+    return Samples(**values)
+
+
+def _parameter(parameter: Mapping[str, Any]) -> Parameter:
+    values = {**parameter, "choices": tuple(parameter["choices"])}
+    if branch := values.get("when"):
+        values["when"] = When(parameter=branch["parameter"], values=tuple(branch["values"]))
+    return Parameter(**values)

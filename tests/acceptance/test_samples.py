@@ -27,7 +27,7 @@ SPACE = {
 
 async def _study(client: Client) -> tuple[int, int]:
     """The request and the collection of a study that was submitted."""
-    source = Input(samples=Samples(space=SPACE, count=SAMPLES, seed=7), window=WindowLimits(files=30))
+    source = Input(samples=Samples(space=SPACE, sampler="random", count=SAMPLES, seed=7), window=WindowLimits(files=30))
     request = await client.submit(Workflow(name="scan", works=(Work(name="scan", input=source, attempts=5),)))
     while not (found := (await client.request(request.id)).collections):
         await asyncio.sleep(0.05)

@@ -45,7 +45,7 @@ def _new(first: int, count: int) -> list[NewContent]:
 
 async def _collection(database: Database) -> Collection:
     """A fresh, empty one."""
-    work = Work(name="w", input=Input(samples=Samples(space={}, count=1)))
+    work = Work(name="w", input=Input(samples=Samples(space={}, sampler="random", count=1)))
     async with database.transaction("bench") as tx:
         request = await tx.requests.add(Workflow(name="bench", works=(work,)), OWNER, NO_TERMS, idempotency_key=None)
         assert request is not None

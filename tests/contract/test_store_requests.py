@@ -11,6 +11,7 @@ from idds.domain.content import NewContent
 from idds.domain.identifiers import Handle, RequestId
 from idds.domain.processing import Processing
 from idds.domain.request import Principal, Role, Terms
+from idds.domain.space import When
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import FIRST_DELAY
@@ -41,7 +42,13 @@ EVERYTHING = (
                 space={
                     "x": Parameter(type="float", low=0.1, high=1.5, log=True),
                     "kind": Parameter(type="categorical", choices=("a", 1, 2.5, True)),
+                    "y": Parameter(type="int", low=0, high=8, step=2, when=When(parameter="kind", values=("a", 1))),
                 },
+                fixed={"z": True},
+                constraints=("x < 1.0",),
+                directions=("minimize", "maximize"),
+                initial=({"x": 0.5},),
+                options={"startup": 3},
                 count=10,
                 seed=2**53,
             ),
@@ -433,7 +440,7 @@ async def test_results_of_samples_are_kept(world: World) -> None:
     async with world.transaction() as tx:
         move = await tx.contents.register(study, new, ContentEvent.LANDED)
         ids = [content.id for content in await tx.contents.get(move.ids)]
-        await tx.samples.add(study.id, list(zip(ids, range(3), strict=True)))
+        await tx.samples.add(study.id, [(content, Suggestion(n, {})) for n, content in enumerate(ids)])
         await tx.samples.note_results([(ids[1], (0.5, 2.0)), (ids[2], ())])
         page = await Listings(tx).page(study, status=ContentStatus.AVAILABLE, after=0, limit=10)
     told = [(each.id, json.loads(each.parameters or ""), json.loads(each.objective_values or "null")) for each in page]

@@ -12,10 +12,11 @@ from idds.api.application import make_application
 from idds.domain.request import Principal, Role
 from idds.ports.identity import Issuers, Proxy
 from idds.ports.provider import Provider
+from idds.ports.sampler import Sampler
 from idds.runtime.doors import Doors
 from idds.runtime.settings import AccessSettings, ApiSettings
 from idds.runtime.wakeups import LocalWakeups
-from idds.search.random_sampler import RandomSampler
+from idds.search import offer as search
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
@@ -38,13 +39,16 @@ from idds.services.tasks import Tasks
 from idds.store.database import Database
 from idds.store.schema import metadata
 from idds.store.upgrade import upgrade
+from idds.web.application import add_pages
 
 STUDY = {
     "name": "study",
     "works": [
         {
             "name": "scan",
-            "input": {"samples": {"count": 6, "space": {"x": {"type": "float", "low": 0, "high": 1}}}},
+            "input": {
+                "samples": {"count": 6, "sampler": "random", "space": {"x": {"type": "float", "low": 0, "high": 1}}}
+            },
         }
     ],
 }
@@ -58,15 +62,16 @@ class Answer:
 
 
 class Api:
-    def __init__(self, client: TestClient[Any, Any], doors: Doors) -> None:
+    def __init__(self, client: TestClient[Any, Any], doors: Doors, samplers: Mapping[str, Sampler]) -> None:
         self.client = client
         self.doors = doors
         self.database = doors.database
         self.wakeups = doors.wakeups
         self.token = ""
+        self.samplers = samplers
         self._progress = Progress(doors.database, Placement("local", "DISK", "DISK", 4))
         self._planning = Planning(doors.database, Rules())
-        self._sampling = Sampling(doors.database, {"random": RandomSampler()}, "test")
+        self._sampling = Sampling(doors.database, samplers, "test")
 
     async def new_token(self, owner: str, vo: str = "vo", *, role: Role = Role.USER) -> str:
         return await self.doors.access.issue(Principal(owner, vo, role))
@@ -134,9 +139,10 @@ async def api_on(
     settings = settings or ApiSettings(authentication_memory_s=0)
     wakeups = wakeups or LocalWakeups()
     database = Database(url, wakeups=wakeups)
+    samplers = search.samplers()
     try:
         await upgrade(database)
-        offer = Offer(frozenset({"local"}), frozenset({"DISK"}), frozenset({"random"}))
+        offer = Offer(frozenset({"local"}), frozenset({"DISK"}), search.names())
         submission = Submission(database, offer)
         doors = Doors(
             database=database,
@@ -156,9 +162,13 @@ async def api_on(
             forecast=Forecast(database),
             hinting=Hinting(database),
         )
-        async with TestClient(TestServer(make_application(doors, settings, access))) as client:
-            api = Api(client, doors)
+        application = make_application(doors, settings, access)
+        add_pages(application)
+        async with TestClient(TestServer(application)) as client:
+            api = Api(client, doors, samplers)
             api.token = await api.new_token("owner")
             yield api
     finally:
+        for sampler in samplers.values():
+            await sampler.close()
         await database.close()

@@ -60,7 +60,7 @@ def carousel(world: World, name: str, **window: int) -> Workflow:
 
 def study(count: int) -> Workflow:
     space = {"x": Parameter(type="float", low=0.0, high=1.0)}
-    source = Input(samples=Samples(space=space, count=count), window=WindowLimits(files=7))
+    source = Input(samples=Samples(space=space, sampler="random", count=count), window=WindowLimits(files=7))
     return Workflow(name="study", works=(Work(name="scan", input=source, attempts=5),))
 
 

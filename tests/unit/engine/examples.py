@@ -153,5 +153,5 @@ def takes(name: str, outputs: str, **changes: object) -> Work:
 
 def study(count: int = 10, **changes: object) -> Work:
     """A work that evaluates samples."""
-    source = Input(samples=Samples(space=SPACE, count=count))
+    source = Input(samples=Samples(space=SPACE, sampler="random", count=count))
     return replace(Work(name="study", payload=PAYLOAD, input=source), **changes)  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ def test_good_workflows_have_no_problem() -> None:
 
 
 def of_space(parameter: Parameter, name: str = "x") -> Work:
-    return replace(study(), input=Input(samples=Samples(space={name: parameter}, count=5)))
+    return replace(study(), input=Input(samples=Samples(space={name: parameter}, sampler="random", count=5)))
 
 
 def of_samples(**changes: object) -> Work:
-    source = Input(samples=Samples(space=SPACE, count=5), **changes)  # type: ignore[arg-type]
+    source = Input(samples=Samples(space=SPACE, sampler="random", count=5), **changes)  # type: ignore[arg-type]
     return replace(study(), input=source)
 
 

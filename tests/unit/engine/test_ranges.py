@@ -135,7 +135,7 @@ BY = Ranges(events=5, counted_by="count")
         (taking(BY), "/works/0/input/ranges/counted_by", "there is no work 'count'"),
         (taking(BY, COUNT, dataset="data:set"), "/works/1/input/ranges/counted_by", "leave dataset"),
         (
-            taking(BY, replace(COUNT, input=Input(samples=Samples(space=SPACE, count=1)))),
+            taking(BY, replace(COUNT, input=Input(samples=Samples(space=SPACE, sampler="random", count=1)))),
             "/works/1/input/ranges/counted_by",
             "takes no whole files",
         ),

@@ -1,0 +1,118 @@
+"""Search spaces as workload managers send them, read into ours.
+
+Two forms are in the field, `{"A": {"type": "Choice", "params": {"choices": [...]}}, "B": {"type": "Scalar", "bounds":
+[0, 5]}}` and `{"lr": {"method": "uniformint", "dimension": {"low": 1, "high": 9}}}`; either may stand in segments,
+`[{"model_id": ..., "search_space": ...}]`: a search for each, of whose points the model is a fixed value.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from idds.domain.errors import Problem
+from idds.domain.space import Parameter, Value
+
+MODEL = "model_id"
+Read = tuple[dict[str, Parameter], dict[str, Value]]
+"""Parameters, and what is fixed beside them."""
+
+_METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "uniform": ("float", {}),
+    "loguniform": ("float", {"log": True}),
+    "quniform": ("float", {}),
+    "uniformint": ("int", {}),
+}
+
+
+class _Odd(Exception):
+    """What is wrong with a parameter: where in it, and why."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) -> tuple[list[Read], list[Problem]]:
+    """The spaces, one or a segment each, and what cannot be read of them."""
+    if isinstance(document, Mapping):
+        parameters, problems = _read_space(document, place)
+        return [(parameters, {})], problems
+    spaces: list[Read] = []
+    problems = []
+    for number, segment in enumerate(document):
+        at = f"{place}/{number}"
+        model, inside = segment.get(MODEL), segment.get("search_space")
+        if not isinstance(model, str | int) or isinstance(model, bool):
+            problems.append(Problem(f"{at}/{MODEL}", "a segment needs the name or number of its model"))
+        elif any(fixed == {MODEL: model} for _, fixed in spaces):
+            problems.append(Problem(f"{at}/{MODEL}", f"model {model!r} has a segment already"))
+        elif not isinstance(inside, Mapping):
+            problems.append(Problem(f"{at}/search_space", "a segment needs a search space"))
+        else:
+            parameters, odd = _read_space(inside, f"{at}/search_space")
+            if MODEL in parameters:
+                odd.append(Problem(f"{at}/search_space/{MODEL}", "this names the segment: no parameter may"))
+            spaces.append((parameters, {MODEL: model}))
+            problems += odd
+    return spaces, problems
+
+
+def _read_space(document: Mapping[str, Any], place: str) -> tuple[dict[str, Parameter], list[Problem]]:
+    found: dict[str, Parameter] = {}
+    problems = [] if document else [Problem(place, "there is no parameter in it")]
+    for name, parameter in document.items():
+        at = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+        try:
+            found[name] = _read_parameter(parameter)
+        except _Odd as odd:
+            problems.append(Problem(at + odd.pointer, str(odd)))
+    return found, problems
+
+
+def _read_parameter(document: Any) -> Parameter:
+    if isinstance(document, Mapping) and "type" in document:
+        return _read_typed(document)
+    if isinstance(document, Mapping) and "method" in document:
+        return _read_method(document["method"], document.get("dimension"))
+    raise _Odd("", "a parameter has a type (Choice, Scalar), or a method and a dimension")
+
+
+def _read_typed(document: Mapping[str, Any]) -> Parameter:
+    match document["type"]:
+        case "Choice":
+            inside = document.get("params")
+            choices = inside.get("choices") if isinstance(inside, Mapping) else None
+            return Parameter(type="categorical", choices=_choices(choices, "/params/choices"))
+        case "Scalar":
+            bounds = document.get("bounds")
+            if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+                raise _Odd("/bounds", "a Scalar needs two bounds")
+            return Parameter(type="float", low=_number(bounds[0], "/bounds/0"), high=_number(bounds[1], "/bounds/1"))
+    raise _Odd("/type", "only Choice and Scalar can be read")
+
+
+def _read_method(method: Any, dimension: Any) -> Parameter:
+    if not isinstance(dimension, Mapping):
+        raise _Odd("/dimension", "a method needs a dimension")
+    if method == "categorical":
+        choices = _choices(dimension.get("categories"), "/dimension/categories")
+        return Parameter(type="categorical", choices=choices)
+    if method not in _METHODS:
+        raise _Odd("/method", f"only {', '.join(sorted([*_METHODS, 'categorical']))} can be read")
+    kind, more = _METHODS[method]
+    step = _number(dimension.get("q"), "/dimension/q") if method == "quniform" else None
+    if step is not None and step <= 0:
+        raise _Odd("/dimension/q", "a step is above 0")
+    low, high = (_number(dimension.get(name), f"/dimension/{name}") for name in ("low", "high"))
+    return Parameter(type="int" if kind == "int" else "float", low=low, high=high, step=step, **more)
+
+
+def _choices(found: Any, place: str) -> tuple[Value, ...]:
+    if not isinstance(found, list | tuple) or not all(isinstance(choice, str | int | float) for choice in found):
+        raise _Odd(place, "give choices: texts, numbers, true and false")
+    return tuple(found)
+
+
+def _number(found: Any, place: str) -> float:
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise _Odd(place, "give a number")
+    return found

@@ -1,0 +1,214 @@
+"""Search spaces of a study: what is wrong with them, and in which order their parameters are chosen."""
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from idds.domain.errors import Problem
+from idds.domain.space import Parameter, Point, Space, Value, is_present
+from idds.domain.workflow import Samples
+from idds.engine.foreign_spaces import MODEL, read
+
+LARGEST = 2**53
+"""Up to here floating-point numbers tell whole ones apart."""
+
+_POPULATION, _STARTUP = {"population": (2, 10_000)}, {"startup": (1, 100_000)}
+OPTIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "random": {},
+    "grid": {},
+    "qmc": {},
+    "tpe": {**_STARTUP, "history": (0, 10_000_000)},
+    "cmaes": {**_POPULATION, "sigma": (1e-9, 1e9)},
+    "nsgaii": _POPULATION,
+    "nsgaiii": _POPULATION,
+    "gp": _STARTUP,
+}
+"""What may be said to a sampler, and between which bounds."""
+LEARNING = frozenset(OPTIONS) - {"random", "grid", "qmc"}
+"""Samplers that choose by what came of the samples before. The others' points are known from the first."""
+_FRACTIONS = frozenset({"sigma"})
+_ONE_OBJECTIVE = frozenset({"cmaes"})
+
+
+def spaces_of(samples: Samples) -> tuple[Space, ...]:
+    """The spaces of a study in which nothing is wrong; the sample with number n is of the (n modulo their count)th."""
+    if samples.opt_space is None:
+        return (_space(samples.space, samples, {}),)
+    found, _ = read(samples.opt_space, "")
+    return tuple(_space(parameters, samples, fixed) for parameters, fixed in found)
+
+
+def _space(parameters: Mapping[str, Parameter], samples: Samples, fixed: Point) -> Space:
+    ordered = {name: parameters[name] for name in _sorter(parameters).static_order()}
+    return Space(ordered, {**samples.fixed, **fixed}, samples.constraints)
+
+
+def _sorter(parameters: Mapping[str, Parameter]) -> "TopologicalSorter[str]":
+    # By name, as a database may give them back in another order than they were written in.
+    named = sorted(parameters.items())
+    return TopologicalSorter({name: [p.when.parameter] if p.when is not None else [] for name, p in named})
+
+
+def values_wanted(samples: Samples, n: int) -> str | None:
+    """Why a sample cannot be reported done with `n` values, if so. What nobody learns from needs none."""
+    wanted = len(samples.directions)
+    if n == wanted or (n == 0 and samples.sampler not in LEARNING):
+        return None
+    named = f"{wanted} objective value{'s' if wanted > 1 else ''}"
+    return f"this study wants {named} of each sample; there {'is' if n == 1 else 'are'} {n}"
+
+
+def problems(samples: Samples, place: str) -> list[Problem]:
+    """Everything that makes a study impossible to carry out, each at its place; of constraints, nothing."""
+    found = [*_sampler_problems(samples, place)]
+    if (samples.opt_space is None) is (not samples.space):
+        return [*found, Problem(f"{place}/space", "give either space or opt_space")]
+    if samples.opt_space is None:
+        found += _space_problems(samples.space, samples, f"{place}/space", place)
+        if not found:
+            space = spaces_of(samples)[0]
+            found += [
+                p for i, point in enumerate(samples.initial) for p in _misplaced(point, space, f"{place}/initial/{i}")
+            ]
+        return found
+    read_spaces, odd = read(samples.opt_space, f"{place}/opt_space")
+    found += odd
+    if samples.initial:
+        found.append(Problem(f"{place}/initial", "initial points need a space of our own words"))
+    if not odd:
+        for number, (parameters, fixed) in enumerate(read_spaces):
+            at = f"{place}/opt_space/{number}/search_space" if MODEL in fixed else f"{place}/opt_space"
+            found += _space_problems(parameters, samples, at, place)
+    return found
+
+
+def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    if samples.sampler not in OPTIONS:
+        return  # whoever offers samplers says which there are
+    allowed = OPTIONS[samples.sampler]
+    for name, value in samples.options.items():
+        at = f"{place}/options/{_escape(name)}"
+        if name not in allowed:
+            known = f"it has {', '.join(sorted(allowed))}" if allowed else "it has none"
+            yield Problem(at, f"sampler {samples.sampler!r} has no such option; {known}")
+        elif not allowed[name][0] <= value <= allowed[name][1]:
+            yield Problem(at, f"give a number from {allowed[name][0]:g} to {allowed[name][1]:g}")
+        elif name not in _FRACTIONS and value % 1:
+            yield Problem(at, "give a whole number")
+    if len(samples.directions) > 1 and samples.sampler in _ONE_OBJECTIVE:
+        yield Problem(f"{place}/directions", f"sampler {samples.sampler!r} knows one objective only")
+
+
+def _space_problems(parameters: Mapping[str, Parameter], samples: Samples, place: str, study: str) -> Iterator[Problem]:
+    for name, parameter in parameters.items():
+        at = f"{place}/{_escape(name)}"
+        yield from _parameter_problems(parameter, at)
+        if parameter.when is not None:
+            yield from _branch_problems(parameters, parameter.when.parameter, parameter.when.values, f"{at}/when")
+        if samples.sampler == "grid" and parameter.type == "float" and parameter.step is None:
+            yield Problem(f"{at}/step", "a grid needs the step of a float")
+        if name in samples.fixed:
+            yield Problem(f"{study}/fixed/{_escape(name)}", "this is a parameter of the space: it cannot be fixed too")
+    try:
+        _sorter(parameters).prepare()
+    except CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        at = f"{place}/{_escape(cycle[0])}/when"
+        yield Problem(at, "the parameters depend on each other in a circle: " + " -> ".join(cycle))
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _branch_problems(
+    parameters: Mapping[str, Parameter], name: str, values: tuple[Value, ...], place: str
+) -> Iterator[Problem]:
+    if name not in parameters:
+        yield Problem(f"{place}/parameter", f"there is no parameter {name!r} in this space")
+    elif parameters[name].type == "float":
+        yield Problem(f"{place}/parameter", f"{name!r} is a float: branches hang on whole numbers and choices")
+    else:
+        for number, value in enumerate(values):
+            if reason := against(parameters[name], value):
+                yield Problem(f"{place}/values/{number}", f"{name!r} never has this value: {reason}")
+
+
+def _parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
+    if parameter.type == "categorical":
+        yield from _choice_problems(parameter, place)
+        return
+    if parameter.choices:
+        yield Problem(f"{place}/choices", "a number has low and high, and no choices")
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if low is None or high is None:
+        yield Problem(place, "a number needs low and high")
+        return
+    if not low <= high:
+        yield Problem(f"{place}/low", f"low {low} is above high {high}")
+    if not (abs(low) < float("inf") and abs(high) < float("inf") and high - low < float("inf")):
+        yield Problem(place, "low and high must be finite")
+        return
+    if parameter.type == "int" and (low % 1 or high % 1):
+        yield Problem(place, "low and high of an int are whole numbers")
+    elif parameter.type == "int" and max(abs(low), abs(high)) > LARGEST:
+        yield Problem(place, "whole numbers have 53 bits at most")
+    if parameter.log and low <= 0:
+        yield Problem(f"{place}/low", "a logarithmic parameter needs low > 0")
+    if step is not None:
+        yield from _step_problems(parameter, step, place)
+
+
+def _step_problems(parameter: Parameter, step: float, place: str) -> Iterator[Problem]:
+    if parameter.log:
+        yield Problem(f"{place}/step", "a logarithmic parameter has no step")
+    if parameter.type == "int" and step % 1:
+        yield Problem(f"{place}/step", "the step of an int is a whole number")
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if not LARGEST >= (parameter.high - parameter.low) / step >= 1:
+        yield Problem(f"{place}/step", "this step goes into the range not once, or too often")
+
+
+def _choice_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
+    if not parameter.choices:
+        yield Problem(f"{place}/choices", "a categorical parameter needs at least one choice")
+    for number, choice in enumerate(parameter.choices):
+        if choice in parameter.choices[:number]:
+            yield Problem(f"{place}/choices/{number}", f"{choice!r} is among the choices already")
+    given = [name for name in ("low", "high", "step") if getattr(parameter, name) is not None]
+    for name in [*given, *(["log"] if parameter.log else [])]:
+        yield Problem(f"{place}/{name}", "a categorical parameter has choices only")
+
+
+def against(parameter: Parameter, value: Any) -> str | None:
+    """Why a parameter cannot have this value, if so."""
+    if parameter.type == "categorical":
+        same = any(value == choice and type(value) is type(choice) for choice in parameter.choices)
+        return None if same else "it is none of the choices"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "it is no number"
+    if parameter.type == "int" and not isinstance(value, int):
+        return "it is no whole number"
+    assert parameter.low is not None
+    assert parameter.high is not None
+    if not parameter.low <= value <= parameter.high:
+        return f"it is not between {parameter.low:g} and {parameter.high:g}"
+    if parameter.step is not None:
+        steps = (value - parameter.low) / parameter.step
+        return None if abs(steps - round(steps)) < 1e-9 * max(1, steps) else "no step leads there"
+    return None
+
+
+def _misplaced(point: Point, space: Space, place: str) -> Iterator[Problem]:
+    """What is wrong with an initial point."""
+    for name, value in point.items():
+        at = f"{place}/{_escape(name)}"
+        if name not in space.parameters:
+            yield Problem(at, f"there is no parameter {name!r} in this space")
+            continue
+        parameter = space.parameters[name]
+        if reason := against(parameter, value):
+            yield Problem(at, f"{name!r} never has this value: {reason}")
+        elif parameter.when is not None and not is_present(parameter, {**space.fixed, **point}):
+            yield Problem(at, f"{name!r} is there only with {parameter.when.parameter!r} as its `when` says")

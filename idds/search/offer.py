@@ -1,0 +1,31 @@
+"""Which samplers this installation has: the extra `search` brings most of them."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from idds.engine.spaces import OPTIONS
+from idds.ports.sampler import Sampler
+from idds.search.process import SamplerProcess
+from idds.search.random_sampler import RandomSampler
+
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "random": (),
+    "grid": (),
+    "qmc": ("scipy",),
+    "tpe": ("optuna",),
+    "cmaes": ("optuna", "cmaes"),
+    "nsgaii": ("optuna",),
+    "nsgaiii": ("optuna",),
+    "gp": ("optuna", "scipy", "torch"),
+}
+
+
+def names() -> frozenset[str]:
+    """The samplers whose libraries are there; nothing is loaded for it."""
+    return frozenset(name for name in OPTIONS if all(find_spec(library) for library in _NEEDS[name]))
+
+
+def samplers() -> dict[str, Sampler]:
+    """Each of them; all but the random one share a process, which is not started yet."""
+    process = SamplerProcess()
+    return {name: RandomSampler() if name == "random" else process for name in names()}

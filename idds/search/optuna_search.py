@@ -1,0 +1,185 @@
+"""One search through one space with a sampler of Optuna, its trials in memory.
+
+What Optuna has seen is a copy of what the store knows: it may be thrown away, and is made anew from there. Whatever a
+sampler notes with a trial of its own (generations, the optimizer of CMA-ES) goes with the sample into the store.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from idds.domain.space import Parameter, Point, Space, Value, is_present
+from idds.domain.workflow import Samples
+from idds.ports.sampler import Known, Origin, State, Suggestion
+from idds.search.constraints import Constraints
+from idds.search.points import stepped, steps
+from idds.search.random_sampler import drawn_within
+from idds.search.seeds import seed
+
+TRIES = 30
+"""So many points of the sampler's own are tried against the constraints; then one is drawn at random."""
+SLACK = 1.25
+"""A history that is bounded grows by this factor before it is cut again."""
+
+_STATES = {State.RUNNING: TrialState.RUNNING, State.DONE: TrialState.COMPLETE, State.FAILED: TrialState.FAIL}
+
+
+class OptunaSearch:
+    """`segment` is which of a study's spaces it is: each has a search, and seeds, of its own."""
+
+    def __init__(self, samples: Samples, space: Space, segment: int = 0) -> None:
+        self._samples = samples
+        self._space = space
+        self._segment = segment
+        self._constraints = Constraints(space)
+        self._distributions = {name: _distribution(p) for name, p in space.parameters.items()}
+        self._history = int(samples.options.get("history", 0)) if samples.sampler == "tpe" else 0
+        self._known: dict[int, Known] = {}
+        self._numbers: dict[int, int] = {}
+        """Optuna's number of what it believes to be running, by ours."""
+        self._finished = 0
+        self._study = self._new_study()
+
+    def _new_study(self) -> optuna.Study:
+        return optuna.create_study(directions=self._samples.directions)
+
+    def learn(self, news: Iterable[Known]) -> None:
+        """Take in what the store says; saying it again changes nothing."""
+        for known in news:
+            before = self._known.get(known.suggestion.number)
+            if before is not None and before.state is known.state:
+                continue
+            self._known[known.suggestion.number] = known
+            self._tell(known, before)
+        if self._history and self._finished > self._history * SLACK:
+            self._cut()
+
+    def _tell(self, known: Known, before: Known | None) -> None:
+        number = known.suggestion.number
+        self._finished += known.state is State.DONE
+        # One that is tried again after it failed is a trial of its own.
+        if before is None or number not in self._numbers:
+            if known.state is State.RUNNING:
+                self._numbers[number] = len(self._study.get_trials(deepcopy=False))
+            self._study.add_trial(self._trial(known))
+            return
+        values = known.values if known.state is State.DONE else None
+        self._study.tell(self._numbers.pop(number), values, state=_STATES[known.state])
+
+    def _trial(self, known: Known) -> FrozenTrial:
+        searched = {name: v for name, v in known.suggestion.parameters.items() if name in self._distributions}
+        return create_trial(
+            state=_STATES[known.state],
+            params=searched,
+            distributions={name: self._distributions[name] for name in searched},
+            values=known.values if known.state is State.DONE else None,
+            system_attrs=dict(known.suggestion.notes),
+        )
+
+    def _cut(self) -> None:
+        """Begin anew with the best, the newest, and what is running."""
+        done = [known for known in self._known.values() if known.state is State.DONE]
+        kept = {known.suggestion.number for known in done[-self._history :]}
+        if len(self._samples.directions) == 1:
+            sign = 1 if self._samples.directions[0] == "minimize" else -1
+            best = sorted(done, key=lambda known: sign * known.values[0])[: self._history // 4]
+            kept = {known.suggestion.number for known in (*done[-(self._history - len(best)) :], *best)}
+        self._study, self._numbers, self._finished = self._new_study(), {}, 0
+        for known in self._known.values():
+            if known.state is State.RUNNING or known.suggestion.number in kept:
+                self._tell(known, None)
+
+    def ask(self, number: int, initial: Point | None = None) -> Suggestion:
+        """The point with this number: with these values, where it is one that was given with the study."""
+        if (before := self._known.get(number)) is not None:
+            return before.suggestion
+        for attempt in range(TRIES):
+            self._study.sampler = self._sampler(seed(self._samples.seed, self._segment, number, attempt))
+            if initial is not None:
+                self._study.enqueue_trial(dict(initial))
+            trial = self._study.ask()
+            point = self._suggest(trial)
+            if initial is not None or self._constraints.let_through(point):
+                origin = Origin.SAMPLER if initial is None else Origin.INITIAL
+                notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+                suggestion = Suggestion(number, point, origin, dict(notes))
+                self._numbers[number] = trial.number
+                self._known[number] = Known(suggestion, State.RUNNING)
+                return suggestion
+            self._study.tell(trial, state=TrialState.FAIL)
+        return self._fall_back(number)
+
+    def _fall_back(self, number: int) -> Suggestion:
+        point = drawn_within(self._space, self._constraints, seed(self._samples.seed, self._segment), number)
+        suggestion = Suggestion(number, point, Origin.FALLBACK)
+        self.learn([Known(suggestion, State.RUNNING)])
+        return suggestion
+
+    def _suggest(self, trial: Trial) -> Point:
+        point: dict[str, Value] = dict(self._space.fixed)
+        for name, parameter in self._space.parameters.items():
+            if is_present(parameter, point):
+                point[name] = _suggested(trial, name, self._distributions[name])
+        return point
+
+    def _sampler(self, seeded: int) -> BaseSampler:
+        """A new one for each point: what they know is in the trials, and what they draw depends on nothing else."""
+        options: Mapping[str, Any] = self._samples.options
+        is_branched = any(parameter.when is not None for parameter in self._space.parameters.values())
+        match self._samples.sampler:
+            case "tpe":
+                startup = int(options.get("startup", 10))
+                return TPESampler(
+                    seed=seeded, n_startup_trials=startup, multivariate=True, group=is_branched, constant_liar=True
+                )
+            case "cmaes":
+                sigma = options.get("sigma")
+                return CmaEsSampler(
+                    seed=seeded,
+                    sigma0=None if sigma is None else float(sigma),
+                    popsize=_whole(options.get("population")),
+                    warn_independent_sampling=False,
+                )
+            case "nsgaii":
+                return NSGAIISampler(seed=seeded, population_size=int(options.get("population", 50)))
+            case "nsgaiii":
+                return NSGAIIISampler(seed=seeded, population_size=int(options.get("population", 50)))
+            case _:
+                from optuna.samplers import GPSampler  # needs torch
+
+                return GPSampler(
+                    seed=seeded, n_startup_trials=int(options.get("startup", 10)), warn_independent_sampling=False
+                )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _suggested(trial: Trial, name: str, distribution: BaseDistribution) -> Value:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            found = trial.suggest_categorical(name, choices)
+            assert found is not None
+            return found
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_int(name, low, high, log=log, step=step)
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            return trial.suggest_float(name, low, high, log=log, step=step)
+    raise AssertionError(distribution)
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.type == "categorical":
+        return CategoricalDistribution(parameter.choices)
+    assert parameter.low is not None
+    assert parameter.high is not None
+    # Optuna warns where a step does not go into the range: it is given the last value that is reached.
+    last = parameter.high if parameter.step is None else stepped(parameter, steps(parameter) - 1)
+    if parameter.type == "int":
+        return IntDistribution(int(parameter.low), int(last), log=parameter.log, step=int(parameter.step or 1))
+    return FloatDistribution(parameter.low, float(last), log=parameter.log, step=parameter.step)

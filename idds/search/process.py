@@ -1,0 +1,99 @@
+"""Samplers in a process of their own: what they compute never holds up the service, nor does what breaks them."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from idds.domain.identifiers import CollectionId
+from idds.ports.sampler import Order, SamplerFailure, Suggestion
+from idds.search.frames import PREFIX, Asked, Failed, Wanted, packed, unpacked
+
+STUDIES = 100
+"""So many are kept in memory; one that was forgotten is told anew when it is asked again."""
+LONGEST_S = 600.0
+_PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "OMP_NUM_THREADS")
+
+
+class SamplerProcess:
+    """Fulfils `idds.ports.sampler.Sampler`. The process starts with the first order, and anew after it died.
+
+    It is a fresh interpreter, not a fork, and ends by itself when the service does.
+    """
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._heard: OrderedDict[CollectionId, int] = OrderedDict()
+        self._forget: list[CollectionId] = []
+        self._one_at_a_time = asyncio.Lock()
+
+    def heard(self, study: CollectionId) -> int | None:
+        if self._process is not None and self._process.returncode is not None:
+            self._heard.clear()
+        return self._heard.get(study)
+
+    async def ask(self, order: Order) -> Sequence[Suggestion]:
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(LONGEST_S):
+                    answer = await self._exchange(Wanted(order, tuple(self._forget)))
+            except (OSError, asyncio.IncompleteReadError):
+                await self._end()
+                raise SamplerFailure("its process died") from None
+            except TimeoutError:
+                await self._end()
+                raise SamplerFailure(f"it took more than {LONGEST_S:g} s") from None
+            except BaseException:
+                await self._end()  # what it would answer belongs to nobody
+                raise
+        self._forget.clear()
+        self._heard.pop(order.study, None)
+        if isinstance(answer, Failed):
+            raise SamplerFailure(answer.kind)
+        self._heard[order.study] = order.heard
+        if len(self._heard) > STUDIES:
+            self._forget.append(self._heard.popitem(last=False)[0])
+        return answer.suggestions
+
+    async def _exchange(self, wanted: Wanted) -> Asked | Failed:
+        process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(packed(wanted))
+        await process.stdin.drain()
+        size = int.from_bytes(await process.stdout.readexactly(PREFIX), "big")
+        answer = unpacked(await process.stdout.readexactly(size))
+        assert isinstance(answer, Asked | Failed)
+        return answer
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            await self._end()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "idds.search.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                # What a terminal tells the service is not meant for it.
+                start_new_session=True,
+            )
+        return self._process
+
+    async def close(self) -> None:
+        async with self._one_at_a_time:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._heard.clear()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        assert process.stdin is not None
+        process.stdin.close()
+        with contextlib.suppress(ConnectionError):
+            await process.stdin.wait_closed()
+        await process.wait()
