@@ -12,6 +12,7 @@ from idds.ports.identity import Issuer, Issuers, Proxy
 from idds.store.database import Database
 
 PREFIX = "idds_"
+SESSION_NOTE = "session of a browser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,20 @@ class Access:
             details = {"owner": token.owner, "vo": token.vo, "role": token.role, "expires_at": token.expires_at}
             tx.audit.record(grant.principal, "issue", f"token:{token.id}", details)
         return token, secret
+
+    async def open_session(self, grant: Grant, *, longest: int) -> str:
+        """The secret of a token for the session of a browser: it may what the grant may, and ends with it, or sooner.
+
+        It is good for `longest` microseconds at most. Raises Forbidden for a payload's token.
+        """
+        principal, secret = check_reach(grant, None), _secret()
+        async with self._database.transaction("access") as tx:
+            expires = tx.now + longest
+            if grant.expires_at is not None:
+                expires = min(expires, grant.expires_at)
+            token = await tx.tokens.add(secret, principal, expires_at=expires, note=SESSION_NOTE)
+            tx.audit.record(principal, "log-in", f"token:{token.id}", {"by": grant.by, "expires_at": expires})
+        return secret
 
     async def issue_for_payloads(self, principal: Principal, collection: CollectionId, *, lifetime: int) -> str:
         """A token that can lease from one collection and report to it, and nothing else. Raises NotFound.

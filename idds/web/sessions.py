@@ -17,13 +17,10 @@ from idds.api.authentication import SESSION
 from idds.api.problems import Malformed
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Problem, Unauthenticated
-from idds.services.access import NewToken, check_reach
 
 LONGEST_S = 12 * 3600
-NOTE = "session of a browser"
 MAX_FORM_BYTES = 64 * 1024
 MAX_FIELDS = 100
-_MICROSECONDS = 1_000_000
 _OF_THIS_PAGE = ("same-origin", "none")
 
 
@@ -33,13 +30,7 @@ async def log_in(parts: Parts, request: web.Request, secret: str) -> str:
     Raises Unauthenticated, and Forbidden for a payload's token.
     """
     known = parts.authentication.authenticate(f"Bearer {secret}") if secret else parts.authentication.of(request)
-    grant = await known
-    check_reach(grant, None)
-    async with parts.doors.database.snapshot() as tx:
-        left = tx.distance(grant.expires_at)
-    lifetime = LONGEST_S * _MICROSECONDS if left is None else min(LONGEST_S * _MICROSECONDS, left)
-    _, cookie = await parts.doors.access.issue_for(grant, NewToken(lifetime, note=NOTE))
-    return cookie
+    return await parts.doors.access.open_session(await known, longest=LONGEST_S * 1_000_000)
 
 
 async def log_out(parts: Parts, grant: Grant) -> None:
