@@ -27,4 +27,5 @@ class Surveying:
         return moved
 
     async def due_in(self) -> int | None:
-        return self._whole_at - self._clock.now()
+        whole, again = self._whole_at - self._clock.now(), await self._residencies.due_in()
+        return whole if again is None else min(whole, again)

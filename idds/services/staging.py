@@ -4,7 +4,7 @@ Where a file stands is learned from the data management: at once where it hints 
 then for everything that is in motion.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 
 import structlog
 
@@ -30,6 +30,8 @@ AGENT = "carrier"
 LEASE = 30_000_000
 EFFECTS_AT_ONCE = 20
 SURVEYED_AT_ONCE = 2000
+FIRST_PAUSE, LAST_PAUSE = 250_000, 16_000_000
+"""Of what was told and is not there yet: each pause is twice the one before."""
 SETTLED = 10_000_000
 """What was seen to be present so many microseconds ago is looked at again when it is hinted at."""
 
@@ -61,6 +63,8 @@ class Residencies:
         self._patience = patience or Patience()
         self._choosing = Choosing(database, ddm, tapes)
         self._hinted: dict[str, set[Did]] = {}
+        self._again: dict[ReplicaId, tuple[int, int]] = {}
+        """What was told of too early: when it is looked at once more, and the pause before that."""
 
     async def listen(self) -> None:
         """Take the data management's hints, for ever."""
@@ -195,13 +199,16 @@ class Residencies:
 
     async def survey(self, *, everything: bool) -> int:
         """Learn where files stand: the hinted ones, and all in motion if wished; how many moved."""
-        await self._take_hints()
+        told = await self._take_hints()
         hinted, self._hinted = self._hinted, {}
         async with self._database.snapshot() as tx:
             looked_at = {r.id: r for rse, dids in hinted.items() for r in await tx.replicas.find(rse, sorted(dids))}
+            due = [replica for replica, (at, _) in self._again.items() if at <= tx.now]
+            looked_at |= {replica.id: replica for replica in await tx.replicas.get(due)}
             if everything:
                 looked_at |= {replica.id: replica for replica in await tx.replicas.in_motion()}
             now = tx.now
+        self._look_again(told, looked_at.values(), now)
         by_rse: dict[str, list[Replica]] = {}
         for replica in looked_at.values():
             if _is_uncertain(replica, now):
@@ -217,17 +224,35 @@ class Residencies:
             raise
         return moved
 
-    async def _take_hints(self) -> None:
+    async def due_in(self) -> int | None:
+        """In how many microseconds something is to be looked at once more."""
+        if not self._again:
+            return None
+        async with self._database.snapshot() as tx:
+            return tx.distance(min(at for at, _ in self._again.values()))
+
+    def _look_again(self, told: Mapping[str, Set[Did]], replicas: Iterable[Replica], now: int) -> None:
+        """Rucio tells that a transfer is done before its replica is available: that comes after seconds, untold."""
+        for replica in replicas:
+            before = self._again.pop(replica.id, None)
+            is_news = replica.did in told.get(replica.rse, ())
+            if replica.status is ReplicaStatus.STAGING and (is_news or before is not None):
+                pause = FIRST_PAUSE if is_news or before is None else 2 * before[1]
+                if pause <= LAST_PAUSE:
+                    self._again[replica.id] = (now + pause, pause)
+
+    async def _take_hints(self) -> Mapping[str, Set[Did]]:
         """Those that were noted by others, up to some thousands; more are taken at once again."""
         async with self._database.snapshot(timeless=True) as tx:
             if not await tx.hints.any():
-                return
+                return {}
         async with self._database.transaction(AGENT) as tx:
             taken = await tx.hints.take(SURVEYED_AT_ONCE)
         for rse, dids in taken.items():
             self._hinted.setdefault(rse, set()).update(dids)
         if sum(map(len, taken.values())) == SURVEYED_AT_ONCE:
             self._wakeups.wake(Channel.REPLICAS)
+        return taken
 
     async def _survey(self, rse: str, replicas: Sequence[Replica]) -> int:
         found = await self._ddm.residency(rse, [replica.did for replica in replicas])

@@ -166,6 +166,45 @@ async def test_a_file_that_somebody_else_failed_to_bring_is_admitted_anew(servic
     assert await service.reserved() == 10
 
 
+async def test_a_file_that_was_told_of_too_early_is_looked_at_again_soon(service: Service) -> None:
+    """As Rucio does: a transfer is told done, seconds later the replica is available, and of that nobody tells."""
+    service.ddm.add_dataset(SET, some(2))
+    files = [Did("data", "f0"), Did("data", "f1")]
+    service.ddm.foreign |= {(DISK, did) for did in files}
+    await service.submit()
+    await service.residencies.survey(everything=True)
+    assert await service.residencies.due_in() is None
+    async with service.database.transaction("test") as tx:
+        await tx.hints.add([(DISK, files[0])])
+    await service.residencies.survey(everything=False)
+    for did in files:
+        service.ddm.put(DISK, did)
+    waited = [await service.residencies.due_in()]
+    assert await service.residencies.survey(everything=False) == 0, "not before it is due"
+    service.clock.advance(waited[0] or 0)
+    assert await service.residencies.survey(everything=False) == 1
+    assert [status for _, _, status in await service.contents()] == [ContentStatus.AVAILABLE, ContentStatus.NEW]
+    assert await service.residencies.due_in() is not None
+    service.clock.advance(await service.residencies.due_in() or 0)
+    await service.residencies.survey(everything=False)
+    assert await service.residencies.due_in() is None, "it is there"
+
+
+async def test_what_was_told_and_never_comes_is_left_to_the_slow_look(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    service.ddm.foreign.add((DISK, Did("data", "f0")))
+    await service.submit()
+    async with service.database.transaction("test") as tx:
+        await tx.hints.add([(DISK, Did("data", "f0"))])
+    await service.residencies.survey(everything=False)
+    waited = []
+    while (pause := await service.residencies.due_in()) is not None:
+        waited.append(pause)
+        service.clock.advance(pause)
+        await service.residencies.survey(everything=False)
+    assert waited == [250_000 * 2**n for n in range(7)]
+
+
 async def test_a_recall_that_was_lost_and_then_done_by_another_holds_no_room(service: Service) -> None:
     service.ddm.add_dataset(SET, some(1))
     await service.submit()
