@@ -11,7 +11,7 @@ from idds.domain.hold import Hold, HoldKind
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.replica import Replica, Window
 from idds.domain.request import Principal
-from idds.domain.statuses import Relation, ReplicaStatus, SourceKind
+from idds.domain.statuses import EffectKind, Relation, ReplicaStatus, SourceKind
 from idds.domain.workflow import WindowLimits
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
@@ -98,6 +98,7 @@ class Steering:
             entity = f"{kind}:{ref}"
             # What was under way all the time has not stalled: its clock begins anew.
             await Carousel(tx).restart_clocks(self._rses_of(ref) if kind is HoldKind.TAPE else None, ref)
+            await tx.effects.hasten_kind(EffectKind.STAGE)
             tx.moves.record(entity, "resumed", ("held", "in service"), request=None, reason=_by(order))
             tx.audit.record(order.principal, "resume", entity)
             await _plan_anew(tx, told.requests)

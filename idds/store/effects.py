@@ -138,6 +138,13 @@ class Effects(Noun):
         if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
             self._tx.wake(*map(of_effects, kinds))
 
+    async def hasten_kind(self, kind: EffectKind) -> None:
+        """Make all effects of this kind that were postponed due at once."""
+        await self._tx.write_gathered()
+        waiting = update(effects).where(effects.c.kind == kind, effects.c.owner.is_(None))
+        if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
+            self._tx.wake(of_effects(kind))
+
     async def hasten_all(self, request: RequestId) -> None:
         """Make all of a request's effects that were postponed due at once."""
         await self._tx.write_gathered()
