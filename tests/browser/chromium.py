@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,13 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def looking(browser: Browser, **options: Any) -> AsyncIterator[tuple[BrowserContext, Page]]:
-    """A window of its own. Whatever a page complains of (errors, what its policy forbids) fails the test."""
+async def looking(
+    browser: Browser, *, allowed: Sequence[str] = (), **options: Any
+) -> AsyncIterator[tuple[BrowserContext, Page]]:
+    """A window of its own. Whatever a page complains of (errors, what its policy forbids) fails the test.
+
+    `allowed` are words of what it may complain of.
+    """
     context = await browser.new_context(**options)
     complaints: list[str] = []
     try:
@@ -62,7 +67,7 @@ async def looking(browser: Browser, **options: Any) -> AsyncIterator[tuple[Brows
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         yield context, page
-        assert complaints == [], complaints
+        assert [said for said in complaints if not any(word in said for word in allowed)] == []
     finally:
         await context.close()
 
@@ -86,7 +91,9 @@ async def flaws(page: Page) -> list[str]:
     answer = await session.send("Runtime.evaluate", {"expression": "axe.run()", "awaitPromise": True, **where})
     assert "exceptionDetails" not in answer, answer
     violations = answer["result"]["value"]["violations"]
-    return [f"{each['id']}: {node['html'][:160]} {node['failureSummary']}" for each in violations for node in each["nodes"]]
+    return [
+        f"{each['id']}: {node['html'][:160]} {node['failureSummary']}" for each in violations for node in each["nodes"]
+    ]
 
 
 async def overflowing(page: Page) -> list[str]:
