@@ -56,6 +56,14 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             "ix_contents_new", "ix_contents_pins", *key,
         ),
         hot(
+            "unadmitted of groups",
+            lambda tx: tx.contents.unadmitted_in(collection, groups),
+            "ix_contents_new", "ix_contents_pins", *key,
+        ),
+        hot("disks that something waits for", lambda tx: tx.demands.rses(), "ix_collections_waiting"),
+        hot("what waits for a disk", lambda tx: tx.demands.waiting(RSE), "ix_collections_waiting"),
+        hot("recalls", lambda tx: tx.demands.recalls(), "ix_replicas_recalled"),
+        hot(
             "ready groups",
             lambda tx: tx.contents.ready_groups(collection, 100),
             "ix_contents_available", "ix_contents_new",
@@ -171,7 +179,6 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         ),
         hot("take due", lambda tx: tx.requests.take_due(20), "ix_requests_due"),
         hot("next due", lambda tx: tx.requests.next_due(), "ix_requests_due"),
-        hot("waiting for an RSE", lambda tx: tx.requests.waiting_for(RSE), "ix_collections_waiting"),
         hot(
             "claim messages",
             lambda tx: tx.messages.claim(owner="me", lease=1, limit=20),

@@ -1,0 +1,285 @@
+"""Admission as a service: planned over all that waits for a disk, and carried out in the database."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from idds.domain.files import File
+from idds.domain.hold import HoldKind
+from idds.domain.identifiers import CollectionId, Did, RequestId
+from idds.domain.request import Terms
+from idds.domain.statuses import ContentStatus, Intent, ReplicaStatus
+from idds.domain.workflow import Input, WindowLimits, Work, Workflow
+from idds.engine.planner import Policy
+from idds.engine.shares import Share
+from idds.engine.transitions import ContentEvent, ReplicaEvent
+from idds.ports.wakeups import Channel
+from idds.runtime.wakeups import LocalWakeups
+from idds.services import admission
+from idds.services import planning as service
+from idds.services.announcing import follow
+from idds.services.explanation import Explanation
+from idds.services.listing import Listing
+from idds.services.placement import Placement
+from idds.services.planning import Planning
+from idds.services.progress import Progress
+from idds.services.standing import Rules
+from idds.services.submission import Offer, Submission
+from idds.store.contents import of_ids
+from idds.store.database import Database
+from idds.store.integrity import disagreements
+from idds.store.upgrade import upgrade
+from idds.testing.clock import ManualClock
+from idds.testing.memory_ddm import MemoryDDM
+from tests.integration.simulation.world import OWNER
+
+DISK = "DISK"
+RULES = Rules(Policy(run_files=2, patience=10_000_000), shares=(Share("fast", 1.0, True),))
+TAPES = replace(RULES, systems={"TAPE-1": "library"}, recalls_in_flight={"library": 3})
+PLAIN = Terms()
+
+
+class Site:
+    """Requests, and the planner; what is admitted stays so until a test has it deleted."""
+
+    def __init__(self, database: Database, clock: ManualClock, wakeups: LocalWakeups) -> None:
+        self.database, self.clock, self.wakeups = database, clock, wakeups
+        self.ddm = MemoryDDM(Random(0))
+        self.progress = Progress(database, Placement("local", DISK, "OUT"))
+        self.listing = Listing(database, self.ddm, "me")
+        self.submission = Submission(database, Offer(frozenset(), frozenset({DISK}), frozenset()))
+        self.planning = Planning(database, RULES)
+
+    async def submit(
+        self, name: str, files: int, *, of: str | None = None, terms: Terms = PLAIN, **wanted: object
+    ) -> RequestId:
+        """A request over files of one byte, listed and ready to be admitted."""
+        self.ddm.add_dataset(Did("data", name), [File(Did("data", f"{of or name}.{n}"), 1) for n in range(files)])
+        source = Input(dataset=f"data:{name}", **wanted)  # type: ignore[arg-type]
+        request, _ = await self.submission.submit(
+            OWNER, Workflow(name=name, works=(Work(name="w", input=source),)), terms
+        )
+        while await self.progress.step() + await self.listing.step():
+            pass
+        return request.id
+
+    async def plan(self) -> None:
+        while await self.planning.step():
+            pass
+
+    async def admitted(self) -> dict[RequestId, int]:
+        """How many files of each request hold a pin."""
+        async with self.database.snapshot() as tx:
+            found = await tx.collections.get_all(range(1, 20))
+        return {each.request_id: each.counts[ContentStatus.NEW] - each.unadmitted for each in found}
+
+    async def give_back(self, number: int) -> None:
+        """So many replicas are processed, deleted and gone, the first ones first."""
+        async with self.database.transaction("test") as tx:
+            ids = [replica.id for replica in await tx.replicas.get(range(1, 1000)) if replica.status == "admitted"]
+            ids = ids[:number]
+            await tx.replicas.move(ReplicaEvent.RECALLED, DISK, ids)
+            await tx.replicas.move(ReplicaEvent.LANDED, DISK, ids)
+            contents = [
+                c
+                for n in range(1, 10)
+                for c in await tx.contents.page(CollectionId(n), status=None, after=0, limit=1000)
+            ]
+            pinning = [content.id for content in contents if content.replica_id in ids]
+            await follow(tx, await tx.contents.move(ContentEvent.LANDED, of_ids(pinning)))
+            await follow(tx, await tx.contents.move(ContentEvent.PROCESSED, of_ids(pinning)))
+            await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, DISK, ids))
+
+    async def check(self) -> None:
+        assert await self.database.run(disagreements, writes=False) == []
+
+
+@pytest.fixture
+async def site(database_url: str) -> AsyncIterator[Site]:
+    clock, wakeups = ManualClock(), LocalWakeups()
+    database = Database(database_url, clock=clock, wakeups=wakeups)
+    try:
+        await upgrade(database)
+        async with database.transaction("test") as tx:
+            await tx.windows.declare("rse", DISK, limit_bytes=None, limit_files=12)
+        yield Site(database, clock, wakeups)
+    finally:
+        await database.close()
+
+
+async def test_a_disk_is_divided_among_those_that_wait_for_it(site: Site) -> None:
+    first = await site.submit("one", 30)
+    second = await site.submit("two", 30)
+    await site.plan()
+    assert await site.admitted() == {first: 6, second: 6}
+    third = await site.submit("three", 30)
+    for _ in range(4):
+        await site.give_back(3)
+        await site.plan()
+        site.clock.advance(20_000_000)
+        await site.check()
+    parts = await site.admitted()
+    assert parts[third] >= 4
+    assert sum(parts.values()) == 12
+
+
+async def test_an_express_share_goes_first(site: Site) -> None:
+    await site.submit("slow", 30)
+    fast = await site.submit("fast", 10, terms=Terms(share="fast"))
+    await site.plan()
+    assert (await site.admitted())[fast] == 10
+
+
+async def test_a_quota_bounds_what_a_share_holds_and_is_given_back(site: Site) -> None:
+    rules = Rules(RULES.policy, shares=(Share("small"),))
+    site.planning = Planning(site.database, rules)
+    request = await site.submit("before", 2, terms=Terms(share="small"))
+    await site.plan()
+    async with site.database.transaction("test") as tx:
+        await tx.windows.declare_quotas({"small": 5})
+    await site.submit("after", 20, terms=Terms(share="small"))
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 5
+    await site.give_back(4)
+    site.clock.advance(20_000_000)
+    await site.plan()
+    assert (await site.admitted())[request] == 0
+    assert sum((await site.admitted()).values()) == 5
+    await site.check()
+    async with site.database.transaction("test") as tx:
+        await tx.windows.declare_quotas({})
+        assert [window.kind for window in await tx.windows.all()] == ["rse"]
+    site.clock.advance(20_000_000)
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 12
+
+
+async def test_recalls_in_flight_are_bounded_by_tape_system(site: Site) -> None:
+    site.planning = Planning(site.database, TAPES)
+    first, second = await site.submit("one", 9), await site.submit("two", 9)
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 3  # it is not known yet from which tape they will be
+    await site.give_back(3)
+    async with site.database.transaction("test") as tx:
+        await tx.collections.note_source([1, 2], "TAPE-1")
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 3
+    why = await Explanation(site.database, rules=TAPES).why(OWNER, first)
+    assert "tape library has 3 of 3 files in flight" in str(why)
+    async with site.database.transaction("test") as tx:
+        await tx.collections.note_source([2], "ELSEWHERE")
+    await site.plan()
+    assert (await site.admitted())[second] >= 6
+
+
+@pytest.mark.parametrize(("kind", "ref"), [(HoldKind.TAPE, "TAPE-1"), (HoldKind.TAPE, "library"), (HoldKind.RSE, DISK)])
+async def test_what_is_held_takes_nothing(site: Site, kind: HoldKind, ref: str) -> None:
+    site.planning = Planning(site.database, TAPES)
+    request = await site.submit("one", 2)
+    async with site.database.transaction("test") as tx:
+        await tx.collections.note_source([1], "TAPE-1")
+        await tx.holds.add(kind, ref, reason="a robot is stuck", owner="op")
+    await site.plan()
+    assert await site.admitted() == {request: 0}
+    assert "is held: a robot is stuck" in str(await Explanation(site.database, rules=TAPES).why(OWNER, request))
+    async with site.database.transaction("test") as tx:
+        await tx.holds.remove(kind, ref)
+    await site.plan()
+    assert await site.admitted() == {request: 2}
+
+
+async def test_what_is_forced_goes_first(site: Site) -> None:
+    await site.submit("one", 30)
+    second = await site.submit("two", 10)
+    async with site.database.transaction("test") as tx:
+        await tx.collections.force([2])
+    await site.plan()
+    assert (await site.admitted())[second] == 10
+
+
+async def test_what_another_request_has_on_disk_costs_nothing(site: Site) -> None:
+    first = await site.submit("one", 12)
+    await site.plan()
+    second = await site.submit("two", 12, of="one")
+    await site.plan()
+    assert await site.admitted() == {first: 12, second: 12}
+    await site.check()
+
+
+async def test_a_request_that_is_suspended_waits_and_wakes_the_planner_when_it_goes_on(site: Site) -> None:
+    request = await site.submit("one", 3)
+    await site.submission.order(OWNER, request, Intent.SUSPEND)
+    await site.plan()
+    assert await site.admitted() == {request: 0}
+    seen = site.wakeups.count(Channel.PLANNING)
+    await site.submission.order(OWNER, request, Intent.RUN)
+    assert site.wakeups.count(Channel.PLANNING) > seen
+    await site.plan()
+    assert await site.admitted() == {request: 3}
+
+
+async def test_it_looks_again_by_itself_when_time_changes_something(site: Site) -> None:
+    await site.submit("one", 30)
+    await site.plan()
+    assert await site.planning.due_in() == service.FALLBACK
+    await site.give_back(1)
+    site.clock.advance(7_000_000)
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 11  # a run of two is gathered
+    assert await site.planning.due_in() == 3_000_000
+    site.clock.advance(3_000_000)
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 12
+
+
+async def test_a_window_goes_with_the_last_file_of_an_input_that_has_ended(site: Site) -> None:
+    await site.submit("one", 4, window=WindowLimits(files=2))
+    for _ in range(2):
+        await site.plan()
+        async with site.database.snapshot() as tx:
+            assert [(w.kind, w.reserved_files) for w in await tx.windows.all()] == [("rse", 2), ("collection", 2)]
+        await site.give_back(2)
+        while await site.progress.step():
+            pass
+    async with site.database.snapshot() as tx:
+        assert [window.kind for window in await tx.windows.all()] == ["rse"]
+        assert {replica.status for replica in await tx.replicas.get(range(1, 5))} == {ReplicaStatus.GONE}
+    await site.check()
+
+
+async def test_an_input_that_breaks_is_left_alone_and_the_others_go_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.submit("odd", 2)
+    plain = await site.submit("plain", 2)
+    original, tried = admission.admit, list[CollectionId]()
+
+    async def admit(tx: object, collection: CollectionId, groups: object) -> int:
+        if collection == 1:
+            tried.append(collection)
+            raise RuntimeError("a defect of the service")
+        return await original(tx, collection, groups)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service, "admit", admit)
+    for _ in range(5):
+        await site.planning.step()
+    assert (await site.admitted())[plain] == 2
+    assert len(tried) == 1
+    monkeypatch.undo()
+    site.clock.advance(60_000_000)
+    await site.plan()
+    assert sum((await site.admitted()).values()) == 4
+
+
+async def test_long_queues_are_looked_at_further_where_there_is_room(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "HEADS", 2)
+    request = await site.submit("one", 40)
+    async with site.database.transaction("test") as tx:
+        await tx.windows.declare("rse", DISK, limit_bytes=None, limit_files=None)
+    await site.plan()
+    assert await site.admitted() == {request: 40}
+    await site.check()
