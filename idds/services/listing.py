@@ -1,5 +1,7 @@
 """Listing datasets into contents: page by page, going on where it stood."""
 
+from collections.abc import Sequence
+
 import structlog
 
 from idds.domain.collection import Collection
@@ -67,42 +69,47 @@ class Listing:
             collection = await tx.collections.get(identifier)
         assert collection is not None
         assert collection.did is not None
-        if not collection.next_no:
-            await self._follow_rule(effect, collection)
+        rule = await self._rule(collection)
+        brought_to = await self._ddm.destination(rule) if rule is not None else None
+        if rule is not None and not collection.next_no:
+            await self._place(effect, collection, rule, brought_to)
         try:
             page = await self._ddm.list_files(collection.did, after=collection.listed_to, limit=PAGE)
         except UnknownDid as error:
             async with self._database.transaction(AGENT) as tx:
                 await give_up(tx, effect, "input/dataset", str(error))
             return False
-        while (more := await self._record(effect, collection, page)) is None:
+        awaited = (rule, brought_to) if rule is not None and brought_to is not None else None
+        while (more := await self._record(effect, collection, page, awaited)) is None:
             pass
         return more
 
-    async def _follow_rule(self, effect: Effect, collection: Collection) -> None:
-        """Before anything is known of a dataset: have its files awaited where somebody else's rule brings them to."""
+    async def _rule(self, collection: Collection) -> str | None:
+        """The rule of somebody else that brings the dataset to a disk, where its work names one."""
         async with self._database.snapshot() as tx:
             request = await tx.requests.get(collection.request_id)
             transform = await tx.transforms.get(collection.transform_id)
         assert request is not None
         assert transform is not None
         source = request.workflow.work(transform.work).input
-        if source is None or source.rule is None:
-            return
-        rse = await self._ddm.destination(source.rule)
+        return None if source is None else source.rule
+
+    async def _place(self, effect: Effect, collection: Collection, rule: str, rse: str | None) -> None:
+        """Before anything of a dataset is known: have it delivered where that rule brings it to."""
         async with self._database.transaction(AGENT) as tx:
-            await tx.requests.lock([request.id])
+            await tx.requests.lock([collection.request_id])
             await tx.effects.hold(effect, LEASE)
-            reason = f"rule {source.rule} brings them there"
-            if rse is None:
-                reason = f"rule {source.rule} brings them nowhere (any more): they are staged by rules of this service"
-            else:
+            reason = f"rule {rule} brings them nowhere (any more): they are staged by rules of this service"
+            if rse is not None:
                 await tx.collections.note_destination([collection.id], rse)
+                reason = f"rule {rule} brings them there"
             change = (collection.rse, rse or str(collection.rse))
             entity = f"collection:{collection.id}"
-            tx.moves.record(entity, "destination", change, request=request.id, n=0, reason=reason)
+            tx.moves.record(entity, "destination", change, request=collection.request_id, n=0, reason=reason)
 
-    async def _record(self, effect: Effect, listed: Collection, page: FilePage) -> bool | None:
+    async def _record(
+        self, effect: Effect, listed: Collection, page: FilePage, awaited: tuple[str, str] | None
+    ) -> bool | None:
         """Register what is new in a page; whether there is another, None while more is to come of this one."""
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([listed.request_id])
@@ -114,7 +121,10 @@ class Listing:
                 return False
             if collection.range_events is None:
                 again = effect.tries > 1 or "again" in effect.payload
-                await _register_files(tx, collection, page, again=again)
+                new = await _register_files(tx, collection, page, again=again)
+                if awaited is not None and awaited[1] == collection.rse:
+                    # It needs no room of ours: it is on its way before anybody asks for it.
+                    await tx.replicas.await_others(collection.rse, new, awaited[0], collection.request_id)
             elif not await _register_ranges(tx, collection, page):
                 return None
             return await self._conclude(tx, effect, collection, page)
@@ -132,14 +142,17 @@ class Listing:
         return False
 
 
-async def _register_files(tx: Transaction, collection: Collection, page: FilePage, *, again: bool) -> None:
+async def _register_files(tx: Transaction, collection: Collection, page: FilePage, *, again: bool) -> Sequence[File]:
+    """Those that are new."""
     # What was looked at before comes again with what a growing dataset has more, and has its numbers. It may come again
     # within one look, too: then the database finds it.
     known = await known_files(tx, collection, page.files) if again else {}
-    new = [_new_content(file) for file in page.files if file.did not in known]
+    new = [file for file in page.files if file.did not in known]
     if new or page.next is not None:
-        await tx.contents.register_more(collection, new, ContentEvent.LISTED, listed_to=page.next)
+        contents = [_new_content(file) for file in new]
+        await tx.contents.register_more(collection, contents, ContentEvent.LISTED, listed_to=page.next)
         tx.requests.mark_due([collection.request_id])
+    return new
 
 
 async def _register_ranges(tx: Transaction, collection: Collection, page: FilePage) -> bool:

@@ -50,13 +50,11 @@ SELECT :rse, value ->> 'scope', value ->> 'name', CAST(value ->> 'bytes' AS bigi
  {where} RETURNING {{columns}}
 """
 # One that is not ours and that nobody pins was not watched: whether it is still there is asked again.
-_ADMITTING = _INSERTING.format(
-    status="'admitted'",
-    ours="true",
-    where="""WHERE replicas.status = 'gone' OR replicas.status = 'present' AND NOT replicas.ours AND NOT EXISTS (
+_UNWATCHED = """WHERE replicas.status = 'gone' OR replicas.status = 'present' AND NOT replicas.ours AND NOT EXISTS (
              SELECT 1 FROM contents
-              WHERE contents.replica_id = replicas.id AND contents.status IN ('new', 'available', 'leased'))""",
-)
+              WHERE contents.replica_id = replicas.id AND contents.status IN ('new', 'available', 'leased'))"""
+_ADMITTING = _INSERTING.format(status="'admitted'", ours="true", where=_UNWATCHED)
+_AWAITING = _INSERTING.format(status="'staging'", ours="false", where=_UNWATCHED)
 _REGISTERING = _INSERTING.format(
     status="'present'", ours="false", where="WHERE replicas.status = 'gone' OR NOT replicas.ours"
 )
@@ -92,6 +90,15 @@ class Replicas(Noun):
         values = {"window": window, "source": source}
         rows = await self._upsert(rse, [(file, None) for file in files], _ADMITTING, values)
         return [read_replica(row) for row in rows]
+
+    async def await_others(self, rse: str, files: Sequence[File], rule_id: str, request: RequestId) -> None:
+        """Note replicas that somebody else's rule brings: they count in no window, and whoever wants them pins them."""
+        rows = await self._upsert(rse, [(file, None) for file in files], _AWAITING, _NOWHERE) if files else []
+        ids = sorted(ReplicaId(row.id) for row in rows)
+        await self.note_rules([(replica, rule_id, False) for replica in ids])
+        if ids:
+            change, reason = (None, ReplicaStatus.STAGING), f"rule {rule_id} brings them"
+            self._tx.moves.record(f"rse:{rse}", "awaited", change, request=request, ids=ids, reason=reason)
 
     def record_admission(self, rse: str, ids: Sequence[int], request: RequestId) -> None:
         self._record(ReplicaEvent.ADMITTED, rse, ids, request=request)

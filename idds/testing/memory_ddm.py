@@ -45,6 +45,12 @@ class MemoryDDM:
         self.foreign.add((rse, did))
         self._states[rse, did] = Where.PRESENT
 
+    def bring(self, rse: str, did: Did, rule_id: str) -> None:
+        """Somebody else's replica that is on its way, under a rule of his."""
+        self.foreign.add((rse, did))
+        self._states[rse, did] = Where.STAGING
+        self._rules[rse, did] = rule_id
+
     def take(self, rse: str, did: Did) -> None:
         """It is gone, whosever it was, and with it what was ordered of it."""
         self.foreign.discard((rse, did))

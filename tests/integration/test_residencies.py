@@ -9,7 +9,7 @@ import pytest
 from idds.domain.files import File, FilePage
 from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
-from idds.domain.workflow import Input, Work, Workflow
+from idds.domain.workflow import Input, WindowLimits, Work, Workflow
 from idds.engine.transitions import ReplicaEvent
 from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
 from idds.runtime.wakeups import LocalWakeups
@@ -45,7 +45,8 @@ class GrowingDDM(MemoryDDM):
 
     def lose(self, did: Did) -> None:
         """Whoever was bringing it is not any more."""
-        del self._states[DISK, did]
+        self._states.pop((DISK, did), None)
+        self._rules.pop((DISK, did), None)
         self.foreign.discard((DISK, did))
 
 
@@ -164,6 +165,41 @@ async def test_a_file_that_somebody_else_failed_to_bring_is_admitted_anew(servic
     await service.survey()
     assert await service.replica() == (ReplicaStatus.STAGING, True)
     assert await service.reserved() == 10
+
+
+async def test_a_dataset_that_another_ones_rule_brings_is_awaited_and_needs_no_room(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(20))
+    files = [file.did for file in some(20)]
+    for did in files:
+        service.ddm.bring(DISK, did, "a-rule")
+    work = Work(name="w", input=Input(dataset=str(SET), rule="a-rule", window=WindowLimits(files=1)))
+    await service.submission.submit(OWNER, Workflow(name="w", works=(work,)))
+    await service.advance()
+    assert service.ddm.staged == []
+    assert await service.reserved() == 0
+    assert await service.replica() == (ReplicaStatus.STAGING, False)
+    service.ddm.put(DISK, files[0])
+    await service.survey()
+    available = [name for name, _, status in await service.contents() if status is ContentStatus.AVAILABLE]
+    assert available == ["f0"]
+    for did in files[1:]:
+        service.ddm.lose(did)
+    await service.survey()
+    assert len(service.ddm.staged) == 1, "whatever the rule brings no more is recalled, within the window"
+    assert await service.reserved() == 10
+
+
+async def test_a_dataset_whose_rule_is_not_there_is_recalled_and_the_history_says_so(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    work = Work(name="w", input=Input(dataset=str(SET), rule="no-rule"))
+    request, _ = await service.submission.submit(OWNER, Workflow(name="w", works=(work,)))
+    await service.advance()
+    assert await service.replica() == (ReplicaStatus.STAGING, True)
+    async with service.database.snapshot() as tx:
+        moves = await tx.moves.of_request(request.id, entity=None, after=0, limit=100)
+    (said,) = [move.reason for move in moves if move.event == "destination"]
+    assert said is not None
+    assert "no-rule" in said
 
 
 async def test_a_file_that_was_told_of_too_early_is_looked_at_again_soon(service: Service) -> None:
