@@ -114,6 +114,7 @@ class Rules:
                 activity=options.activity,
                 source_replica_expression=source,
                 purge_replicas=True,
+                notify="Y",  # hermes tells then when the rule is satisfied, and not only that bytes were copied
                 comment=options.instance,
             )
             return made

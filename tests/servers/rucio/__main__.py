@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import signal
 import sys
 import threading
@@ -9,11 +10,19 @@ import zlib
 
 from rucio.client import Client
 
+from idds.runtime.secret_file import leave_secret
+from tests.servers.loopback import free_port
 from tests.servers.postgres import PostgresServer
 from tests.servers.rucio.server import SERVICE, Rse, RucioServer
 
 FILES = 24
 SETTINGS = """state = "{state}"
+
+[api]
+port = {port}
+
+[access]
+rucio_secret_file = "{secret}"
 
 [ddm]
 plugin = "rucio"
@@ -34,14 +43,25 @@ def main(told: threading.Event) -> None:
     postgres = PostgresServer()
     postgres.start()
     asyncio.run(postgres.execute("CREATE DATABASE rucio"))
-    rucio = RucioServer(postgres.url("rucio"), {"TAPE": Rse(is_tape=True), "DISK": Rse()})
+    port, secret = free_port(), secrets.token_urlsafe(24)
+    events = f"http://hermes:{secret}@127.0.0.1:{port}/v1/rucio/events"
+    rucio = RucioServer(postgres.url("rucio"), {"TAPE": Rse(is_tape=True), "DISK": Rse()}, events=events)
     try:
         rucio.start()
+        leave_secret(rucio.folder / "events-secret", secret)
         _fill(rucio)
         options = "\n".join(f"{name} = {json.dumps(value)}" for name, value in rucio.ddm_options.items())
         settings = rucio.folder / "idds.toml"
         window = FILES * 1_000_000 // 4
-        settings.write_text(SETTINGS.format(state=rucio.folder / "idds-state", options=options, window=window))
+        settings.write_text(
+            SETTINGS.format(
+                state=rucio.folder / "idds-state",
+                options=options,
+                window=window,
+                port=port,
+                secret=rucio.folder / "events-secret",
+            )
+        )
         sys.stdout.write(
             f"Rucio     {rucio.url}, account {SERVICE}, password in {rucio.ddm_options['password_file']}\n"
             f"dataset   test:carousel, {FILES} files of 1 MB on TAPE\n"

@@ -51,6 +51,8 @@ class Rse:
 class RucioServer:
     """`database` is the URL of an empty database; `events` is where hermes posts Rucio's events to, if anywhere.
 
+    That URL may hold a name and a password, which hermes shows.
+
     Raises RuntimeError where the environment of Rucio's server is missing.
     """
 
