@@ -96,7 +96,7 @@ def _read_method(method: Any, dimension: Any) -> Parameter:
     if method == "categorical":
         choices = _choices(dimension.get("categories"), "/dimension/categories")
         return Parameter(type="categorical", choices=choices)
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise _Odd("/method", f"only {', '.join(sorted([*_METHODS, 'categorical']))} can be read")
     kind, more = _METHODS[method]
     step = _number(dimension.get("q"), "/dimension/q") if method == "quniform" else None

@@ -78,8 +78,15 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     if not odd:
         for number, (parameters, fixed) in enumerate(read_spaces):
             at = f"{place}/opt_space/{number}/search_space" if MODEL in fixed else f"{place}/opt_space"
-            found += _space_problems(parameters, samples, at, place)
+            # Inside a parameter their words are not ours: the place is the parameter itself.
+            found += [_shortened(problem, at) for problem in _space_problems(parameters, samples, at, place)]
     return found
+
+
+def _shortened(problem: Problem, place: str) -> Problem:
+    if not problem.pointer.startswith(f"{place}/"):
+        return problem
+    return Problem("/".join(problem.pointer.split("/")[: place.count("/") + 2]), problem.message)
 
 
 def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:

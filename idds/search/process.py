@@ -39,12 +39,12 @@ class SamplerProcess:
             try:
                 async with asyncio.timeout(LONGEST_S):
                     answer = await self._exchange(Wanted(order, tuple(self._forget)))
-            except (OSError, asyncio.IncompleteReadError):
-                await self._end()
-                raise SamplerFailure("its process died") from None
             except TimeoutError:
                 await self._end()
                 raise SamplerFailure(f"it took more than {LONGEST_S:g} s") from None
+            except (OSError, asyncio.IncompleteReadError):
+                await self._end()
+                raise SamplerFailure("its process died") from None
             except BaseException:
                 await self._end()  # what it would answer belongs to nobody
                 raise

@@ -16,6 +16,7 @@ from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, St
 from idds.domain.workflow import Input, Output, Parameter, Payload, Resources, Samples, WindowLimits, Work, Workflow
 from idds.engine.retry import FIRST_DELAY
 from idds.engine.transitions import ContentEvent
+from idds.ports.sampler import Suggestion
 from idds.ports.wakeups import Channel
 from idds.store.listings import Listings
 from idds.store.requests import RequestFilter

@@ -13,7 +13,8 @@ SPACE = {
     "kind": {"type": "categorical", "choices": ["bowl", "plane"]},
     "tilt": {"type": "float", "low": 0, "high": 1, "when": {"parameter": "kind", "values": ["plane"]}},
 }
-BUDGET = 60
+PLAIN = {name: SPACE[name] for name in ("x", "n")}
+BUDGET = 40
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def study(**changes: Any) -> dict[str, Any]:
 def loss(point: Mapping[str, Any]) -> float:
     """Least, 0, at x = 2 and n = 8 in the bowl."""
     value = (point["x"] - 2) ** 2 + abs(point["n"] - 8) / 8
-    return float(value + (1 + point["tilt"] if point["kind"] == "plane" else 0))
+    return float(value + (1 + point["tilt"] if point.get("kind") == "plane" else 0))
 
 
 async def evaluate(api: Api, collection: int, *, failing: int = 0) -> list[dict[str, Any]]:
@@ -47,7 +48,7 @@ async def evaluate(api: Api, collection: int, *, failing: int = 0) -> list[dict[
 
 
 async def best_of(api: Api, sampler: str, seed: int) -> float:
-    request = await api.submit(study(sampler=sampler, seed=seed))
+    request = await api.submit(study(sampler=sampler, seed=seed, space=PLAIN))
     found = await evaluate(api, await api.input_of(request))
     assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
     assert len(found) == BUDGET
@@ -57,8 +58,8 @@ async def best_of(api: Api, sampler: str, seed: int) -> float:
 async def test_what_is_reported_teaches_the_sampler(database_url: str) -> None:
     """At an equal budget it finds better points than chance does."""
     async with api_on(database_url) as api:
-        learned = [await best_of(api, "tpe", seed) for seed in range(5)]
-        drawn = [await best_of(api, "random", seed) for seed in range(5)]
+        learned = [await best_of(api, "tpe", seed) for seed in range(3)]
+        drawn = [await best_of(api, "random", seed) for seed in range(3)]
     assert statistics.median(learned) < statistics.median(drawn) / 2
 
 
@@ -107,10 +108,10 @@ async def test_a_sampler_that_dies_is_told_everything_anew(database_url: str) ->
     assert [each.suggestion.number for each in known] == list(range(20))
 
 
-async def test_constraints_fixed_values_and_initial_points_hold_for_every_sample(database_url: str) -> None:
+async def test_constraints_fixed_values_and_initial_points_hold_for_every_sample(sqlite_url: str) -> None:
     given = [{"x": -4.0, "n": 2}, {"x": 1.0, "kind": "bowl"}]
     more = {"constraints": ["x < 1.5 || n > 4"], "fixed": {"data": "digits"}, "initial": given}
-    async with api_on(database_url) as api:
+    async with api_on(sqlite_url) as api:
         found = {}
         for sampler in ("tpe", "random", "qmc", "cmaes", "nsgaii"):
             request = await api.submit(study(sampler=sampler, count=15, **more))
@@ -125,10 +126,10 @@ async def test_constraints_fixed_values_and_initial_points_hold_for_every_sample
             assert ("tilt" in point) is (point["kind"] == "plane")
 
 
-async def test_a_grid_ends_when_all_its_points_are_drawn(database_url: str) -> None:
+async def test_a_grid_ends_when_all_its_points_are_drawn(sqlite_url: str) -> None:
     space = {**SPACE, "x": {"type": "float", "low": 0, "high": 1, "step": 0.5}, "tilt": {**SPACE["tilt"], "step": 1}}
     space["n"] = {"type": "int", "low": 1, "high": 2}
-    async with api_on(database_url) as api:
+    async with api_on(sqlite_url) as api:
         request = await api.submit(study(sampler="grid", space=space, count=1000))
         found = await evaluate(api, await api.input_of(request))
         assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
@@ -136,10 +137,10 @@ async def test_a_grid_ends_when_all_its_points_are_drawn(database_url: str) -> N
     assert len(found) == len(points) == 3 * 2 * (1 + 2)
 
 
-async def test_segments_are_searched_one_beside_the_other(database_url: str) -> None:
+async def test_segments_are_searched_one_beside_the_other(sqlite_url: str) -> None:
     inside = {"lr": {"method": "uniformint", "dimension": {"low": 1, "high": 9}}}
     segments = [{"model_id": "a", "search_space": inside}, {"model_id": 2, "search_space": inside}]
-    async with api_on(database_url) as api:
+    async with api_on(sqlite_url) as api:
         document = {"count": 12, "opt_space": segments}
         request = await api.submit({"name": "s", "works": [{"name": "w", "input": {"samples": document}}]})
         collection = await api.input_of(request)
@@ -169,7 +170,7 @@ async def test_the_wrong_count_of_values_is_refused_and_changes_nothing(database
             {"reports": [{**first, "objective_values": [1.0, 2.0]}, {**second, "objective_values": [1.0]}]},
         )
         assert answer.status == 422
-        assert answer.document["errors"] == [
+        assert answer.document["problems"] == [
             {
                 "pointer": "/reports/1/objective_values",
                 "message": "this study wants 2 objective values of each sample; there is 1",

@@ -1,0 +1,165 @@
+"""Samplers of Optuna, told and asked: the same again, rebuilt the same, bounded where that is wanted."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idds.domain.space import Parameter, Point, Space
+from idds.domain.workflow import Samples
+from idds.engine.spaces import spaces_of
+from idds.ports.sampler import Known, Origin, State, Suggestion
+from idds.search.optuna_search import OptunaSearch
+from tests.unit.search.spaces import spaces
+from tests.unit.search.test_points import assert_lies_in
+
+SPACE = {
+    "x": Parameter(type="float", low=-5, high=5),
+    "n": Parameter(type="int", low=1, high=9, step=2),
+    "kind": Parameter(type="categorical", choices=("a", True, 7)),
+}
+LEARNERS = ("tpe", "cmaes", "nsgaii", "nsgaiii")
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """As in the process that samplers run in."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    optuna.logging.set_verbosity(before)
+
+
+def searching(samples: Samples) -> OptunaSearch:
+    return OptunaSearch(samples, spaces_of(samples)[0])
+
+
+def study(**more: Any) -> Samples:
+    return Samples(**{"space": SPACE, "count": 100, **more})
+
+
+def ended(suggestion: Suggestion, failing: int = 0) -> Known:
+    """Evaluated: the loss is least at x = 0. Each `failing`th fails."""
+    if failing and suggestion.number % failing == failing - 1:
+        return Known(suggestion, State.FAILED)
+    return Known(suggestion, State.DONE, (float(suggestion.parameters["x"]) ** 2,))
+
+
+def run(search: OptunaSearch, first: int, last: int, failing: int = 0) -> list[Known]:
+    """Samples from `first` until before `last`, one after the other."""
+    found: list[Known] = []
+    for number in range(first, last):
+        found.append(ended(search.ask(number), failing))
+        search.learn(found[-1:])
+    return found
+
+
+def points(known: list[Known]) -> list[Point]:
+    return [each.suggestion.parameters for each in known]
+
+
+@pytest.mark.parametrize("sampler", LEARNERS)
+def test_one_seed_gives_one_search_and_another_another(sampler: str) -> None:
+    assert points(run(searching(study(sampler=sampler)), 0, 25)) == points(
+        run(searching(study(sampler=sampler)), 0, 25)
+    )
+    assert points(run(searching(study(sampler=sampler)), 0, 2)) != points(
+        run(searching(study(sampler=sampler, seed=1)), 0, 2)
+    )
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+@pytest.mark.parametrize("running", [0, 3])
+def test_one_that_is_told_everything_anew_goes_on_as_if_nothing_had_happened(sampler: str, running: int) -> None:
+    options = {} if sampler == "tpe" else {"population": 8}
+    first = searching(study(sampler=sampler, options=options))
+    known = run(first, 0, 30, failing=7)
+    known += [Known(first.ask(number), State.RUNNING) for number in range(30, 30 + running)]
+    again = searching(study(sampler=sampler, options=options))
+    again.learn(known)
+    assert [again.ask(n).parameters for n in range(33, 36)] == [first.ask(n).parameters for n in range(33, 36)]
+
+
+@pytest.mark.parametrize("sampler", ["nsgaii", "nsgaiii"])
+def test_generations_go_on_in_one_that_is_told_everything_anew(sampler: str) -> None:
+    first, again = (searching(study(sampler=sampler, options={"population": 8})) for _ in range(2))
+    again.learn(run(first, 0, 30, failing=7))
+    generations = [dict(each.ask(30).notes) for each in (first, again)]
+    assert generations[0] == generations[1]
+    assert 3 in generations[0].values()
+
+
+def test_saying_it_again_and_asking_again_changes_nothing() -> None:
+    search, other = searching(study()), searching(study())
+    known, _ = run(search, 0, 15), run(other, 0, 15)
+    search.learn(known)
+    asked = search.ask(15)
+    assert search.ask(15) == asked == other.ask(15)
+
+
+def test_one_that_failed_and_is_tried_again_counts_when_it_is_done() -> None:
+    search = searching(study())
+    suggestion = search.ask(0)
+    search.learn([Known(suggestion, State.FAILED)])
+    search.learn([Known(suggestion, State.RUNNING)])
+    search.learn([ended(suggestion)])
+    states = [trial.state.name for trial in search._study.get_trials()]
+    assert states == ["FAIL", "COMPLETE"]
+
+
+def test_what_is_running_keeps_others_away() -> None:
+    """Told of nothing but what is done, all that are asked at once would be the same."""
+    search = searching(study())
+    run(search, 0, 40)
+    asked = [search.ask(number).parameters["x"] for number in range(40, 50)]
+    assert len(set(asked)) == 10
+
+
+def test_a_history_that_is_bounded_keeps_the_best_the_newest_and_what_is_running() -> None:
+    search = searching(study(options={"history": 20, "startup": 5}))
+    flying = [Known(search.ask(number), State.RUNNING) for number in range(3)]
+    known = run(search, 3, 60)
+    trials = search._study.get_trials()
+    assert sum(trial.state.name == "RUNNING" for trial in trials) == len(flying)
+    assert len(trials) <= 20 * 1.25 + len(flying) + 1
+    best = min(each.values for each in known)
+    assert [*best] in [trial.values for trial in trials]
+    search.learn([ended(each.suggestion) for each in flying])
+    assert search.ask(60).origin is Origin.SAMPLER
+
+
+def test_several_objectives_are_searched_together() -> None:
+    samples = study(directions=("minimize", "maximize"))
+    search = searching(samples)
+    for number in range(30):
+        suggestion = search.ask(number)
+        x = float(suggestion.parameters["x"])
+        search.learn([Known(suggestion, State.DONE, (x * x, x))])
+    assert len(search._study.best_trials) > 1
+
+
+def test_where_the_sampler_finds_nothing_that_is_let_through_chance_does_and_says_so() -> None:
+    samples = study(constraints=("x > 4.99 && n == 9",), sampler="cmaes")
+    found = [searching(samples).ask(number) for number in range(5)]
+    assert Origin.FALLBACK in {each.origin for each in found}
+    assert all(float(each.parameters["x"]) > 4.99 for each in found)
+    with pytest.raises(LookupError, match="none of 10,000 points fulfils the constraints"):
+        searching(study(constraints=("x > 5.0",))).ask(0)
+
+
+@settings(max_examples=15)
+@given(parameters=spaces(), sampler=st.sampled_from(LEARNERS))
+def test_what_is_suggested_lies_in_the_space(parameters: dict[str, Parameter], sampler: str) -> None:
+    samples = Samples(space=parameters, sampler=sampler, count=1, options={"startup": 2} if sampler == "tpe" else {})
+    space: Space = spaces_of(samples)[0]
+    search = OptunaSearch(samples, space)
+    for number in range(6):
+        suggestion = search.ask(number)
+        assert_lies_in(suggestion.parameters, space)
+        search.learn([Known(suggestion, State.DONE, (float(number),))])

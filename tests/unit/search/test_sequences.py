@@ -1,0 +1,58 @@
+"""Searches whose points are known from the first."""
+
+from typing import Any
+
+import pytest
+
+from idds.domain.identifiers import CollectionId
+from idds.domain.space import Parameter
+from idds.domain.workflow import Samples
+from idds.ports.sampler import Order, Origin
+from idds.search.random_sampler import RandomSampler
+from idds.search.study import StudySearch
+
+SPACE = {"x": Parameter(type="float", low=0, high=1), "y": Parameter(type="float", low=0, high=1)}
+
+
+def study(sampler: str, **more: Any) -> Samples:
+    return Samples(**{"space": SPACE, "count": 1000, "sampler": sampler, **more})
+
+
+def order(samples: Samples, *numbers: int) -> Order:
+    return Order(CollectionId(1), samples, numbers)
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "grid"])
+def test_each_number_has_its_point_in_whatever_order_they_are_asked_for(sampler: str) -> None:
+    space = {name: Parameter(type="float", low=0, high=1, step=0.1) for name in "xy"}
+    samples = study(sampler, space=space, constraints=("x + y > 0.5",), initial=({"x": 0.0, "y": 0.0},))
+    search = StudySearch(samples)
+    forward = search.ask(order(samples, *range(20)))
+    backward = StudySearch(samples).ask(order(samples, *reversed(range(20))))
+    assert [each.number for each in forward] == list(range(20))
+    assert list(reversed(backward)) == list(forward)
+    assert forward[0].origin is Origin.INITIAL
+    assert all(float(each.parameters["x"]) + float(each.parameters["y"]) > 0.5 for each in forward[1:])
+
+
+def test_a_sequence_fills_the_space_evenly() -> None:
+    samples = study("qmc")
+    points = [each.parameters for each in StudySearch(samples).ask(order(samples, *range(64)))]
+    cells = {(int(float(p["x"]) * 8), int(float(p["y"]) * 8)) for p in points}
+    assert len(cells) == 64, "one in each cell of eight by eight"
+    other = StudySearch(study("qmc", seed=1)).ask(order(study("qmc", seed=1), 0))[0].parameters
+    assert other != points[0]
+
+
+def test_a_grid_says_that_it_has_no_more() -> None:
+    samples = study("grid", space={"n": Parameter(type="int", low=1, high=3)})
+    found = StudySearch(samples).ask(order(samples, *range(5)))
+    assert [each.parameters["n"] for each in found] == [1, 2, 3]
+
+
+async def test_the_random_sampler_gives_each_number_its_point() -> None:
+    samples = study("random", constraints=("x < y",), initial=({"x": 0.9},))
+    forward = await RandomSampler().ask(order(samples, *range(10)))
+    assert list(await RandomSampler().ask(order(samples, *reversed(range(10)))))[::-1] == list(forward)
+    assert forward[0].parameters["x"] == 0.9
+    assert all(float(each.parameters["x"]) < float(each.parameters["y"]) for each in forward[1:])

@@ -1,0 +1,235 @@
+"""What is wrong with a study is told at its place."""
+
+from typing import Any
+
+import pytest
+
+from idds.domain.errors import Problem
+from idds.domain.space import Parameter, When
+from idds.domain.workflow import Samples
+from idds.engine.spaces import problems, spaces_of, values_wanted
+from idds.search import feasibility
+
+X = Parameter(type="float", low=0, high=1)
+KIND = Parameter(type="categorical", choices=("a", "b"))
+
+
+def on(name: str, *values: Any) -> Parameter:
+    return Parameter(type="int", low=0, high=1, when=When(parameter=name, values=values))
+
+
+def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
+    return Samples(space=space or {"x": X, "kind": KIND}, count=10, **more)
+
+
+@pytest.mark.parametrize(
+    ("samples", "pointer", "message"),
+    [
+        (Samples(count=1), "/space", "give either space or opt_space"),
+        (study(opt_space={"A": {"type": "Scalar", "bounds": [0, 1]}}), "/space", "give either space or opt_space"),
+        (
+            study({"a~/b": Parameter(type="float", low=2, high=1)}),
+            "/space/a~0~1b/low",
+            "low 2 is above high 1",
+        ),
+        (
+            study({"x": Parameter(type="categorical", choices=("a", 1, True))}),
+            "/space/x/choices/2",
+            "True is among the choices already",
+        ),
+        (
+            study({"x": Parameter(type="categorical", choices=("a",), low=1)}),
+            "/space/x/low",
+            "a categorical parameter has choices only",
+        ),
+        (
+            study({"x": Parameter(type="int", low=0, high=1, choices=(1,))}),
+            "/space/x/choices",
+            "a number has low and high, and no choices",
+        ),
+        (
+            study({"x": Parameter(type="float", low=1, high=9, log=True, step=1)}),
+            "/space/x/step",
+            "a logarithmic parameter has no step",
+        ),
+        (
+            study({"x": Parameter(type="int", low=1, high=9, step=0.5)}),
+            "/space/x/step",
+            "the step of an int is a whole number",
+        ),
+        (
+            study({"x": Parameter(type="float", low=1, high=2, step=3)}),
+            "/space/x/step",
+            "this step goes into the range not once, or too often",
+        ),
+        (
+            study({"x": Parameter(type="int", low=0, high=2**60)}),
+            "/space/x",
+            "whole numbers have 53 bits at most",
+        ),
+        (
+            study({"kind": KIND, "x": on("sort", "a")}),
+            "/space/x/when/parameter",
+            "there is no parameter 'sort' in this space",
+        ),
+        (
+            study({"kind": KIND, "x": on("kind", "a", "c")}),
+            "/space/x/when/values/1",
+            "'kind' never has this value: it is none of the choices",
+        ),
+        (
+            study({"y": X, "x": on("y", 0.5)}),
+            "/space/x/when/parameter",
+            "'y' is a float: branches hang on whole numbers and choices",
+        ),
+        (
+            study({"a": on("b", 1), "b": on("c", 0), "c": on("a", 1)}),
+            "/space/a/when",
+            "the parameters depend on each other in a circle: a -> b -> c -> a",
+        ),
+        (study(sampler="grid"), "/space/x/step", "a grid needs the step of a float"),
+        (
+            study(fixed={"x": 1}),
+            "/fixed/x",
+            "this is a parameter of the space: it cannot be fixed too",
+        ),
+        (
+            study(options={"startup": 5, "speed": 2}),
+            "/options/speed",
+            "sampler 'tpe' has no such option; it has history, startup",
+        ),
+        (
+            study(sampler="qmc", options={"startup": 5}),
+            "/options/startup",
+            "sampler 'qmc' has no such option; it has none",
+        ),
+        (study(options={"startup": 0}), "/options/startup", "give a number from 1 to 100000"),
+        (study(options={"startup": 1.5}), "/options/startup", "give a whole number"),
+        (
+            study(sampler="cmaes", directions=("minimize", "maximize")),
+            "/directions",
+            "sampler 'cmaes' knows one objective only",
+        ),
+        (study(initial=({"x": 0.5}, {"z": 1})), "/initial/1/z", "there is no parameter 'z' in this space"),
+        (study(initial=({"x": 2.0},)), "/initial/0/x", "'x' never has this value: it is not between 0 and 1"),
+        (
+            study({"kind": KIND, "x": on("kind", "a")}, initial=({"x": 1},)),
+            "/initial/0/x",
+            "'x' is there only with 'kind' as its `when` says",
+        ),
+        (study(constraints=("x <",)), "/constraints/0", "Failed to parse expression 'x <'"),
+        (study(constraints=("x < 1.0", "y < 1.0")), "/constraints/1", "there is no parameter 'y'"),
+        (study(constraints=("x + 1.0",)), "/constraints/0", "it is neither true nor false, but float"),
+        (study(constraints=("x + 1 < 2.0",)), "/constraints/0", "Unsupported operation: float + int"),
+        (
+            study(constraints=("[x].exists(y, y > 0.0)",)),
+            "/constraints/0",
+            "exists() goes over a list: no constraint may",
+        ),
+        (
+            study(constraints=("x > 0.5", "x < 0.5")),
+            "/constraints/1",
+            "none of 1,000 points that were drawn fulfils it, along with those before",
+        ),
+        (
+            study(constraints=("x > 0.5",), initial=({"x": 0.7}, {"x": 0.2, "kind": "a"})),
+            "/initial/1",
+            "the constraints do not let this point through",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_place(samples: Samples, pointer: str, message: str) -> None:
+    found = problems(samples, "") or feasibility.problems(samples, "")
+    assert found
+    assert found[0].pointer == pointer
+    assert found[0].message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (
+            {"A": {"type": "Choice", "params": {"choices": ["u", 2]}}, "B": {"type": "Scalar", "bounds": [0, 5]}},
+            {"A": Parameter(type="categorical", choices=("u", 2)), "B": Parameter(type="float", low=0, high=5)},
+        ),
+        (
+            {
+                "n": {"method": "uniformint", "dimension": {"low": 3, "high": 10}},
+                "lr": {"method": "loguniform", "dimension": {"low": 1e-5, "high": 1e-2, "base": 10}},
+                "m": {"method": "quniform", "dimension": {"low": 0.5, "high": 1.0, "q": 0.1}},
+                "b": {"method": "categorical", "dimension": {"categories": [32, 64]}},
+            },
+            {
+                "n": Parameter(type="int", low=3, high=10),
+                "lr": Parameter(type="float", low=1e-5, high=1e-2, log=True),
+                "m": Parameter(type="float", low=0.5, high=1.0, step=0.1),
+                "b": Parameter(type="categorical", choices=(32, 64)),
+            },
+        ),
+    ],
+)
+def test_spaces_as_workload_managers_write_them(document: dict[str, Any], expected: dict[str, Parameter]) -> None:
+    samples = Samples(opt_space=document, count=1)
+    assert problems(samples, "") == []
+    assert dict(spaces_of(samples)[0].parameters) == expected
+
+
+def test_segments_are_a_space_each_with_its_model_fixed() -> None:
+    inside = {"B": {"type": "Scalar", "bounds": [0, 5]}}
+    segments = ({"model_id": 7, "search_space": inside}, {"model_id": "x", "search_space": inside})
+    samples = Samples(opt_space=segments, fixed={"z": 1}, count=1)
+    assert problems(samples, "") == []
+    assert [dict(space.fixed) for space in spaces_of(samples)] == [{"z": 1, "model_id": 7}, {"z": 1, "model_id": "x"}]
+
+
+B = {"B": {"type": "Scalar", "bounds": [0, 5]}}
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        ({}, "/opt_space"),
+        ({"A": 1}, "/opt_space/A"),
+        ({"A": {"type": "Choice", "params": {}}}, "/opt_space/A/params/choices"),
+        ({"A": {"type": "Choice", "params": {"choices": []}}}, "/opt_space/A"),
+        ({"A": {"type": "Choice", "params": {"choices": [None]}}}, "/opt_space/A/params/choices"),
+        ({"A": {"type": "Scalar", "bounds": [1]}}, "/opt_space/A/bounds"),
+        ({"A": {"type": "Scalar", "bounds": [True, 1]}}, "/opt_space/A/bounds/0"),
+        ({"A": {"type": "Scalar", "bounds": [2, 1]}}, "/opt_space/A"),
+        ({"A": {"type": "Log"}}, "/opt_space/A/type"),
+        ({"A": {"method": "normal", "dimension": {}}}, "/opt_space/A/method"),
+        ({"A": {"method": ["x"], "dimension": {}}}, "/opt_space/A/method"),
+        ({"A": {"method": "uniform"}}, "/opt_space/A/dimension"),
+        ({"A": {"method": "uniform", "dimension": {"low": 0}}}, "/opt_space/A/dimension/high"),
+        ({"A": {"method": "quniform", "dimension": {"low": 0, "high": 1, "q": 0}}}, "/opt_space/A/dimension/q"),
+        (({"search_space": B},), "/opt_space/0/model_id"),
+        (({"model_id": 1},), "/opt_space/0/search_space"),
+        (({"model_id": 1, "search_space": B}, {"model_id": 1, "search_space": B}), "/opt_space/1/model_id"),
+        (({"model_id": 1, "search_space": {"model_id": B["B"]}},), "/opt_space/0/search_space/model_id"),
+        (
+            ({"model_id": 1, "search_space": {"B": {"type": "Scalar", "bounds": [2, 1]}}},),
+            "/opt_space/0/search_space/B",
+        ),
+    ],
+)
+def test_what_cannot_be_read_of_those_is_told_at_its_place(document: Any, pointer: str) -> None:
+    assert [problem.pointer for problem in problems(Samples(opt_space=document, count=1), "")] == [pointer]
+
+
+def test_initial_points_are_said_in_our_own_words() -> None:
+    found = problems(Samples(opt_space=B, count=1, initial=({"B": 1.0},)), "")
+    assert found == [Problem("/initial", "initial points need a space of our own words")]
+
+
+def test_how_many_values_a_sample_is_reported_with() -> None:
+    two = study(directions=("minimize", "maximize"))
+    assert values_wanted(two, 2) is None
+    assert values_wanted(two, 1) == "this study wants 2 objective values of each sample; there is 1"
+    assert values_wanted(study(), 0) == "this study wants 1 objective value of each sample; there are 0"
+    assert values_wanted(study(sampler="random"), 0) is None, "nobody learns from them"
+
+
+def test_a_branch_that_is_not_taken_is_null_to_a_constraint() -> None:
+    samples = study({"kind": KIND, "n": on("kind", "a")}, constraints=("n == null || n == 1",))
+    assert problems(samples, "") == []
+    assert feasibility.problems(samples, "") == []
