@@ -95,6 +95,7 @@ class RseSettings(_Section):
     window_bytes: int | None = Field(None, gt=0, description="Bytes admitted at once; none for no limit.")
     window_files: int | None = Field(None, gt=0, description="Files admitted at once; none for no limit.")
     tape_system: str | None = Field(None, description="Of a tape RSE: the tape system that it shares with others.")
+    distance: dict[str, int] = Field({}, description="How far a disk RSE is from each provider; 0 where not said.")
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "RseSettings":
@@ -148,6 +149,7 @@ class PlacementSettings(_Section):
 
     provider: str = Field("local", description="Where processings run.")
     disk: str = Field("DISK", description="The RSE that inputs are staged to.")
+    disks: tuple[str, ...] = Field((), description="Several, of which the best is chosen for each input; none: disk.")
     outputs: str = Field("DISK", description="The RSE that outputs go to.")
     samples_in_flight: int = Field(100, gt=0, description="Window of a study that names none.")
 

@@ -92,7 +92,14 @@ class Wired:
         placement = self.settings.placement
         return Progress(
             self.database,
-            Placement(placement.provider, placement.disk, placement.outputs, placement.samples_in_flight),
+            Placement(
+                placement.provider,
+                placement.disk,
+                placement.outputs,
+                placement.samples_in_flight,
+                placement.disks,
+                {name: rse.distance for name, rse in self.settings.rses.items()},
+            ),
         )
 
     def planning(self) -> Planning:
@@ -325,7 +332,7 @@ def _access(settings: Settings, database: Database, stack: AsyncExitStack) -> Ac
 def _doors(
     settings: Settings, database: Database, wakeups: LocalWakeups, providers: Mapping[str, Provider], access: Access
 ) -> Doors:
-    disks = {settings.placement.disk, settings.placement.outputs}
+    disks = {settings.placement.disk, settings.placement.outputs, *settings.placement.disks}
     disks |= {name for name, rse in settings.rses.items() if rse.tape_system is None}
     offer = Offer(frozenset(settings.providers), frozenset(disks), search.names())
     submission = Submission(database, offer, _lifetimes(settings))

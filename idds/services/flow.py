@@ -167,9 +167,10 @@ class Flow:
         if work.input is None:
             return
         if transform.id in self._inputs:
-            return await open_window(tx, self._request, self._inputs[transform.id], work.input, self._placement)
+            await open_window(tx, self._request, self._inputs[transform.id], work.input, self._placement)
+            return
         feeding = self._feeding(work.input)
-        made = await self._collection(await open_input(tx, transform, work.input, feeding, self._placement))
+        made = await self._collection(await open_input(tx, transform, work, feeding, self._placement))
         await open_window(tx, self._request, made, work.input, self._placement)
         self._inputs[transform.id] = made
         if made.source is SourceKind.OUTPUTS and feeding is not None:

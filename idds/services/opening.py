@@ -5,7 +5,8 @@ from idds.domain.identifiers import CollectionId, Did
 from idds.domain.request import Request
 from idds.domain.statuses import Relation, SourceKind
 from idds.domain.transform import Transform
-from idds.domain.workflow import Input, Output, WindowLimits
+from idds.domain.workflow import Input, Output, WindowLimits, Work
+from idds.services.destination import choose_destination
 from idds.services.placement import Placement
 from idds.store.database import Transaction
 
@@ -17,20 +18,29 @@ async def open_output(tx: Transaction, transform: Transform, output: Output, pla
 
 
 async def open_input(
-    tx: Transaction, transform: Transform, source: Input, feeding: Collection | None, placement: Placement
+    tx: Transaction, transform: Transform, work: Work, feeding: Collection | None, placement: Placement
 ) -> CollectionId:
     """Where its contents come from; `feeding` feeds it, where another work does."""
+    source = work.input
+    assert source is not None
     batch = 0 if source.batch == "all" else source.batch
-    return await tx.collections.add(
+    chosen = None
+    if source.is_staged and source.rse is None:
+        chosen = await choose_destination(tx, placement, work.provider or placement.provider)
+    made = await tx.collections.add(
         transform.request_id,
         transform.id,
         Relation.INPUT,
         did=Did.parse(source.dataset) if source.dataset is not None else None,
         source=(_kind(source), feeding.id if feeding else None),
-        rse=_rse(source, feeding, placement),
+        rse=chosen.rse if chosen is not None else _rse(source, feeding),
         batch=batch,
         range_events=source.ranges.events if source.ranges else None,
     )
+    if chosen is not None and len(placement.disks) > 1:
+        request, change = transform.request_id, (None, chosen.rse)
+        tx.moves.record(f"collection:{made}", "destination", change, request=request, n=0, reason=chosen.reason)
+    return made
 
 
 async def open_window(
@@ -64,8 +74,8 @@ def _kind(source: Input) -> SourceKind:
     return next(kind for kind, value in given.items() if value is not None)
 
 
-def _rse(source: Input, feeding: Collection | None, placement: Placement) -> str | None:
+def _rse(source: Input, feeding: Collection | None) -> str | None:
     if source.is_staged:
-        return source.rse or placement.disk
+        return source.rse
     # What is counted stays where it is; outputs are wherever each was put.
     return feeding.rse if feeding is not None and source.ranges is not None else None
