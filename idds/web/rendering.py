@@ -23,6 +23,7 @@ COMPRESSED_FROM = 4096
 _HTMX = {
     "allowEval": False,
     "allowScriptTags": False,
+    "disableInheritance": True,
     "includeIndicatorStyles": False,
     "selfRequestsOnly": True,
     "historyCacheSize": 0,

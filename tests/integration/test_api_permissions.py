@@ -186,7 +186,10 @@ async def test_everybody_sees_what_is_his_to_see(sqlite_url: str) -> None:
 
 
 async def _things(api: Api) -> None:
-    """A request of each kind; its number is its collection's and its processing's, and half its last transform's."""
+    """A request of each kind; its number is its collection's and its processing's, and half its last transform's.
+
+    Of its contents the first is `_first` of it.
+    """
     for number, (owner, vo, share) in enumerate(THINGS, 1):
         token = await api.doors.access.issue(Principal(owner, vo))
         answer = await api.call("POST", "/v1/requests", {"workflow": BOTH, "share": share}, token=token)
@@ -196,11 +199,21 @@ async def _things(api: Api) -> None:
         processings = (await api.get(f"/v1/requests/{number}/processings", token=token))["processings"]
         ids = (answer.document["id"], inputs[0]["id"], processings[0]["id"], whole["transforms"][-1]["id"])
         assert ids == (number, number, number, 2 * number)
+        contents = (await api.get(f"/v1/collections/{number}/contents", token=token))["contents"]
+        assert contents[0]["id"] == _first(number)
+
+
+def _first(number: int) -> int:
+    """Each has as many contents as samples may be in flight."""
+    return 4 * (number - 1) + 1
 
 
 async def _status(api: Api, route: Route, number: int, body: Any, token: str) -> int:
     """How a call is answered; what it is answered may be endless, and is not read."""
-    number = 2 * number if route.path.startswith("/v1/transforms/") else number
+    if route.path.startswith("/v1/transforms/"):
+        number = 2 * number
+    if route.path.startswith("/v1/contents/"):
+        number = _first(number)
     path = route.path.replace("{id}", str(number)).replace("{stream}", "stdout")
     headers = {"Authorization": f"Bearer {token}"}
     async with api.client.request(route.method, path, headers=headers, json=body) as response:

@@ -32,7 +32,10 @@
   function open() {
     if (source || !at) return;
     source = new EventSource(at);
-    source.addEventListener("open", () => say(true, "live"));
+    source.addEventListener("open", () => {
+      say(true, "live");
+      changed(); // something may have happened between the page and the stream
+    });
     source.addEventListener("move", changed);
     source.addEventListener("error", () => {
       say(false, "not connected");
