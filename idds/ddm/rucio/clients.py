@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from idds.ddm.rucio.options import RucioOptions
+from idds.ddm.rucio.tokens import connect
 from idds.domain.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class Clients:
         self._options = options
         self._threads = ThreadPoolExecutor(options.threads, "rucio")
         self._local = threading.local()
+        self._tokens = Path(tempfile.mkdtemp(prefix="idds-rucio-"))
         self._made: list[Client] = []
 
     async def run(self, work: Callable[["Client"], R]) -> R:
@@ -54,6 +58,7 @@ class Clients:
         await asyncio.to_thread(self._threads.shutdown)
         for client in self._made:
             client.session.close()
+        await asyncio.to_thread(shutil.rmtree, self._tokens, ignore_errors=True)
 
     def _run(self, work: Callable[["Client"], R]) -> R:
         import requests
@@ -85,8 +90,6 @@ class Clients:
         return client
 
     def _connect(self) -> "Client":
-        from rucio.client import Client
-
         options = self._options
         credentials: dict[str, Any] = {}
         if options.auth_type == "userpass":
@@ -94,7 +97,9 @@ class Clients:
             credentials = {"username": options.username, "password": _secret(options.password_file)}
         elif options.auth_type == "x509_proxy":
             credentials = {"client_proxy": str(options.x509_proxy)}
-        return Client(
+        return connect(
+            self._tokens,
+            options.token_file,
             rucio_host=options.url,
             auth_host=options.auth_url or options.url,
             account=options.account,
