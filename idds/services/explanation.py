@@ -134,12 +134,14 @@ async def _with_collection(tx: Transaction, known: Situation, collection: Collec
     refs = [("collection", str(collection.id))]
     if collection.rse is not None:
         refs.append(("rse", collection.rse))
+    awaited = await waits.awaited(collection)
     leased = collection.counts[ContentStatus.LEASED] > 0 and known.work.payload is None
     return replace(
         known,
         last_moved=await waits.last_moved(collection.id),
         windows=tuple(each for each in (await tx.windows.find(refs)).values() if _bounds(each)),
-        awaited=await waits.awaited(collection),
+        awaited=awaited,
+        remedy=await waits.last_remedy(collection.id) if any(each.stalled for each in awaited) else None,
         first_lease_end=await waits.first_lease_end(collection.id) if leased else None,
     )
 

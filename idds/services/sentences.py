@@ -31,7 +31,7 @@ class Situation:
     """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name.
 
     `providers` are those of the settings, None where they are not known; `wait` is why nothing of its input is
-    admitted, as the plan has it.
+    admitted, as the plan has it; `remedy` what was last done about recalls that make no progress.
     """
 
     now: int
@@ -44,6 +44,7 @@ class Situation:
     windows: Sequence[Window] = ()
     wait: str | None = None
     awaited: Sequence[Awaited] = ()
+    remedy: str | None = None
     first_lease_end: int | None = None
     processings: Sequence[Open] = ()
     unsubmitted: Sequence[Unsubmitted] = ()
@@ -227,6 +228,9 @@ def _recalls(s: Situation) -> Iterator[Sentence]:
                 yield Sentence(text, awaited.since, "they become available as they land")
             case _:
                 yield Sentence(f"{text}: their replicas are {awaited.status}", awaited.since)
+    if stalled := sum(awaited.stalled for awaited in s.awaited):
+        text = f"{_n(stalled, 'recall')} made no progress; last {s.remedy}"
+        yield Sentence(text, s.last_moved, "they are hastened, recalled from elsewhere, and at last given up")
 
 
 def _reserved(window: Window) -> str:

@@ -1,5 +1,6 @@
 """What stands in the way of a request: the reads behind `why`. None of them goes through all of a collection."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,12 +27,16 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """A number of contents that wait for their replicas, which have this status, the first since `since`."""
+    """A number of contents that wait for their replicas, which have this status, the first since `since`.
+
+    `stalled` counts the recalls of them that made no progress so far, so that something was done about them.
+    """
 
     status: ReplicaStatus
     n: int
     since: int
     replicas: tuple[ReplicaId, ...]
+    stalled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +96,28 @@ class Waits(Noun):
             .limit(min(number, LOOKED_AT))
             .subquery()
         )
-        query = select(replicas.c.id, replicas.c.status, replicas.c.changed_at)
+        query = select(replicas.c.id, replicas.c.status, replicas.c.changed_at, replicas.c.stalled_times)
         by_status: dict[ReplicaStatus, list[tuple[ReplicaId, int]]] = {}
+        stalled: Counter[ReplicaStatus] = Counter()
         for row in await self._execute(query.join(pinned, pinned.c.replica_id == replicas.c.id)):
             by_status.setdefault(ReplicaStatus(row.status), []).append((ReplicaId(row.id), row.changed_at))
+            stalled[ReplicaStatus(row.status)] += row.stalled_times > 0
         return [
-            Awaited(status, len(found), min(at for _, at in found), tuple(sorted(replica for replica, _ in found)))
+            Awaited(
+                status,
+                len(found),
+                min(at for _, at in found),
+                tuple(sorted(replica for replica, _ in found)),
+                stalled[status],
+            )
             for status, found in sorted(by_status.items())
         ]
+
+    async def last_remedy(self, collection: CollectionId) -> str | None:
+        """What was last done about recalls of a collection that made no progress, of which there are some."""
+        query = select(moves.c.reason).where(moves.c.entity == f"collection:{collection}", moves.c.event == "stalled")
+        found: str | None = (await self._execute(query.order_by(moves.c.id.desc()).limit(1))).scalar()
+        return found
 
     async def pending(self, entities: Sequence[str]) -> list[Pending]:
         """The effects of these entities that are not done, soonest first."""

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from idds.domain.hold import HoldKind
-from idds.domain.identifiers import Did
+from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.stalls import Patience
+from idds.services.explanation import Explanation
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
-from tests.integration.carousel import DISK, SECOND, Running, order
+from tests.integration.carousel import DISK, OWNER, SECOND, Running, order
 
 MINUTE = 60 * SECOND
 PATIENCE = Patience(floor=MINUTE, unknown=10 * MINUTE, least=4, boosts=1, orders=1, longest=10**15)
@@ -63,9 +64,12 @@ async def test_one_that_is_nowhere_else_is_hastened_and_at_last_given_up(running
         stalled = await running.replica("a0")
         assert (stalled.status, stalled.stalled_times) == (ReplicaStatus.STAGING, boosts)
         assert running.ddm.boosted == {stalled.rule_id}
+        answer = await Explanation(running.database).why(OWNER, RequestId(1))
+        said = [sentence.text for sentence in answer.transforms[0].sentences]
+        assert any(text.startswith("1 recall made no progress; last boosted: no progress for") for text in said), said
     await others_land(running)
     assert await running.stalls.judge() == 1
-    failed = [content for content in await running.contents(1) if content.status is ContentStatus.FAILED]  # type: ignore[arg-type]
+    failed = [content for content in await running.contents(RequestId(1)) if content.status is ContentStatus.FAILED]
     assert [content.name for content in failed] == ["a0"]
     assert "hastened 2 times" in (failed[0].reason or "")
     assert (await running.replica("a0")).status is ReplicaStatus.DELETING
@@ -91,7 +95,7 @@ async def test_one_that_is_elsewhere_is_recalled_from_there(running: Running) ->
     assert running.ddm.orders[-1] == ("a0", other)
     running.ddm.land(DISK, "a0")
     await running.survey()
-    assert all(content.status is ContentStatus.AVAILABLE for content in await running.contents(1))  # type: ignore[arg-type]
+    assert all(content.status is ContentStatus.AVAILABLE for content in await running.contents(RequestId(1)))
 
 
 async def test_a_recall_that_failed_is_tried_from_elsewhere_before_its_file_is(running: Running) -> None:
