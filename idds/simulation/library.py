@@ -89,26 +89,23 @@ class TapeLibrary:
     def _next(self, number: int, now: int) -> Reading | None:
         drive = self._drives[number]
         queue = self._queues.get(drive.cartridge) if drive.cartridge is not None else None
-        at_end = queue is None or not queue.ahead
-        if at_end and (cartridge := self._choose(now, has_own=queue is not None)) is not None:
+        begins = now
+        if (queue is None or not queue.ahead) and (cartridge := self._choose(queue, now)) is not None:
             begins = self._mount(number, cartridge, now)
             queue = self._queues[cartridge]
-        elif queue is None:
+        if queue is None:
             return None
-        else:
-            begins = now
         return self._read(number, drive, queue, begins)
 
-    def _choose(self, now: int, *, has_own: bool) -> int | None:
-        """The cartridge to bring. While the mounted one has more for another sweep, only one whose time has come."""
+    def _choose(self, own: _Queue | None, now: int) -> int | None:
+        """The cartridge to bring; None when the mounted one is the best, or nothing is wanted of any other."""
         if not self._waiting:
             return None
         oldest = min(self._waiting, key=lambda cartridge: (self._queues[cartridge].since, cartridge))
         if self._queues[oldest].since + microseconds(self._library.patience_s) <= now:
             return oldest
-        if has_own:
-            return None
-        return max(self._waiting, key=lambda cartridge: (self._queues[cartridge].bytes, -cartridge))
+        most = max(self._waiting, key=lambda cartridge: (self._queues[cartridge].bytes, -cartridge))
+        return None if own is not None and own.bytes >= self._queues[most].bytes else most
 
     def _mount(self, number: int, cartridge: int, now: int) -> int:
         """When the drive can read, at the beginning of the cartridge."""

@@ -31,6 +31,7 @@ class Trial:
         self.layout = layout
         self.bound = bound
         self._make_library = make_library
+        self._outcomes: dict[tuple[str, int], Outcome] = {}
 
     @classmethod
     def of(cls, scenario: Scenario) -> "Trial":
@@ -44,10 +45,14 @@ class Trial:
         return sum(self.layout.bytes)
 
     def run(self, strategy: str, window_bytes: int | None = None) -> Outcome:
-        """With the window of the scenario unless another is given."""
-        scenario = self.scenario
-        if window_bytes is not None:
-            scenario = replace(scenario, disk=replace(scenario.disk, window_bytes=window_bytes))
+        """With the window of the scenario unless another is given. What was run before is not run again."""
+        disk = replace(self.scenario.disk, window_bytes=window_bytes or self.scenario.disk.window_bytes)
+        key = (strategy, disk.window_bytes)
+        if key not in self._outcomes:
+            self._outcomes[key] = self._run(strategy, replace(self.scenario, disk=disk))
+        return self._outcomes[key]
+
+    def _run(self, strategy: str, scenario: Scenario) -> Outcome:
         measures = Measures(self.bound)
         carousel = Carousel(
             scenario,

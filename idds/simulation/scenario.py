@@ -28,7 +28,7 @@ class Library:
     An exchange is the robot putting a cartridge away and bringing another; `locate_s` is winding from one end of a
     cartridge to the other; `file_s` is what each file costs besides its bytes; `streams` is how many cartridges are
     written at once, in turn, `segment_bytes` each time; `of_others` is the part of a cartridge that lies in between and
-    is not asked for. A drive that is free takes the cartridge of which most is
+    is not asked for. A drive that has swept its cartridge takes that of which most is
     wanted, unless one has waited for `patience_s`. No more than `in_flight` recalls are ordered at once by who plans.
     """
 
