@@ -11,7 +11,7 @@ from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.message import Message
 from idds.ports.bus import Bus, Delivery
 from idds.services.delivery import Delivery as ContentDelivery
-from idds.services.tasks import Tasks
+from idds.services.tasks import LARGEST, STORABLE, Tasks
 from idds.services.telling import reports_topic_of
 from idds.store.database import Database, Transaction
 
@@ -71,11 +71,6 @@ async def _waiting(tx: Transaction, requests: Sequence[RequestId]) -> dict[Reque
             if len(page) < READ_AT_ONCE:
                 break
     return waiting
-
-
-# What no database takes would come again for ever.
-LARGEST = 2**63 - 1
-STORABLE = r"^[^\x00]*$"
 
 
 class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):

@@ -27,6 +27,9 @@ MOST_REQUESTS = 1000
 MESSAGES_AT_ONCE = 1000
 PROCESSED_AT_ONCE = 10_000
 MOST_INPUTS = 100_000
+# What no database takes would come again for ever.
+LARGEST = 2**63 - 1
+STORABLE = r"^[^\x00]*$"
 
 _WELL = frozenset({"done", "finished"})
 _BADLY = frozenset({"failed", "broken", "aborted"})
@@ -34,14 +37,15 @@ _BADLY = frozenset({"failed", "broken", "aborted"})
 log = structlog.get_logger()
 
 
-_FileName = Annotated[str, msgspec.Meta(max_length=1024)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+_FileName = Annotated[str, msgspec.Meta(max_length=1024, pattern=STORABLE)]
 
 
 class JobStatus(msgspec.Struct, tag_field="msg_type", tag="job_status"):
     """What PanDA says of a job (`push_job_status_message`): `inputs` are the names of its files, without scopes."""
 
     status: Annotated[str, msgspec.Meta(max_length=64)]
-    taskid: int | None = None
+    taskid: _Number | None = None
     inputs: Annotated[list[_FileName], msgspec.Meta(max_length=MOST_INPUTS)] | None = None
 
 
@@ -49,7 +53,7 @@ class TaskStatus(msgspec.Struct, tag_field="msg_type", tag="task_status"):
     """What JEDI says of a task (`push_task_status_message`)."""
 
     status: Annotated[str, msgspec.Meta(max_length=64)]
-    taskid: int
+    taskid: _Number
 
 
 _KNOWN = frozenset({"job_status", "task_status"})

@@ -37,5 +37,5 @@ async def take_messages(call: Call) -> Any:
 _OF = "/idds/message/{request}/{workload}/{transform}/{internal}"
 ROUTES = (
     FacadeRoute("GET", _OF, "iddsListMessages", Caller.READER, list_messages),
-    FacadeRoute("POST", _OF, "iddsTakeMessages", Caller.WFMS, take_messages),
+    FacadeRoute("POST", _OF, "iddsTakeMessages", Caller.WFMS, take_messages, reads_body=True),
 )

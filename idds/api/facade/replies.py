@@ -45,6 +45,21 @@ def request_rows(call: Call, asked: Asked, *, in_detail: bool, with_metadata: bo
     return [row | _detail(call, asked, transform) for transform in asked.transforms or (None,)]
 
 
+def transform_row(call: Call, asked: Asked, transform: Transform) -> dict[str, Any]:
+    return {
+        "transform_id": transform.id,
+        "request_id": asked.request.id,
+        "workload_id": asked.task.workload_id if asked.task is not None else None,
+        "transform_type": call.member("TransformType", "StageIn" if asked.task is not None else "Processing"),
+        "name": transform.work,
+        "status": call.member("TransformStatus", transform_status_name(transform.status)),
+        "priority": asked.request.priority,
+        "created_at": _date(asked.request.created_at),
+        "updated_at": _date(transform.changed_at),
+        "errors": {"msg": transform.reason} if transform.reason else None,
+    }
+
+
 def _detail(call: Call, asked: Asked, transform: Transform | None) -> dict[str, Any]:
     request, task = asked.request, asked.task
     status = transform.status if transform is not None else Status.NEW

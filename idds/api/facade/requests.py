@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from idds.api.facade.decoding import fields_of, is_storable
-from idds.api.facade.replies import request_rows
+from idds.api.facade.replies import request_rows, transform_row
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
 from idds.api.facade.vocabulary import ORDERS
 from idds.api.route import Caller
@@ -148,6 +148,19 @@ async def update(call: Call) -> Any:
     return {"status": 0, "message": "ordered"}
 
 
+async def show_transforms(call: Call) -> Any:
+    """Of a request; with a number of one, that one. Raises NotFound."""
+    found = await call.doors.tasks.asked(call.principal, request=_request(call))
+    wanted = call.number("transform") if "transform" in call.request.match_info else None
+    rows = [transform_row(call, asked, each) for asked in found for each in asked.transforms]
+    if wanted is None:
+        return rows
+    for row in rows:
+        if row["transform_id"] == wanted:
+            return row
+    raise NotFound(f"there is no transform {wanted} of this request")
+
+
 _VERBS = {"abort": Intent.CANCEL, "close": Intent.FINISH}
 
 
@@ -176,12 +189,13 @@ async def _ordered(call: Call, asked: Asked) -> Sequence[Any]:
 
 
 _ONE = "/idds/request/{request}"
+_TRANSFORMS = "/idds/transform/{request}"
 ROUTES = (
-    FacadeRoute("POST", "/idds/request", "iddsAddRequest", Caller.USER, add),
+    FacadeRoute("POST", "/idds/request", "iddsAddRequest", Caller.USER, add, reads_body=True),
     FacadeRoute("GET", "/idds/request/name/{name}", "iddsFindByName", Caller.READER, find_by_name),
     FacadeRoute("PUT", "/idds/request/{verb:abort|close|retry}/{request}/{workload}", "iddsOrder", Caller.USER, order),
     FacadeRoute("PUT", "/idds/request/{verb:abort}/{request}/{workload}/{task}", "iddsAbortTask", Caller.USER, order),
-    FacadeRoute("PUT", _ONE, "iddsUpdateRequest", Caller.USER, update),
+    FacadeRoute("PUT", _ONE, "iddsUpdateRequest", Caller.USER, update, reads_body=True),
     FacadeRoute(
         "GET",
         f"{_ONE}/{{workload}}/{{detail}}/{{metadata}}/{{transform}}/{{processing}}",
@@ -189,4 +203,6 @@ ROUTES = (
         Caller.READER,
         show,
     ),
+    FacadeRoute("GET", _TRANSFORMS, "iddsListTransforms", Caller.READER, show_transforms),
+    FacadeRoute("GET", f"{_TRANSFORMS}/{{transform}}", "iddsShowTransform", Caller.READER, show_transforms),
 )

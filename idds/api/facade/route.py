@@ -96,13 +96,14 @@ Endpoint = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class FacadeRoute:
-    """`path` is as aiohttp writes it. A GET has no body."""
+    """`path` is as aiohttp writes it, and `*` any method."""
 
     method: str
     path: str
     name: str
     caller: Caller
     endpoint: Endpoint
+    reads_body: bool = False
 
 
 NOBODY = Principal("", "")
@@ -138,7 +139,7 @@ class Facade:
                 principal = NOBODY
                 if route.caller is not Caller.PUBLIC:
                     principal = await self._admit(request, route.caller)
-                body = None if route.method == "GET" else await self._read(request)
+                body = await self._read(request) if route.reads_body else None
                 answer = await route.endpoint(Call(self.doors, request, principal, body))
             except web.HTTPRequestEntityTooLarge:
                 limit = self.settings.max_body_bytes

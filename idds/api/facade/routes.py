@@ -1,6 +1,6 @@
 """All routes under `/idds`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Never
 
 from idds import __version__
@@ -28,37 +28,24 @@ async def show_metainfo(call: Call) -> Any:
     return known[name]
 
 
-def _not_taken(instead: str) -> Any:
-    async def refuse(_call: Call) -> Never:
-        raise NotTaken(instead)
+_WORKFLOWS = "submit a workflow document to /v1/requests"
+_INSTEAD: Mapping[str, str] = {
+    "hpo": "samples are not delivered by this door yet: lease them at /v1/collections/{id}:lease",
+    "transform": f"transforms are the service's own to make: {_WORKFLOWS}",
+    "workflow_task": f"workers are not steered by this door: {_WORKFLOWS}",
+    "request": f"there are no builds here: {_WORKFLOWS}",
+    "catalog": "contents are registered at /v1/collections/{id}:register",
+    "logs": "logs are shown at /v1/processings/{id}/logs",
+    "cacher": "this service keeps no files for others",
+    "auth": "this service hands out no tokens of an issuer: `idds login` gets one, or ask the issuer itself",
+}
 
-    return refuse
 
+async def refuse(call: Call) -> Never:
+    """What that client may call besides: told why not."""
+    kind = call.request.path.split("/")[2]
+    raise NotTaken(_INSTEAD.get(kind, "this call is not served here; docs/workload-manager.md tells which are"))
 
-_samples = _not_taken("samples are not delivered by this door yet: lease them at /v1/collections/{id}:lease")
-_transforms = _not_taken("transforms are the service's own to make: submit a workflow document to /v1/requests")
-_files = _not_taken("this service keeps no files for others, and shows logs at /v1/processings/{id}/logs")
-_login = _not_taken("this service hands out no tokens of an issuer: `idds login` gets one, or ask the issuer itself")
-_builds = _not_taken("there are no builds here: submit a workflow document to /v1/requests")
-
-REFUSED: Sequence[FacadeRoute] = tuple(
-    FacadeRoute(method, f"/idds/{path}", f"iddsRefused{number}", Caller.PUBLIC, refuse)
-    for number, (method, path, refuse) in enumerate(
-        (
-            ("GET", "hpo/{workload}/{request}/{id}/{status}/{limit}", _samples),
-            ("PUT", "hpo/{workload}/{request}/{id}/{loss}", _samples),
-            ("POST", "transform/{request}", _transforms),
-            ("POST", "request/build/{request}", _builds),
-            ("GET", "logs/{workload}/{request}", _files),
-            ("GET", "cacher/{file}", _files),
-            ("POST", "cacher/{file}", _files),
-            ("GET", "auth/url/{vo}/{type}", _login),
-            ("GET", "auth/token/{vo}/{code}/{interval}/{expires}", _login),
-            ("POST", "auth/token/{vo}", _login),
-        )
-    )
-)
-"""What that client may call, and is told why not."""
 
 FACADE: Sequence[FacadeRoute] = (
     FacadeRoute("GET", "/idds/ping", "iddsPing", Caller.PUBLIC, ping),
@@ -66,5 +53,5 @@ FACADE: Sequence[FacadeRoute] = (
     *requests.ROUTES,
     *catalogue.ROUTES,
     *messages.ROUTES,
-    *REFUSED,
+    FacadeRoute("*", "/idds/{rest:.*}", "iddsRefused", Caller.PUBLIC, refuse),
 )
