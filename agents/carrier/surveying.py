@@ -8,7 +8,8 @@ from idds.services.staging import Residencies
 
 INTERVAL = 5_000_000
 SHARE = 20
-"""All in motion are looked at for one of so many parts of the time at most."""
+"""All in motion are looked at for one of so many parts of the time at most, but for the longest pause."""
+LONGEST = 60_000_000
 
 
 class Surveying:
@@ -23,7 +24,7 @@ class Surveying:
         moved = await self._residencies.survey(everything=everything)
         if everything:
             now = self._clock.now()
-            self._whole_at = now + max(INTERVAL, SHARE * (now - begun))
+            self._whole_at = now + min(max(INTERVAL, SHARE * (now - begun)), LONGEST)
         return moved
 
     async def due_in(self) -> int | None:

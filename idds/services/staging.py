@@ -35,6 +35,8 @@ FIRST_PAUSE, LAST_PAUSE = 250_000, 16_000_000
 SETTLED = 10_000_000
 """What was seen to be present so many microseconds ago is looked at again when it is hinted at."""
 
+_IN_MOTION = (ReplicaStatus.STAGING, ReplicaStatus.DELETING)
+
 log = structlog.get_logger()
 
 Act = Callable[[Effect, str, Sequence[Replica]], Awaitable[None]]
@@ -208,7 +210,7 @@ class Residencies:
             if everything:
                 looked_at |= {replica.id: replica for replica in await tx.replicas.in_motion()}
             now = tx.now
-        self._look_again(told, looked_at.values(), now)
+        self._look_again(told, hinted, looked_at.values(), now)
         by_rse: dict[str, list[Replica]] = {}
         for replica in looked_at.values():
             if _is_uncertain(replica, now):
@@ -231,12 +233,18 @@ class Residencies:
         async with self._database.snapshot() as tx:
             return tx.distance(min(at for at, _ in self._again.values()))
 
-    def _look_again(self, told: Mapping[str, Set[Did]], replicas: Iterable[Replica], now: int) -> None:
-        """Rucio tells that a transfer is done before its replica is available: that comes after seconds, untold."""
+    def _look_again(
+        self, told: Mapping[str, Set[Did]], hinted: Mapping[str, Set[Did]], replicas: Iterable[Replica], now: int
+    ) -> None:
+        """Rucio tells that a transfer is done before its replica is available: that comes after seconds, untold.
+
+        So does the end of a deletion that was just ordered.
+        """
         for replica in replicas:
             before = self._again.pop(replica.id, None)
-            is_news = replica.did in told.get(replica.rse, ())
-            if replica.status is ReplicaStatus.STAGING and (is_news or before is not None):
+            news = hinted if replica.status is ReplicaStatus.DELETING else told
+            is_news = replica.did in news.get(replica.rse, ())
+            if replica.status in _IN_MOTION and (is_news or before is not None):
                 pause = FIRST_PAUSE if is_news or before is None else 2 * before[1]
                 if pause <= LAST_PAUSE:
                     self._again[replica.id] = (now + pause, pause)
