@@ -2,7 +2,7 @@
 
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.identifiers import ContentId, RequestId
-from idds.services.files import Story, Troubles
+from idds.domain.story import Story, Troubles
 
 
 async def story(call: Call[None, None]) -> Reply:

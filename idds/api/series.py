@@ -3,7 +3,7 @@
 from idds.api.bodies import LandingsQuery
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.identifiers import RequestId
-from idds.services.series import Landings, RequestSeries
+from idds.domain.series import Landings, RequestSeries
 
 _MICROSECONDS = 1_000_000
 

@@ -1,49 +1,14 @@
 """Files one by one: what happened to each, and which give trouble."""
 
-from dataclasses import dataclass
-
-from idds.domain.content import Content, Move
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Relation
+from idds.domain.story import OnItsWay, Story, Troubles
 from idds.store.database import Database
 from idds.store.files import Files as Store
-from idds.store.files import Standing
 
 TOLD = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A content, its replica where it has one, and what happened to both: the moves they were part of, oldest first.
-
-    Of what happened long ago in a very large collection not all may be told.
-    """
-
-    content: Content
-    replica: Standing | None
-    moves: tuple[Move, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OnItsWay:
-    """A content that waits for its replica, which is being staged."""
-
-    content: Content
-    replica: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Troubles:
-    """Of a request, as of `at` (microseconds UTC): those files that are longest on their way, and those that failed or
-    went missing last. So many of each at most are told.
-    """
-
-    request: RequestId
-    at: int
-    on_their_way: tuple[OnItsWay, ...]
-    ended_badly: tuple[Content, ...]
 
 
 class Files:

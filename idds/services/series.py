@@ -4,7 +4,6 @@ What that costs grows with a request's files, and those who watch ask time and a
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from idds.domain.collection import Collection
@@ -12,6 +11,7 @@ from idds.domain.errors import NotFound
 from idds.domain.identifiers import RequestId
 from idds.domain.replica import Window
 from idds.domain.request import Principal, Request
+from idds.domain.series import Landings, RequestSeries, SourceSeries, Took
 from idds.domain.statuses import Relation, SourceKind
 from idds.engine.transitions import ContentEvent
 from idds.services.remembering import Remembered
@@ -22,55 +22,6 @@ BINS = 120
 """So many at most: more than a chart has room for."""
 SECOND = 1_000_000
 WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 172800, 604800)
-
-
-@dataclass(frozen=True, slots=True)
-class Took:
-    """So many files took less than `up_to` microseconds, and half of that at least; None: longer than all others."""
-
-    up_to: int | None
-    files: int
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSeries:
-    """A request over time. Each series has a value for each of `at`, the ends of bins `width` wide (microseconds).
-
-    `staged`, `processed`, `failed` and `released` count files up to then: those that became available, were done or
-    failed, and whose replicas of ours are gone. `bytes_on_disk` are those of replicas of ours at that time,
-    `bytes_per_s` what landed on average. `window_bytes` is what may be on disk at once, None: there is no limit, or
-    several. `took` tells how long files took from their order to the disk.
-    """
-
-    request: RequestId
-    width: int
-    at: tuple[int, ...]
-    staged: tuple[int, ...]
-    processed: tuple[int, ...]
-    failed: tuple[int, ...]
-    released: tuple[int, ...]
-    bytes_on_disk: tuple[int, ...]
-    bytes_per_s: tuple[float, ...]
-    window_bytes: int | None
-    took: tuple[Took, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSeries:
-    """What came from one source (None: it is not known from where), for each of the times."""
-
-    source: str | None
-    files: tuple[int, ...]
-    bytes_per_s: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Landings:
-    """What landed on our disks of late; `at` are the ends of bins `width` wide (microseconds)."""
-
-    width: int
-    at: tuple[int, ...]
-    sources: tuple[SourceSeries, ...]
 
 
 class Series:

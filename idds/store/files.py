@@ -1,7 +1,6 @@
 """Files one by one: how each stands, what happened to it, and which give trouble. No read goes through a collection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, select
@@ -9,6 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, Row, Select, func, literal, se
 from idds.domain.content import Content, Move
 from idds.domain.identifiers import CollectionId, ReplicaId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
+from idds.domain.story import Standing
 from idds.engine.transitions import ContentEvent
 from idds.store.contents import COLUMNS, read_content
 from idds.store.noun import Noun
@@ -17,31 +17,6 @@ from idds.store.sets import among, is_status
 
 LOOKED_AT = 50_000
 """At most so many moves, the last ones, are looked through for what concerns one file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The replica of a file on a disk: what was done for it so far. Times are microseconds UTC.
-
-    It comes from the tape `source`, where that is known; was ordered `ordered_times` times, last at `ordered_at`;
-    landed at `landed_at`; and something was done `stalled_times` times because it made no progress, last at
-    `stalled_at`. `ours` says that this service had it staged.
-    """
-
-    id: ReplicaId
-    rse: str
-    status: ReplicaStatus
-    bytes: int
-    ours: bool
-    rule_id: str | None
-    source: str | None
-    path: str | None
-    ordered_at: int | None
-    ordered_times: int
-    landed_at: int | None
-    stalled_times: int
-    stalled_at: int | None
-    changed_at: int
 
 
 _STANDING = (

@@ -8,10 +8,11 @@ from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.request import Principal, Role
+from idds.domain.series import Took
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.services.files import Files
-from idds.services.series import BINS, Series, Took
+from idds.services.series import BINS, Series
 from idds.store.contents import of_ids
 from tests.contract.store_world import ALICE, RSE, World, the_file, world_of
 from tests.integration.plans import captured
