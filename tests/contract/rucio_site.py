@@ -2,8 +2,9 @@
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rucio.client import Client
 
@@ -23,11 +24,15 @@ class RucioSite:
         self._client = Client(**server.client_options)
         self._ddms: list[RucioDDM] = []
 
-    async def ddm(self) -> RucioDDM:
-        ddm = RucioDDM.from_options(self._server.ddm_options)
+    async def ddm(self, **options: Any) -> RucioDDM:
+        ddm = RucioDDM.from_options(self._server.ddm_options | options)
         await ddm.start()
         self._ddms.append(ddm)
         return ddm
+
+    async def run(self, work: Callable[..., Any], *given: Any) -> Any:
+        """What somebody else does on this Rucio."""
+        return await asyncio.to_thread(work, self._client, *given)
 
     async def aclose(self) -> None:
         await self._stop_all()
