@@ -1,5 +1,6 @@
 """What is served under /idds, called by the official client over HTTP."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from idds.api.facade.routes import FACADE
+from idds.api.facade.vocabulary import tagged
 from idds.domain.files import File
 from idds.domain.identifiers import CollectionId, ContentId, Did, RequestId
 from idds.domain.request import Role
@@ -18,8 +20,10 @@ from idds.services.listing import Listing
 from idds.store.contents import of_ids
 from idds.testing.memory_ddm import MemoryDDM
 from tests.integration.api import Api, api_on
+from tests.integration.test_api_access import trusting
 from tests.integration.test_api_permissions import ADMITTED
 from tests.servers.idds_client import ClientError, IddsClient
+from tests.servers.issuer import Issuer
 
 DATASET = Did("data", "set")
 TASK = 77
@@ -330,3 +334,61 @@ async def test_ids_of_collections_are_those_of_the_api(sqlite_url: str) -> None:
             found = await tx.collections.get(CollectionId(collection["coll_id"]))
         assert found is not None
         assert (found.request_id, found.total) == (request, collection["total_files"])
+
+
+async def test_a_token_of_a_trusted_issuer_is_shown_the_same_way(sqlite_url: str) -> None:
+    async with Issuer().running() as issuer, trusting(issuer) as issuers, api_on(sqlite_url, issuers=issuers) as api:
+        async with IddsClient(str(api.client.make_url("")), issuer.sign()) as client:
+            request = await client.call("add_request", **STAGE_IN)
+            (shown,) = await client.call("get_requests", request)
+            assert shown["username"] == issuer.subject
+        spoilt = issuer.sign()[:-8]
+        async with IddsClient(str(api.client.make_url("")), spoilt) as client, raises("AuthenticationException"):
+            await client.call("get_requests", request)
+
+
+ODD: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1.5,
+        2**63,
+        10**30,
+        "",
+        " ",
+        "a:b",
+        "\0",
+        "\ud800",
+        "x" * 100_000,
+        "idds_zip:AAAA",
+        "../..",
+        "é",
+    ),
+    *([], [[]], {}, {"class": 1, "module": 2, "attributes": 3}, {"_value_": 2}, tagged("RequestType", "StageIn")),
+)
+
+
+async def test_no_body_and_no_path_breaks_it(sqlite_url: str) -> None:
+    good = {**STAGE_IN, "request_type": tagged("RequestType", "StageIn"), "status": tagged("RequestStatus", "New")}
+    async with api_on(sqlite_url) as api:
+        token = await api.new_token("panda", role=Role.WFMS)
+        for odd in ODD:
+            bodies = [odd, [odd], {"status": odd}, *({**good, name: odd} for name in [*good, "username", "extra"])]
+            bodies += [{**good, "request_metadata": {name: odd}} for name in ("workload_id", "rule_id", "extra")]
+            for body in bodies:
+                for method, path in (
+                    ("POST", "/idds/request"),
+                    ("PUT", "/idds/request/1"),
+                    ("POST", "/idds/message/1/1/1/1"),
+                ):
+                    answer = await api.call(method, path, body, token=token)
+                    assert answer.status < 500 or answer.status == 501, (method, path, body, answer.document)
+                    assert answer.status == 200 or answer.headers["ExceptionClass"], (method, path, body)
+        for part in ("%00", "%ff", "-1", "1.5", "9" * 30, "null", "%2F", "%25", "*", "[", "é", "True", "x" * 1000):
+            for route in FACADE:
+                path = re.sub(r"{verb[^}]*}", "abort", route.path)
+                path = re.sub(r"{[^}]*}", part, path)
+                answer = await api.call(route.method.replace("*", "GET"), path, token=token)
+                assert answer.status < 500 or answer.status == 501, (path, answer.document)

@@ -139,7 +139,8 @@ async def find_by_name(call: Call) -> Any:
 async def update(call: Call) -> Any:
     """An order, given as the status that a request is to have."""
     number = _request(call)
-    assert number is not None
+    if number is None:
+        raise InvalidInput([Problem("{request}", "give the number of the request")])
     fields = fields_of(call.body, "")
     order = ORDERS.get(str(fields.get("status")))
     if set(fields) != {"status"} or order is None:
