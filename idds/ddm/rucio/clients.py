@@ -1,6 +1,7 @@
 """Rucio's client, which is synchronous, in threads of our own: one client a thread, for it replaces its session."""
 
 import asyncio
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 T = TypeVar("T")
+SILENT = logging.Logger("rucio", logging.CRITICAL)
+"""Rucio's client writes three lines for each call that found nobody, and raises an error that says the same."""
 
 
 class Broke(Unavailable):
@@ -109,6 +112,7 @@ class Clients:
             timeout=int(options.timeout_s),
             user_agent="idds",
             vo=options.vo,
+            logger=SILENT,
         )
 
 
