@@ -59,5 +59,12 @@ class Jedi:
         body = {"msg_type": "task_status", "taskid": self.workload_id, "status": status, "timestamp": 1700000000}
         await self._say(body)
 
+    async def say_nonsense(self) -> None:
+        """As a broker with many clients carries it, too."""
+        for payload in (b"", b"\xff", b"[]", b'{"msg_type": "other"}', b'{"msg_type": "task_status", "taskid": "x"}'):
+            await self._mqtt.publish(f"idds/{self._vo}/jedi/reports", payload, qos=1)
+        await self._say({"msg_type": "job_status", "taskid": 2**64, "status": "finished", "inputs": ["a"]})
+        await self._say({"msg_type": "job_status", "taskid": self.workload_id, "status": "finished", "inputs": ["\0"]})
+
     async def _say(self, body: dict[str, Any]) -> None:
         await self._mqtt.publish(f"idds/{self._vo}/jedi/reports", json.dumps(body), qos=1)

@@ -168,6 +168,7 @@ async def test_what_no_job_told_of_is_given_back_when_the_task_ends(
         available = await site.client.call("get_contents", workload_id=TASK, status="ContentStatus.Available")
         assert len(available) == FILES
         assert {each["path"] for each in available} == {str(path) for path in site.disk.rglob("file*")}
+        await site.jedi.say_nonsense()
         await site.jedi.say_ended("running")
         await site.jedi.say_ended("done")
 
