@@ -3,7 +3,8 @@
 What that costs grows with a request's files, and those who watch ask time and again: answers are remembered.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from idds.domain.collection import Collection
@@ -16,7 +17,7 @@ from idds.domain.statuses import Relation, SourceKind
 from idds.engine.transitions import ContentEvent
 from idds.services.remembering import Remembered
 from idds.store.database import Database, Transaction
-from idds.store.series import POWERS, Bins, Sum
+from idds.store.series import POWERS, Bins, Stay, Sum
 
 BINS = 120
 """So many at most: more than a chart has room for."""
@@ -52,10 +53,9 @@ class Series:
             bins = _bins(request.created_at, request.changed_at if request.status.is_terminal else tx.now)
             ids = [collection.id for collection in inputs]
             moved = await tx.series.moved(ids, bins)
-            landed, released = await tx.series.landed(ids, bins), await tx.series.released(ids, bins)
-            took = await tx.series.took(ids)
+            stays = await tx.series.replicas(ids, bins)
             window = await _window(tx, inputs)
-        return _series(request, bins, moved, (landed, released), window, took)
+        return _series(request, bins, moved, stays, window)
 
     async def _read_landings(self, span: int) -> Landings:
         async with self._database.snapshot() as tx:
@@ -74,14 +74,14 @@ class Series:
 
 
 def _series(
-    request: Request,
-    bins: Bins,
-    moved: Sequence[Sum],
-    replicas: tuple[Sequence[Sum], Sequence[Sum]],
-    window: Window | None,
-    took: Iterable[tuple[int, int]],
+    request: Request, bins: Bins, moved: Sequence[Sum], stays: Sequence[Stay], window: Window | None
 ) -> RequestSeries:
-    landed, released = replicas
+    landed = [Sum(stay.landed, "landed", stay.files, stay.bytes) for stay in stays]
+    released = [Sum(stay.gone, "released", stay.files, stay.bytes) for stay in stays if stay.gone is not None]
+    took: Counter[int] = Counter()
+    for stay in stays:
+        if stay.took is not None:
+            took[stay.took] += stay.files
 
     def count(*events: ContentEvent) -> tuple[int, ...]:
         return tuple(accumulate(_spread(bins, [each for each in moved if each.kind in events], _files)))
@@ -98,11 +98,11 @@ def _series(
         bytes_on_disk=tuple(accumulate(added - gone for added, gone in zip(more, less, strict=True))),
         bytes_per_s=_rates(bins, landed),
         window_bytes=window.limit_bytes if window else None,
-        took=_histogram(dict(took)),
+        took=_histogram(took),
     )
 
 
-def _histogram(files: dict[int, int]) -> tuple[Took, ...]:
+def _histogram(files: Mapping[int, int]) -> tuple[Took, ...]:
     """The classes from the lowest that has files to the highest, without holes."""
     if not files:
         return ()

@@ -43,6 +43,20 @@ class Sum:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """So many files, with so many bytes, that landed in one bin and were gone in another; None: they are there.
+
+    They took less than two to the power of `took` milliseconds from their order; None: that is not known.
+    """
+
+    landed: int
+    gone: int | None
+    took: int | None
+    files: int
+    bytes: int
+
+
 class Series(Noun):
     async def moved(self, collections: Sequence[CollectionId], bins: Bins) -> list[Sum]:
         """How many contents of these collections moved, by event. Their bytes are not told."""
@@ -52,38 +66,18 @@ class Series(Noun):
         query = query.where(among_texts(moves.c.entity, entities)).group_by(number, moves.c.event)
         return [Sum(int(row.bin), row.event, int(row.files), 0) for row in await self._execute(query)]
 
-    async def landed(self, collections: Sequence[CollectionId], bins: Bins) -> list[Sum]:
-        """What of ours landed of the files of these collections, each replica once."""
-        return await self._replicas(collections, bins, replicas.c.landed_at, "landed")
-
-    async def released(self, collections: Sequence[CollectionId], bins: Bins) -> list[Sum]:
-        """What of that is gone by now."""
-        gone = case((is_status(replicas.c.status, ReplicaStatus.GONE), replicas.c.changed_at))
-        return await self._replicas(collections, bins, gone, "released")
-
-    async def _replicas(
-        self, collections: Sequence[CollectionId], bins: Bins, at: ColumnElement[Any], kind: str
-    ) -> list[Sum]:
-        number = bins.of(at).label("bin")
+    async def replicas(self, collections: Sequence[CollectionId], bins: Bins) -> list[Stay]:
+        """How long the files of these collections stayed that we had staged, each replica once."""
+        gone = case((is_status(replicas.c.status, ReplicaStatus.GONE), bins.of(replicas.c.changed_at))).label("gone")
+        landed, took = bins.of(replicas.c.landed_at).label("landed"), _power().label("took")
         wanted = select(contents.c.replica_id).where(among(contents.c.collection_id, collections))
         wanted = wanted.where(contents.c.replica_id.is_not(None))
-        query = select(number, func.count().label("files"), func.sum(replicas.c.bytes).label("bytes"))
-        query = query.where(among_selected(replicas.c.id, wanted), replicas.c.ours, at.is_not(None))
-        query = query.where(replicas.c.landed_at.is_not(None)).group_by(number)
-        return [Sum(int(row.bin), kind, int(row.files), int(row.bytes)) for row in await self._execute(query)]
-
-    async def took(self, collections: Sequence[CollectionId]) -> list[tuple[int, int]]:
-        """How long what landed had taken since it was ordered: (power of two of milliseconds that is more, files)."""
-        took = replicas.c.landed_at - replicas.c.ordered_at
-        limits = {power: literal_column(str(1000 << power), BigInteger) for power in POWERS}
-        classes: list[tuple[Any, Any]] = [(took < limit, literal_column(str(power))) for power, limit in limits.items()]
-        number = case(*classes, else_=literal_column(str(len(POWERS)))).label("power")
-        wanted = select(contents.c.replica_id).where(among(contents.c.collection_id, collections))
-        wanted = wanted.where(contents.c.replica_id.is_not(None))
-        query = select(number, func.count().label("files"))
+        query = select(landed, gone, took, func.count().label("files"), func.sum(replicas.c.bytes).label("bytes"))
         query = query.where(among_selected(replicas.c.id, wanted), replicas.c.ours, replicas.c.landed_at.is_not(None))
-        query = query.where(replicas.c.ordered_at.is_not(None)).group_by(number)
-        return [(int(row.power), int(row.files)) for row in await self._execute(query)]
+        return [
+            Stay(int(row.landed), None if row.gone is None else int(row.gone), row.took, int(row.files), int(row.bytes))
+            for row in await self._execute(query.group_by(landed, gone, took))
+        ]
 
     async def landings(self, bins: Bins) -> list[Sum]:
         """What landed everywhere since the bins begin, by source; the source is empty where it is not known."""
@@ -96,3 +90,11 @@ class Series(Noun):
 
 POWERS = tuple(range(31))
 """2 ** 30 ms are twelve days: what took longer is of one class."""
+
+
+def _power() -> ColumnElement[int | None]:
+    """The power of two of milliseconds that is more than a replica took from its order to the disk."""
+    took = replicas.c.landed_at - replicas.c.ordered_at
+    limits = {power: literal_column(str(1000 << power), BigInteger) for power in POWERS}
+    classes: list[tuple[Any, Any]] = [(took < limit, literal_column(str(power))) for power, limit in limits.items()]
+    return case((took.is_(None), None), *classes, else_=literal_column(str(len(POWERS))))
