@@ -4,12 +4,12 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import asyncpg
+import psutil
 
 from tests.servers.loopback import free_port, is_listening, wait_until
 
@@ -127,8 +128,13 @@ class RucioServer:
     def kill(self, name: str) -> None:
         """End one of `server`, `daemons` and `fts`, with all its processes."""
         process = self._processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
         process.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children)
 
     async def end_tokens(self) -> None:
         """All tokens that it gave are over; its server, which remembers them for a while, is another one."""
@@ -218,7 +224,6 @@ class RucioServer:
                 stderr=log,
                 env=self._environment(),
                 cwd=self.folder,
-                process_group=0,
             )
         self._processes[name] = process
         if port is not None:
