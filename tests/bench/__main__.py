@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import calls, carousel, inserts, leases, listening, registering, steps, streaming
+from tests.bench import calls, carousel, inserts, leases, listening, planning, registering, steps, streaming
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
@@ -21,6 +21,7 @@ BENCHES: dict[str, Measure] = {
     "registering": registering.measure,
     "streaming": streaming.measure,
     "carousel": carousel.measure,
+    "planning": planning.measure,
 }
 
 
