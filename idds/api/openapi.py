@@ -175,6 +175,8 @@ def _statuses(route: Route) -> list[int]:
         found |= {401, 403, 429}
     if route.body is not None:
         found |= {400, 408, 413, 415, 422}
+    elif route.reads_lines:
+        found |= {400, 408, 415, 422}
     if route.query is not None:
         found |= {422}
     return sorted(found)

@@ -75,7 +75,7 @@ class TestRucioDDM(DDMContract):
             outcomes = await ddm.stage(site.disk, files)
         finally:
             await site.run(Client.set_local_account_limit, SERVICE, site.disk, -1)
-            await site.run(Client.add_account_attribute, SERVICE, "admin", True)
+            await site.run(Client.add_account_attribute, SERVICE, "admin", "true")
         assert [type(outcome) for outcome in outcomes] == [Staging, Staging, NotNow, NotNow]
         assert isinstance(outcomes[-1], NotNow)
         assert "quota" in outcomes[-1].reason

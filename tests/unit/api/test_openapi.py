@@ -56,8 +56,9 @@ def test_it_says_who_may_call_and_what_may_go_wrong() -> None:
         assert operation["security"] == ([] if each.caller is Caller.PUBLIC else [{"token": []}])
         expected = {str(status) for status in each.statuses}
         assert expected <= set(operation["responses"])
-        assert ("401" in operation["responses"]) == (each.caller is not Caller.PUBLIC)
-        assert ("requestBody" in operation) == (each.body is not None)
+        needs_token = each.caller is not Caller.PUBLIC
+        assert ("401" in operation["responses"]) == (needs_token or 401 in each.statuses)
+        assert ("requestBody" in operation) == (each.body is not None or each.reads_lines)
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
