@@ -22,9 +22,7 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     if not samples.constraints:
         return []
     if find_spec("cel") is None:
-        return [
-            Problem(f"{place}/constraints", "this service has not the extra `search`, which they need")
-        ]
+        return [Problem(f"{place}/constraints", "this service has not the extra `search`, which they need")]
     spaces = spaces_of(samples)
     draws = max(1, min(DRAWS, EVALUATIONS // (len(spaces) * len(samples.constraints))))
     for space in spaces:

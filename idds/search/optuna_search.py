@@ -5,6 +5,7 @@ sampler notes with a trial of its own (generations, the optimizer of CMA-ES) goe
 """
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 import optuna
@@ -22,6 +23,8 @@ from idds.search.seeds import seed
 
 TRIES = 30
 """So many points of the sampler's own are tried against the constraints; then one is drawn at random."""
+HISTORY = 200
+"""So many finished samples TPE looks at where nothing is said: more cost time and find nothing better (docs/hpo.md)."""
 SLACK = 1.25
 """A history that is bounded grows by this factor before it is cut again."""
 
@@ -37,7 +40,7 @@ class OptunaSearch:
         self._segment = segment
         self._constraints = Constraints(space)
         self._distributions = {name: _distribution(p) for name, p in space.parameters.items()}
-        self._history = int(samples.options.get("history", 0)) if samples.sampler == "tpe" else 0
+        self._history = int(samples.options.get("history", HISTORY)) if samples.sampler == "tpe" else 0
         self._known: dict[int, Known] = {}
         self._numbers: dict[int, int] = {}
         """Optuna's number of what it believes to be running, by ours."""
@@ -49,7 +52,8 @@ class OptunaSearch:
 
     def learn(self, news: Iterable[Known]) -> None:
         """Take in what the store says; saying it again changes nothing."""
-        for known in news:
+        for told in news:
+            known = self._sound(told)
             before = self._known.get(known.suggestion.number)
             if before is not None and before.state is known.state:
                 continue
@@ -57,6 +61,13 @@ class OptunaSearch:
             self._tell(known, before)
         if self._history and self._finished > self._history * SLACK:
             self._cut()
+
+    def _sound(self, known: Known) -> Known:
+        """What is done with values that nothing can be learned from failed, for a sampler."""
+        wanted = len(self._samples.directions)
+        if known.state is not State.DONE or (len(known.values) == wanted and all(map(isfinite, known.values))):
+            return known
+        return Known(known.suggestion, State.FAILED)
 
     def _tell(self, known: Known, before: Known | None) -> None:
         number = known.suggestion.number

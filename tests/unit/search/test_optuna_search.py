@@ -113,6 +113,14 @@ def test_one_that_failed_and_is_tried_again_counts_when_it_is_done() -> None:
     assert states == ["FAIL", "COMPLETE"]
 
 
+@pytest.mark.parametrize("values", [(), (1.0, 2.0), (float("nan"),), (float("inf"),)])
+def test_values_that_nothing_can_be_learned_from_are_a_failure(values: tuple[float, ...]) -> None:
+    search = searching(study())
+    search.learn([Known(search.ask(0), State.DONE, values)])
+    assert [trial.state.name for trial in search._study.get_trials()] == ["FAIL"]
+    assert search.ask(1).number == 1
+
+
 def test_what_is_running_keeps_others_away() -> None:
     """Told of nothing but what is done, all that are asked at once would be the same."""
     search = searching(study())
