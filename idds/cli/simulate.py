@@ -20,6 +20,7 @@ WITHIN = 1.05
 TITLES = (
     "strategy",
     "peak disk",
+    "reserved",
     "makespan",
     "of bound",
     "first file: median",
@@ -89,6 +90,7 @@ def _row(outcome: "Outcome") -> tuple[str, ...]:
     return (
         outcome.strategy,
         size(outcome.peak_bytes),
+        size(outcome.reserved_bytes),
         duration(outcome.makespan),
         f"{outcome.stretch:.3f}",
         duration(outcome.first_median),

@@ -24,17 +24,17 @@ def staged(files: int) -> Trace:
 
 
 def test_a_small_window_would_have_been_enough() -> None:
-    verdict = judge(staged(500), Assumed(process_s=300.0, recall_s=120.0, deletion_s=60.0))
-    assert (verdict.files, verdict.bytes, verdict.used_bytes) == (500, 500 * GB, 500 * GB)
-    assert verdict.seen_s == 500 * 60
+    verdict = judge(staged(150), Assumed(process_s=300.0, recall_s=120.0, deletion_s=60.0))
+    assert (verdict.files, verdict.bytes, verdict.used_bytes) == (150, 150 * GB, 150 * GB)
+    assert verdict.seen_s == 150 * 60
     # One comes a minute, and stays for six: a handful is on disk, and some more are on their way.
     assert 6 * GB <= verdict.enough_bytes <= 30 * GB
     assert verdict.endless_s <= verdict.enough_s <= 1.05 * verdict.endless_s
 
 
 def test_who_processes_slowly_needs_more() -> None:
-    quick, slow = (judge(staged(300), Assumed(process_s=seconds)) for seconds in (60.0, 3000.0))
-    assert slow.enough_bytes > 5 * quick.enough_bytes
+    quick, slow = (judge(staged(100), Assumed(process_s=seconds)) for seconds in (60.0, 1800.0))
+    assert slow.enough_bytes > 3 * quick.enough_bytes
 
 
 def test_groups_are_admitted_as_a_whole() -> None:
