@@ -68,7 +68,7 @@ class RucioDDM:
         rules = await self._rules.find_changed(rse, dids)
         settled = [did for did in dids if did not in rules or (rules[did].state == "OK" and not rules[did].is_dying)]
         replicas = await self._replicas.find(rse, settled)
-        without_rule = [did for did in replicas if did not in rules]
+        without_rule = [did for did, found in replicas.items() if did not in rules and found.state != "BEING_DELETED"]
         kept = await self._rules.others(rse, without_rule, remembered=True)
         return {did: residency(rules.get(did), replicas.get(did), kept, did) for did in dids}
 
@@ -82,6 +82,7 @@ class RucioDDM:
                 if not left:
                     raise
             else:
+                self._rules.presume_unkept(rse, [did for did, rule_id in released.items() if rule_id is not None])
                 return
 
     async def keep(self, rse: str, rule_ids: Sequence[str]) -> frozenset[str]:

@@ -20,6 +20,8 @@ RECENTLY = timedelta(minutes=2)
 OUTPUTS = "idds outputs"
 NOBODY_S = 60.0
 """So long it is believed that nobody else keeps a file."""
+ENDED_S = 15.0
+"""The same, where our own rule on it was just ended."""
 URGENT = 5
 """The highest priority of FTS; rules have 3."""
 HTTP_DATE = "%a, %d %b %Y %H:%M:%S UTC"
@@ -125,6 +127,11 @@ class Rules:
         """Have them end now, and their replicas deleted if nobody else keeps them."""
         # Deleting a rule lets it linger for an hour; one whose time is over goes with the cleaner's next round.
         await self._update(rule_ids, {"lifetime": -10, "purge_replicas": True})
+
+    def presume_unkept(self, rse: str, dids: Iterable[Did]) -> None:
+        """That nobody else keeps these: their rules were just ended, and most go before it would be asked."""
+        until = monotonic() + ENDED_S
+        self._kept_by_nobody |= {(rse, did): until for did in dids}
 
     async def prolong(self, rules: Sequence[Rule]) -> None:
         """Have those that have less than half of their lifetime left hold on for a whole one."""
