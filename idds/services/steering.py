@@ -137,11 +137,11 @@ class Steering:
         async with self._ordered(order) as tx:
             first, requests, waiting = await self._before(tx, order, kind, ref)
             wanted = limits if limits is not None else first
-            if rse is not None:
-                # An RSE may have had none: what was admitted to it so far counts in the new one.
+            if not await tx.windows.find([(kind, ref)]):
+                if rse is None:
+                    raise Conflict(f"collection {ref} has no window: it was submitted without one")
+                # What was admitted to it so far counts in the new one.
                 await tx.windows.declare(kind, ref, limit_bytes=None, limit_files=None)
-            elif not await tx.windows.find([(kind, ref)]):
-                raise Conflict(f"collection {ref} has no window: it was submitted without one")
             before = (await tx.windows.find([(kind, ref)]))[(kind, ref)]
             by = order.principal.owner if limits is not None else None
             after = await tx.windows.change(before.id, limit_bytes=wanted.bytes, limit_files=wanted.files, by=by)

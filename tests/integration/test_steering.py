@@ -113,6 +113,7 @@ async def test_a_window_is_changed_while_it_is_in_use(running: Running) -> None:
         order(), rse=DISK, collection=None, limits=WindowLimits(bytes=2 * SIZE)
     )
     assert (shrunk.files, shrunk.requests) == (3, (1,))
+    assert shrunk.says[0] == f"the window was {3 * SIZE} bytes and becomes {2 * SIZE} bytes"
     assert "nothing is admitted until" in shrunk.says[1]
     running.ddm.land(DISK, "a0")
     await running.survey()
