@@ -261,9 +261,14 @@ def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruct
 
 
 def _fresh(collection: Collection) -> int:
-    """How many more samples may wait for whoever takes them: few, for they are drawn better the later that is done."""
-    waiting = collection.next_no - collection.total + collection.counts[ContentStatus.AVAILABLE]
-    return max(QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch) - waiting
+    """How many more samples may wait for whoever takes them: few, for they are drawn better the later that is done.
+
+    None at all while others are being drawn: who has claimed that order is the only one to ask the study's sampler.
+    """
+    if collection.next_no > collection.total:
+        return 0
+    wanted = max(QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch)
+    return wanted - collection.counts[ContentStatus.AVAILABLE]
 
 
 def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from idds.domain.collection import Collection
 from idds.domain.statuses import TERMINAL, ContentStatus, Intent, SourceKind, Status
-from idds.domain.workflow import Input, Work
+from idds.domain.workflow import Input, Samples, Work
 from idds.engine import transform as engine
 from idds.engine import transitions
 from idds.engine.transform import (
@@ -29,7 +29,7 @@ from idds.engine.transform import (
     SubmitAlone,
     decide,
 )
-from tests.unit.engine.examples import NOW, PAYLOAD, a_collection, a_transform, files, makes, study, takes
+from tests.unit.engine.examples import NOW, PAYLOAD, SPACE, a_collection, a_transform, files, makes, study, takes
 
 RUN, SUSPEND, CANCEL, FINISH = Intent.RUN, Intent.SUSPEND, Intent.CANCEL, Intent.FINISH
 CUT = CloseInput(cut_off=True)
@@ -86,6 +86,30 @@ def test_one_that_cannot_be_carried_out_lets_go_of_all() -> None:
 )
 def test_what_comes_next(work: Work, collection: Collection, expected: list[Instruction]) -> None:
     assert instructions(work, collection) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked", "batch", "expected"),
+    [
+        ({}, 0, 1, [Ask(4)]),
+        ({C.AVAILABLE: 1, C.LEASED: 3}, 4, 1, [Ask(3)]),
+        ({C.AVAILABLE: 4, C.DONE: 5}, 9, 1, []),
+        ({C.AVAILABLE: 2, C.LEASED: 40}, 42, 1, [Ask(12)]),
+        # While some are being drawn nobody else asks.
+        ({C.LEASED: 40}, 41, 1, []),
+        # Whole groups.
+        ({}, 0, 8, [Ask(8)]),
+        ({C.AVAILABLE: 3, C.LEASED: 5}, 8, 8, []),
+        ({C.LEASED: 98}, 98, 8, [Ask(2)]),
+    ],
+)
+def test_of_a_sampler_that_learns_few_samples_wait(
+    counts: dict[ContentStatus, int], asked: int, batch: int, expected: list[Instruction]
+) -> None:
+    samples = Samples(space=SPACE, sampler="tpe", count=100)
+    work = Work(name="study", input=Input(samples=samples, batch=batch))
+    collection = a_collection(SourceKind.SAMPLES, counts, closed=False, batch=batch, next_no=asked)
+    assert instructions(work, collection, room=99) == expected
 
 
 @pytest.mark.parametrize(
