@@ -1,7 +1,5 @@
 """Rucio or FTS is away, forgets, or works badly: the reason is told, and what is left to do is done afterwards."""
 
-from pathlib import Path
-
 import pytest
 
 from idds.domain.statuses import Status
@@ -22,23 +20,14 @@ async def test_while_rucio_is_down_it_is_waited_for_and_that_is_told(own_rucio: 
     assert delivered.times == dict.fromkeys(names, 1)
 
 
-async def test_a_token_that_ended_is_replaced_and_one_that_cannot_be_is_told(
-    own_rucio: RucioServer, own_told: Told
-) -> None:
+async def test_a_token_that_has_ended_is_replaced(own_rucio: RucioServer, own_told: Told) -> None:
     names = [f"token.{n}" for n in range(2)]
     own_told.tape.write(names, SIZE)
     datasets = [own_told.tape.dataset(f"token.set.{name}", [name]) for name in names]
     first = await own_told.submit(datasets[0])
     await said(own_told.client, first, ["nobody has leased"])
     await own_rucio.end_tokens()
-    password = Path(own_rucio.ddm_options["password_file"])
-    right = password.read_text()
-    password.write_text("not the password")
-    second = await own_told.submit(datasets[1])
-    told = await said(own_told.client, second, ["Rucio does not know us"])
-    assert "not the password" not in told
-    password.write_text(right)
-    for request, name in zip((first, second), names, strict=True):
+    for request, name in zip((first, await own_told.submit(datasets[1])), names, strict=True):
         ended, delivered = await own_told.deliver(request)
         assert ended.status is Status.FINISHED
         assert delivered.times == {name: 1}
