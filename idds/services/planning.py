@@ -80,6 +80,8 @@ class Planning:
             except Unavailable:
                 raise
             except Exception:
+                # Nobody else is to wait behind one that breaks: it is tried again after a growing pause.
+                log.exception("an input cannot be admitted", collection=collection)
                 await self._leave_alone(collection)
             else:
                 del self._broken[collection]
@@ -89,8 +91,6 @@ class Planning:
         return outrun
 
     async def _leave_alone(self, collection: CollectionId) -> None:
-        """Nobody else is to wait behind one that breaks: it is tried again after a growing pause."""
-        log.exception("an input cannot be admitted", collection=collection)
         self._broken[collection] += 1
         async with self._database.snapshot() as tx:
             self._left_alone[collection] = tx.now + backoff(self._broken[collection])

@@ -11,6 +11,7 @@ from idds.engine.planner import Demand, Policy, Standing, Tape
 from idds.engine.shares import Share
 from idds.engine.window import Candidate
 from idds.services.admission import as_wanted
+from idds.store.contents import Unadmitted
 from idds.store.database import Transaction
 from idds.store.demands import Recalls, Waiting
 
@@ -53,11 +54,12 @@ async def read_standing(
     under_way = {each.window_id: 0 for each in recalls}
     for recalled in recalls:
         under_way[recalled.window_id] += recalled.files
+    queues = await tx.demands.heads(rse, [each.collection for each in waiting], heads)
     demands = []
     for each in waiting:
         own = of_inputs.get(each.collection.id)
         in_flight = 0 if own is None else under_way.get(own.id, 0)
-        demand = await _demand(tx, each, own, in_flight, rules.system(each.collection.source_rse), heads)
+        demand = _demand(each, own, in_flight, rules.system(each.collection.source_rse), queues[each.collection.id])
         hold = holds.get((HoldKind.TAPE, each.collection.source_rse or ""))
         held = f"tape {each.collection.source_rse} is held: {hold}" if hold is not None else None
         demands.append(replace(demand, hold=held))
@@ -72,11 +74,10 @@ async def read_standing(
     )
 
 
-async def _demand(
-    tx: Transaction, waiting: Waiting, own: Window | None, in_flight: int, tape: str | None, heads: int
+def _demand(
+    waiting: Waiting, own: Window | None, in_flight: int, tape: str | None, files: Sequence[Unadmitted]
 ) -> Demand:
     collection = waiting.collection
-    files = await tx.contents.unadmitted(collection, heads)
     return Demand(
         collection.id,
         collection.request_id,

@@ -7,7 +7,22 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, bindparam, cast, func, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Lateral,
+    Row,
+    Select,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from idds.domain.collection import Collection
@@ -209,36 +224,9 @@ class Contents(Registering):
         return await self._files(collection, _unadmitted(collection).where(among(contents.c.group_no, groups)))
 
     async def _files(self, collection: Collection, waiting: Select[Any]) -> list[Unadmitted]:
-        some = waiting.subquery("waiting")
-        files = (
-            select(
-                func.min(some.c.id).label("id"),
-                some.c.group_no,
-                some.c.scope,
-                some.c.name,
-                func.max(some.c.bytes).label("bytes"),
-                func.max(some.c.adler32).label("adler32"),
-                func.count().label("n"),
-            )
-            .group_by(some.c.group_no, some.c.scope, some.c.name)
-            .subquery("files")
-        )
-        pin = contents.alias("pin")
-        pinned = select(pin.c.id).where(pin.c.replica_id == replicas.c.id, is_status(pin.c.status, *PINNING))
-        there = and_(
-            replicas.c.rse == collection.rse, replicas.c.scope == files.c.scope, replicas.c.name == files.c.name
-        )
-        query = (
-            select(
-                *files.c,
-                replicas.c.status.label("replica_status"),
-                replicas.c.ours.label("replica_ours"),
-                pinned.exists().label("replica_is_pinned"),
-            )
-            .select_from(files.outerjoin(replicas, there))
-            .order_by(files.c.group_no, files.c.id)
-        )
-        return [Unadmitted(**row._asdict()) for row in await self._execute(query)]
+        assert collection.rse is not None
+        query = as_files(waiting.subquery("waiting"), collection.rse)
+        return [read_unadmitted(row) for row in await self._execute(query)]
 
     async def pin(self, collection: Collection, groups: Sequence[int]) -> bool:
         """Have what waits of these groups pin its replicas on the collection's RSE; False where one takes no pin now.
@@ -392,6 +380,28 @@ class Contents(Registering):
             after = page[-1].id
 
 
+def as_files(waiting: Subquery | Lateral, rse: str) -> Select[Any]:
+    """The files that these contents are, each once a group and in order, with their replicas on a disk."""
+    keys = (waiting.c.collection_id, waiting.c.group_no, waiting.c.scope, waiting.c.name)
+    size, adler32 = func.max(waiting.c.bytes).label("bytes"), func.max(waiting.c.adler32).label("adler32")
+    first, n = func.min(waiting.c.id).label("id"), func.count().label("n")
+    files = select(first, *keys, size, adler32, n).group_by(*keys).subquery("files")
+    pin = contents.alias("pin")
+    pinned = select(pin.c.id).where(pin.c.replica_id == replicas.c.id, is_status(pin.c.status, *PINNING))
+    there = and_(replicas.c.rse == rse, replicas.c.scope == files.c.scope, replicas.c.name == files.c.name)
+    told = (replicas.c.status.label("replica_status"), replicas.c.ours.label("replica_ours"))
+    query = select(*files.c, *told, pinned.exists().label("replica_is_pinned"))
+    query = query.select_from(files.outerjoin(replicas, there))
+    return query.order_by(files.c.collection_id, files.c.group_no, files.c.id)
+
+
+def read_unadmitted(row: Row[Any]) -> Unadmitted:
+    """Of a row of these files."""
+    values = row._asdict()
+    del values["collection_id"]
+    return Unadmitted(**values)
+
+
 NOT_TRIED = {"spent": contents.c.spent + 1}
 """Values of a move: the lease that ends with it counts as no attempt."""
 
@@ -418,7 +428,7 @@ def whole_files(collection: CollectionId, scope: str, names: Sequence[str]) -> C
 
 
 def _unadmitted(collection: Collection) -> Select[Any]:
-    columns = (contents.c.id, contents.c.group_no, contents.c.scope, contents.c.name)
+    columns = (contents.c.id, contents.c.collection_id, contents.c.group_no, contents.c.scope, contents.c.name)
     query = select(*columns, contents.c.bytes, contents.c.adler32).order_by(contents.c.group_no, contents.c.id)
     waiting = and_(contents.c.collection_id == collection.id, _is(ContentStatus.NEW), contents.c.replica_id.is_(None))
     return query.where(waiting)

@@ -3,15 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Lateral, Subquery, and_, func, or_, select, text, true
 
 from idds.domain.collection import Collection
-from idds.domain.identifiers import WindowId
-from idds.domain.statuses import Intent, ReplicaStatus, Status
+from idds.domain.identifiers import CollectionId, WindowId
+from idds.domain.statuses import ContentStatus, Intent, ReplicaStatus, Status
 from idds.store.collections import read_collection
+from idds.store.contents import Unadmitted, as_files, read_unadmitted
 from idds.store.noun import Noun
-from idds.store.schema import collections, replicas, requests, transforms, windows
-from idds.store.sets import is_status
+from idds.store.schema import collections, contents, replicas, requests, transforms, windows
+from idds.store.sets import among, is_status
 
 _WAITS = text("collections.unadmitted > 0")  # as the index has it
 
@@ -57,6 +58,50 @@ class Demands(Noun):
         )
         rows = await self._execute(query)
         return [Waiting(read_collection(row), row.share, row.priority, row.since) for row in rows]
+
+    async def heads(
+        self, rse: str, inputs: Sequence[Collection], limit: int
+    ) -> Mapping[CollectionId, list[Unadmitted]]:
+        """The files of the next complete groups of each of these inputs, in order; all of them in one statement.
+
+        Those of about `limit` contents of each; of one group at least, however large.
+        """
+        heads: dict[CollectionId, list[Unadmitted]] = {each.id: [] for each in inputs}
+        batched = [each for each in inputs if each.batch]
+        query = as_files(self._next(batched, limit + 1), rse)
+        for row in await self._execute(query) if batched else ():
+            heads[row.collection_id].append(read_unadmitted(row))
+        for each in inputs:
+            found = heads[each.id]
+            if each.batch and sum(file.n for file in found) <= limit:
+                continue
+            # The last group may go on behind what was read; one of everything is read by itself.
+            whole = [file for file in found if file.group_no != found[-1].group_no]
+            heads[each.id] = whole or await self._tx.contents.unadmitted(each, limit)
+        return heads
+
+    def _next(self, inputs: Sequence[Collection], most: int) -> Subquery | Lateral:
+        """Contents that wait in complete groups: so many of each input."""
+        mine = among(collections.c.id, [each.id for each in inputs])
+        ends = (contents.c.group_no + 1) * collections.c.batch
+        waits = and_(
+            contents.c.collection_id == collections.c.id,
+            is_status(contents.c.status, ContentStatus.NEW),
+            contents.c.replica_id.is_(None),
+            or_(collections.c.is_closed, ends <= collections.c.next_no),
+        )
+        columns = [
+            contents.c[name] for name in ("id", "collection_id", "group_no", "scope", "name", "bytes", "adler32")
+        ]
+        if not self._is_sqlite:
+            some = select(*columns).where(waits).order_by(contents.c.group_no, contents.c.id).limit(most)
+            each = some.correlate(collections).lateral("each_waiting")
+            return select(*each.c).select_from(collections.join(each, true())).where(mine).subquery("waiting")
+        some = select(contents.c.id).where(waits).order_by(contents.c.group_no, contents.c.id).limit(most)
+        listed = contents.alias("listed")
+        chosen = listed.c.id.in_(some.correlate(collections).scalar_subquery())
+        named = [listed.c[column.name] for column in columns]
+        return select(*named).select_from(collections.join(listed, chosen)).where(mine).subquery("waiting")
 
     async def recalls(self) -> Sequence[Recalls]:
         """What is on its way, everywhere: several disks may share a tape."""

@@ -60,6 +60,11 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
             lambda tx: tx.contents.unadmitted_in(collection, groups),
             "ix_contents_new", "ix_contents_pins", *key,
         ),
+        hot(
+            "heads of queues",
+            lambda tx: tx.demands.heads(RSE, [collection], 100),
+            "ix_contents_new", "ix_contents_pins", *key,
+        ),
         hot("disks that something waits for", lambda tx: tx.demands.rses(), "ix_collections_waiting"),
         hot("what waits for a disk", lambda tx: tx.demands.waiting(RSE), "ix_collections_waiting"),
         hot("recalls", lambda tx: tx.demands.recalls(), "ix_replicas_recalled"),
