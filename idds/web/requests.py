@@ -10,6 +10,8 @@ from idds.web.progress import bar
 
 SHOWN = 50
 MOVES = 30
+AT_ONCE = 300_000
+"""Of requests with more contents the page does not wait for the series: its charts ask for them."""
 
 
 async def show_list(visit: Visit[RequestsQuery]) -> View:
@@ -31,15 +33,16 @@ async def show(visit: Visit[None]) -> View:
     identifier = RequestId(visit.number)
     overview = await visit.doors.catalogue.overview(visit.principal, identifier)
     request = overview.request
+    found = bar(overview.collections)
     forecast = await visit.doors.forecast.request(visit.principal, identifier)
     values = {
         "request": request,
         "transforms": {transform.id: transform for transform in overview.transforms},
         "collections": overview.collections,
-        "bar": bar(overview.collections),
+        "bar": found,
         "bars": {each.id: bar([each]) for each in overview.collections},
         "answer": await visit.doors.explanation.why(visit.principal, identifier),
-        "series": await visit.doors.series.request(visit.principal, identifier),
+        "series": await visit.doors.series.request(visit.principal, identifier) if found.total <= AT_ONCE else None,
         "moves": await visit.doors.catalogue.latest(visit.principal, identifier, limit=MOVES),
         "troubles": await visit.doors.files.troubles(visit.principal, identifier),
         "forecast": {each.collection: each for each in forecast.inputs},

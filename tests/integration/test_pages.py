@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from idds.domain.request import Principal, Role
+from idds.web import requests
 from idds.web.orders import OF_CAROUSEL, OF_REQUEST
 from idds.web.registry import PAGES
 from idds.web.rendering import POLICY
@@ -234,3 +235,17 @@ async def test_assets_that_are_none(api: Api) -> None:
         assert (await browser.get(path)).status == 404, path
     older = await browser.get("/assets/0123456789abcdef/page.css")
     assert (older.status, older.headers["Cache-Control"]) == (200, "no-cache")
+
+
+async def test_a_very_large_request_is_shown_without_waiting_for_its_series(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await api.submit(STAGED)
+    browser = await browser_of(api)
+    assert "As tables" in (await browser.get(f"/requests/{number}")).words
+    monkeypatch.setattr(requests, "AT_ONCE", -1)
+    shown = await browser.get(f"/requests/{number}")
+    assert shown.status == 200
+    check_sound(shown)
+    assert "As tables" not in shown.words
+    assert "Bytes on disk" in shown.words
