@@ -14,7 +14,7 @@ from idds.store.database import Database
 
 AGENT = "transformer"
 BATCH = 1_000_000
-HEADS, MOST_HEADS = 64, 2048
+HEADS, MOST_HEADS = 32, 2048
 """So many contents of each queue are looked at; more where those were not enough."""
 FALLBACK = 5_000_000
 """Wake-ups may be lost: it is looked so often without them, in microseconds."""
@@ -52,15 +52,17 @@ class Planning:
 
     async def _plan(self, rse: str) -> tuple[int, bool]:
         """How many groups were decided on, and whether there may be more to do at once."""
-        heads = self._heads.pop(rse, HEADS)
         async with self._database.snapshot() as tx:
-            without = self._left_alone.keys()
-            standing = await read_standing(tx, rse, self._rules, heads=heads, without=without)
-            now = tx.now
-        made = plan(standing, self._rules.policy, now)
+            # Held until all is carried out: two that plan the same would be in each other's way. Who holds it was woken
+            # by the same, and looks again.
+            if not await tx.demands.claim(rse):
+                return 0, False
+            heads = self._heads.pop(rse, HEADS)
+            standing = await read_standing(tx, rse, self._rules, heads=heads, without=self._left_alone.keys())
+            made = plan(standing, self._rules.policy, tx.now)
+            outrun = await self._carry_out(made)
         if made.again_at is not None:
             self._look_at = min(self._look_at, made.again_at)
-        outrun = await self._carry_out(made)
         exhausted = _exhausted(standing, made)
         if exhausted:
             self._heads[rse] = min(4 * heads, MOST_HEADS)

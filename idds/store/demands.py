@@ -14,6 +14,7 @@ from idds.store.noun import Noun
 from idds.store.schema import collections, contents, replicas, requests, transforms, windows
 from idds.store.sets import among, is_status
 
+_CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtext('idds.planning'), hashtext(:rse))")
 _WAITS = text("collections.unadmitted > 0")  # as the index has it
 
 
@@ -43,6 +44,12 @@ class Demands(Noun):
         """The disks that something waits for."""
         query = select(collections.c.rse).where(_WAITS, collections.c.rse.is_not(None)).distinct()
         return sorted(row.rse for row in await self._execute(query))
+
+    async def claim(self, rse: str) -> bool:
+        """Plan alone for a disk as long as this transaction lasts; False where somebody else does."""
+        if self._is_sqlite:
+            return True
+        return bool((await self._execute(_CLAIM, {"rse": rse})).scalar_one())
 
     async def waiting(self, rse: str) -> Sequence[Waiting]:
         """The inputs that have files to be admitted to a disk, of requests that are to run."""

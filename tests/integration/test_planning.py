@@ -283,3 +283,19 @@ async def test_long_queues_are_looked_at_further_where_there_is_room(
     await site.plan()
     assert await site.admitted() == {request: 40}
     await site.check()
+
+
+async def test_one_at_a_time_plans_for_a_disk(postgres_url: str) -> None:
+    clock = ManualClock()
+    database = Database(postgres_url, clock=clock)
+    try:
+        await upgrade(database)
+        site = Site(database, clock, LocalWakeups())
+        request = await site.submit("one", 3)
+        async with database.snapshot() as tx:
+            assert await tx.demands.claim(DISK)
+            assert await site.planning.step() == 0
+        assert await site.planning.step() == 3
+        assert await site.admitted() == {request: 3}
+    finally:
+        await database.close()
