@@ -20,6 +20,7 @@ from idds.ports.ddm import DDM, NotNow, Refused, Residency, Staging, Where
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.announcing import follow, release
 from idds.services.choosing import Choosing
+from idds.services.locking import lock_with_pins
 from idds.services.stalls import order_elsewhere, retriable
 from idds.services.withdrawing import withdraw
 from idds.store.contents import pinned_to
@@ -123,7 +124,7 @@ class Residencies:
                 await tx.effects.postpone([effect], reason, backoff(effect.tries))
 
     async def _give_up(self, tx: Transaction, effect: Effect, rse: str, ids: Sequence[int], reason: str) -> None:
-        await _lock(tx, ids)
+        await lock_with_pins(tx, ids)
         await tx.effects.finish([effect])
         # Something of it may be there: it is deleted, and what it had reserved comes back after that.
         await tx.replicas.move(ReplicaEvent.RECALLED, rse, ids)
@@ -153,7 +154,7 @@ class Residencies:
         later: Mapping[ReplicaId, str],
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
-            await _lock(tx, [replica.id for replica, _ in outcomes])
+            await lock_with_pins(tx, [replica.id for replica, _ in outcomes])
             await tx.effects.finish([effect])
             if later:
                 # What does not go now waits by itself; its bytes stay reserved.
@@ -284,7 +285,7 @@ class Residencies:
             await self._record_gone(rse, kept, "somebody else keeps it: it is not ours any more")
         if vanished:
             async with self._database.transaction(AGENT) as tx:
-                await _lock(tx, [replica.id for replica in vanished])
+                await lock_with_pins(tx, [replica.id for replica in vanished])
                 await withdraw(tx, rse, await tx.replicas.lock_unchanged(vanished), found)
         return len(landed) + len(failed) + len(gone) + len(kept) + len(vanished) + len(again)
 
@@ -294,7 +295,7 @@ class Residencies:
         if not tried:
             return set()
         async with self._database.transaction(AGENT) as tx:
-            await _lock(tx, sorted(tried))
+            await lock_with_pins(tx, sorted(tried))
             still = await tx.replicas.lock_unchanged([replica for replica in failed if replica.id in tried])
             reasons = {r.id: found[r.did].reason or "the recall failed" for r in still}
             await order_elsewhere(tx, rse, [(r, tried[r.id], reasons[r.id]) for r in still])
@@ -314,7 +315,7 @@ class Residencies:
         found: Mapping[Did, Residency],
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
-            await _lock(tx, [replica.id for replica in (*landed, *failed, *lost)])
+            await lock_with_pins(tx, [replica.id for replica in (*landed, *failed, *lost)])
             # What was seen may be of a former time: a replica that came or went since is looked at again.
             landed, failed, lost = [await tx.replicas.lock_unchanged(seen) for seen in (landed, failed, lost)]
             there = [r.id for r in await tx.replicas.move(ReplicaEvent.LANDED, rse, [r.id for r in landed])]
@@ -379,22 +380,3 @@ async def _release_late(tx: Transaction, rse: str, ids: Sequence[int]) -> None:
     if late:
         payload = {"rse": rse, "replicas": late}
         tx.effects.add([NewEffect(EffectKind.RELEASE, f"replica:{late[0]}", tx.now, payload)], None)
-
-
-async def _lock(tx: Transaction, replica_ids: Sequence[int]) -> None:
-    """Lock the requests whose contents pin these replicas; then the replicas, which take no further pin then."""
-    pinning = await tx.contents.pinning(replica_ids)
-    while True:
-        try:
-            async with tx.savepoint():
-                await tx.requests.lock(pinning)
-                await tx.replicas.lock(replica_ids)
-                if late := await tx.contents.pinning(replica_ids) - pinning:
-                    raise _PinnedMeanwhile
-                return
-        except _PinnedMeanwhile:
-            pinning |= late
-
-
-class _PinnedMeanwhile(Exception):
-    """By a request that is not locked; to lock it now would be to wait for each other."""
