@@ -209,11 +209,11 @@ class Told:
             for number, kind, name in events
             for line in ({"index": {}}, {"id": number, "event_type": kind, "payload": {**_did(name), "rse": rse}})
         ]
-        secret = aiohttp.BasicAuth("hermes", EVENTS_SECRET)
-        headers = {"Content-Type": "application/x-ndjson"}
+        secret = aiohttp.encode_basic_auth("hermes", EVENTS_SECRET)
+        headers = {"Content-Type": "application/json", "Authorization": secret}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{self.url}/v1/rucio/events", data="".join(lines), auth=secret, headers=headers) as answer,
+            session.post(f"{self.url}/v1/rucio/events", data="".join(lines), headers=headers) as answer,
         ):
             assert answer.status == 200, await answer.text()
 
