@@ -196,6 +196,15 @@ BAD_BODIES: list[tuple[Any, str]] = [
     (study(space={"a/b": {"type": "float"}}), f"{W}/input/samples/space/a~1b"),
     (study(space={"x": {"type": "float", "low": True, "high": 2}}), f"{W}/input/samples/space/x/low"),
     (study(space={"x": {"type": "float", "low": 2, "high": 1}}), f"{W}/input/samples/space/x/low"),
+    (study(constraints=["x > 2.0"]), f"{W}/input/samples/constraints/0"),
+    (study(constraints=["(" * 999]), f"{W}/input/samples/constraints/0"),
+    (study(options={"speed": 1}), f"{W}/input/samples/options/speed"),
+    (study(options={"startup": True}), f"{W}/input/samples/options/startup"),
+    (study(directions=["down"]), f"{W}/input/samples/directions/0"),
+    (study(initial=[{"x": 7}]), f"{W}/input/samples/initial/0/x"),
+    (study(space={}, opt_space={"A": {"type": "Scalar", "bounds": 1}}), f"{W}/input/samples/opt_space/A/bounds"),
+    (study(space={}, opt_space=[{"model_id": 1}]), f"{W}/input/samples/opt_space/0/search_space"),
+    (study(space={}, opt_space=[1]), f"{W}/input/samples/opt_space/0"),
 ]
 
 
