@@ -44,5 +44,11 @@ BODIES: Mapping[str, Any] = {
     },
     "retryRequest": {"lifetime_s": 604_800},
     "extendRequest": {"lifetime_s": 604_800},
+    "holdStorage": {"kind": "tape", "ref": "CERN-PROD_TAPE", "reason": "the robot is in repair until Monday"},
+    "resumeStorage": {"kind": "tape", "ref": "CERN-PROD_TAPE"},
+    "changeWindow": {"rse": "CERN-PROD_DATADISK", "bytes": 5_000_000_000_000, "files": 2000},
+    "retireUnused": {"rse": "CERN-PROD_DATADISK", "idle_s": 86_400},
+    "changeSource": {"source": "CERN-PROD_TAPE"},
+    "changeDestination": {"rse": "CERN-PROD_DATADISK"},
     "makeToken": {"role": "reader", "lifetime_s": 86_400, "note": "for the dashboard"},
 }

@@ -423,18 +423,6 @@ async def test_a_collection_is_closed_once_and_feeds_only_what_is_open(world: Wo
         assert await tx.collections.fed_by(outputs) == []
 
 
-async def test_who_has_files_to_be_admitted_waits_for_the_rse(world: World) -> None:
-    one, two = await world.collection(), await world.collection()
-    ids = await world.fill(one, 2)
-    await world.fill(two, 1)
-    async with world.transaction() as tx:
-        assert sorted(await tx.requests.waiting_for("DISK")) == sorted([one.request_id, two.request_id])
-        assert await tx.requests.waiting_for("ELSEWHERE") == []
-    await world.move(ContentEvent.CANCELLED, ids)
-    async with world.transaction() as tx:
-        assert await tx.requests.waiting_for("DISK") == [two.request_id]
-
-
 async def test_results_of_samples_are_kept(world: World) -> None:
     study = await world.collection(source=SourceKind.SAMPLES)
     new = [NewContent(f"sample-{no}", no, payload={"parameters": {"x": no}}) for no in range(3)]

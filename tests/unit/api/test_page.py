@@ -77,7 +77,7 @@ def test_its_examples_can_be_sent(reading: Reading) -> None:
         operation["requestBody"]["content"]["application/json"]["example"]
         for operations in sorted_by_noun()
         for operation in operations
-        if "requestBody" in operation
+        if "application/json" in operation.get("requestBody", {}).get("content", ())
     ]
 
 

@@ -101,19 +101,19 @@ def test_an_address_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_database_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IDDS_STORE__URL", "postgresql+asyncpg://me:a-secret@127.0.0.1:1/idds")
+    monkeypatch.setenv("IDDS_STORE__URL", "postgresql+asyncpg://me:a-hidden-word@127.0.0.1:1/idds")
     assert checked("")["problems"] == []
     result = idds("check", "--connect")
     assert result.exit_code == Exit.REFUSED
     assert "/store/url: the database cannot be reached for now (IDDS_STORE__URL)" in result.stdout
-    assert "a-secret" not in result.output
+    assert "a-hidden-word" not in result.output
 
 
 def test_effective_settings_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IDDS_STORE__URL", "postgresql+asyncpg://me:a-secret@db/idds")
+    monkeypatch.setenv("IDDS_STORE__URL", "postgresql+asyncpg://me:a-hidden-word@db/idds")
     Path("idds.toml").write_text(
         "[log]\nlevel = 'debug'\n"
-        "[bus.options]\npassword = 'b-secret'\npassword_file = 'c'\ndeep = [{ token = 'd-secret' }]"
+        "[bus.options]\npassword = 'b-hidden-word'\npassword_file = 'c'\ndeep = [{ token = 'd-hidden-word' }]"
     )
     result = idds("show", "idds.toml", "--json")
     assert result.exit_code == Exit.DONE, result.output
@@ -123,6 +123,6 @@ def test_effective_settings_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings["store.url"]["source"] == "IDDS_STORE__URL"
     assert settings["api.host"]["source"] == "default"
     assert settings["bus.options.password_file"]["value"] == "c"
-    assert "secret" not in result.stdout
-    assert "secret" not in idds("show", "idds.toml").stdout
+    assert "hidden-word" not in result.stdout
+    assert "hidden-word" not in idds("show", "idds.toml").stdout
     assert idds("show", "nowhere.toml").exit_code == Exit.REFUSED

@@ -26,7 +26,6 @@ from idds.engine.request import (
     runs_again,
 )
 from idds.engine.transform import (
-    Admit,
     Broke,
     CancelProcessings,
     Filling,
@@ -164,10 +163,10 @@ def test_a_work_without_an_input_is_submitted_again() -> None:
 COUNTS: Mapping[C, int] = {C.DONE: 3, C.FAILED: 2, C.NEW: 1, C.AVAILABLE: 1}
 
 
-def test_files_are_looked_through_before_any_is_admitted_or_grouped() -> None:
+def test_files_are_looked_through_before_any_is_grouped() -> None:
     looking = replace(a_collection(counts=COUNTS, unadmitted=1), retried_to=0)
     assert _instructions(files(), looking) == (Retry(None),)
-    assert _instructions(files(), replace(looking, retried_to=None)) == (Admit(), Group())
+    assert _instructions(files(), replace(looking, retried_to=None)) == (Group(),)
 
 
 @pytest.mark.parametrize(

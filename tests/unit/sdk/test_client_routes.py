@@ -79,6 +79,7 @@ NOT_OF_THE_CLIENT = {
     "healthz": "asked by who starts the process; readyz tells a client more",
     "openapi": "read by tools, and in docs/openapi.json",
     "docs": "read by people",
+    "takeRucioEvents": "called by Rucio's daemon",
 }
 
 
