@@ -40,9 +40,16 @@ class Address:
 _counting = collections.alias("counting")
 _OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("request")).order_by(collections.c.id)
 _OF_REQUESTS = select(collections).where(among_bound(collections.c.request_id, "ids")).order_by(collections.c.id)
+# By its key, also where there are few of them: a join would read them all.
+_WORKLOAD = (
+    select(tasks.c.workload_id)
+    .where(tasks.c.request_id == collections.c.request_id)
+    .scalar_subquery()
+    .label("workload_id")
+)
 _ADDRESSES = (
     select(collections.c.id, collections.c.request_id, collections.c.transform_id, collections.c.source)
-    .add_columns(requests.c.vo, transforms.c.work, tasks.c.workload_id)
+    .add_columns(requests.c.vo, transforms.c.work, _WORKLOAD)
     .add_columns(
         select(_counting.c.id)
         .where(_counting.c.source_id == collections.c.id, _counting.c.source == SourceKind.COUNTED)
@@ -51,7 +58,6 @@ _ADDRESSES = (
     )
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
-    .outerjoin(tasks, tasks.c.request_id == collections.c.request_id)
     .where(among_bound(collections.c.id, "ids"))
 )
 
@@ -82,10 +88,9 @@ _LOCK = (
 _PLACE = (
     select(collections)
     .add_columns(requests.c.owner, requests.c.vo, requests.c.share, requests.c.intent, requests.c.digest)
-    .add_columns(transforms.c.status, transforms.c.work, tasks.c.workload_id)
+    .add_columns(transforms.c.status, transforms.c.work, _WORKLOAD)
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
-    .outerjoin(tasks, tasks.c.request_id == collections.c.request_id)
     .where(collections.c.id == bindparam("collection"))
 )
 _MORE_UNADMITTED = bindparam("more_unadmitted", type_=BigInteger)
