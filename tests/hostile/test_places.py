@@ -37,7 +37,8 @@ async def _bodies(found: World) -> list[Taken]:
     taken = []
     for path, methods in document["paths"].items():
         for body in [operation["requestBody"] for operation in methods.values() if "requestBody" in operation]:
-            json_body = body["content"]["application/json"]
+            if (json_body := body["content"].get("application/json")) is None:
+                continue  # lines only: tests/integration/test_api_rucio_events.py
             validator = Draft202012Validator({**json_body["schema"], "components": document["components"]})
             taken.append(Taken(path.replace("{id}", "1"), json_body["example"], validator, body.get("required", False)))
     return taken

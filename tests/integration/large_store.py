@@ -9,7 +9,17 @@ from idds.domain.identifiers import CollectionId, RequestId, TransformId
 from idds.domain.statuses import ContentStatus, EffectKind, Intent, ReplicaStatus, Status
 from idds.domain.workflow import Input, Payload, Work, Workflow
 from idds.store.database import Database, Transaction
-from idds.store.schema import collections, contents, effects, messages, processings, replicas, requests, transforms
+from idds.store.schema import (
+    collections,
+    contents,
+    effects,
+    messages,
+    processings,
+    replicas,
+    requests,
+    tasks,
+    transforms,
+)
 
 RSE = "DISK"
 REQUESTS = 2000
@@ -58,6 +68,8 @@ async def _requests(tx: Transaction) -> None:
             for i in ids
         ],
     )
+    task = {"scope": "a", "name": "b", "document": {}}
+    await tx.connection.execute(insert(tasks), [{"request_id": i, "workload_id": i, **task} for i in ids if i % 2])
     times = {"created_at": NOW, "changed_at": NOW}
     await tx.connection.execute(
         insert(transforms),
