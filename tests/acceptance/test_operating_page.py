@@ -15,7 +15,9 @@ STUDY = {
     "works": [
         {
             "name": "scan",
-            "input": {"samples": {"count": 1, "sampler": "random", "space": {"x": {"type": "float", "low": 0, "high": 1}}}},
+            "input": {
+                "samples": {"count": 1, "sampler": "random", "space": {"x": {"type": "float", "low": 0, "high": 1}}}
+            },
         }
     ],
 }

@@ -128,7 +128,7 @@ async def test_usage(trial: Trial) -> None:
     (handle,) = await trial.submit(trial.spec(burn, memory_bytes=10**9))
     (state,) = await trial.ended(handle)
     assert 0 < state.usage["cpu_s"] <= 2 * state.usage["wall_s"] + 0.1
-    # Looked at while it runs: a child starts with its parent's peak, and that of these tests may be higher than its own.
+    # Looked at while it runs: a child starts with its parent's peak, and these tests' may be higher than its own.
     hungry = f"{sys.executable} -c \"import time; x = b'x' * 400_000_000; time.sleep(2)\""
     (state,) = await trial.ended(*await trial.submit(trial.spec(hungry, memory_bytes=10**9)))
     assert state.usage["max_rss_bytes"] > 400_000_000

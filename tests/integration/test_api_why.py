@@ -169,7 +169,10 @@ async def test_files_from_tape_to_their_processings(outside: Outside) -> None:
     await api.advance()
     said = await outside.of(request, "count")
     says(said, "waits for 3 files to land on DISK: their recall is to be ordered", "a carrier takes it up")
-    says(said, "7 files waiting for admission: the window of this input has 300 of 350 bytes reserved, the next takes 100")
+    says(
+        said,
+        "7 files waiting for admission: the window of this input has 300 of 350 bytes reserved, the next takes 100",
+    )
     outside.tape.is_away = True
     await outside.residencies.stage()
     says(await outside.of(request, "count"), "recall is to be ordered", "tried once, last: the data management")

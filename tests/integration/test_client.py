@@ -28,7 +28,11 @@ def study(count: int = 5, attempts: int = 3) -> Workflow:
     space = {"x": Parameter(type="float", low=0, high=1)}
     return Workflow(
         name="study",
-        works=(Work(name="scan", input=Input(samples=Samples(space=space, sampler="random", count=count)), attempts=attempts),),
+        works=(
+            Work(
+                name="scan", input=Input(samples=Samples(space=space, sampler="random", count=count)), attempts=attempts
+            ),
+        ),
     )
 
 

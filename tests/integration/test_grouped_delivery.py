@@ -129,7 +129,10 @@ async def test_reports_of_one_content_are_judged_one_after_the_other(api: Api) -
 
 async def test_a_sample_that_failed_and_then_succeeded_in_one_group_is_done(api: Api) -> None:
     space = {"x": {"type": "float", "low": 0, "high": 1}}
-    study = {"name": "study", "works": [{"name": "s", "input": {"samples": {"count": 2, "sampler": "random", "space": space}}}]}
+    study = {
+        "name": "study",
+        "works": [{"name": "s", "input": {"samples": {"count": 2, "sampler": "random", "space": space}}}],
+    }
     collection = CollectionId(await api.input_of(await api.submit(study)))
     [leased] = await api.doors.delivery.serve(collection, [lease("a", 2)])
     one, two = ids(leased)

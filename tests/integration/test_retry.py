@@ -188,7 +188,9 @@ async def test_a_finished_work_takes_what_comes_in_addition_also_in_batches(worl
 async def test_after_an_order_to_end_it_goes_on_where_it_stood(world: World, order: Intent, rounds: int) -> None:
     work = files_work(world, "in", 9, largest=400)
     pairs = Work(name="pairs", input=Input(outputs="in", batch=2), payload=PAYLOAD, output=OUT)
-    study = Work(name="scan", input=Input(samples=Samples(space=SPACE, sampler="random", count=9), window=WindowLimits(files=4)))
+    study = Work(
+        name="scan", input=Input(samples=Samples(space=SPACE, sampler="random", count=9), window=WindowLimits(files=4))
+    )
     request = await submit(world, work, pairs, study)
     for _ in range(2):
         await live(world, rounds, pause=1_000_000)
@@ -244,7 +246,9 @@ async def _report(world: World, delivered: Delivered) -> None:
 
 
 async def test_samples_that_failed_are_tried_again_within_their_window(world: World) -> None:
-    study = Work(name="scan", input=Input(samples=Samples(space=SPACE, sampler="random", count=10), window=WindowLimits(files=3)))
+    study = Work(
+        name="scan", input=Input(samples=Samples(space=SPACE, sampler="random", count=10), window=WindowLimits(files=3))
+    )
     request = await submit(world, study)
     for done in (False, True):
         seen = 0
