@@ -1,7 +1,7 @@
 """Constraints of a space: CEL expressions over its parameters (https://cel.dev), evaluated in bounded time.
 
-CEL has no loops but its macros over lists, which could be nested: those are refused, so that the time of an evaluation
-is bounded by the length of its text. A parameter whose branch was not taken is null.
+CEL has no loops but its macros over lists, which could be nested: they are written as calls of a member, of which only
+those of texts are taken, so that the time of an evaluation is bounded by the length of its text. A parameter whose branch was not taken is null.
 """
 
 import re
@@ -13,7 +13,8 @@ from idds.domain.space import Point, Space
 if TYPE_CHECKING:
     from cel import Program
 
-_MACRO = re.compile(r"\.\s*(map|filter|all|exists|exists_one|transformList|transformMap|sortBy)\s*\(")
+_MEMBER_CALL = re.compile(r"\.\s*([A-Za-z_]\w*)\s*\(")
+_MEMBERS = frozenset({"contains", "endsWith", "matches", "size", "startsWith"})
 
 
 class Unfit(Exception):
@@ -41,8 +42,10 @@ def compiled(text: str, names: Iterable[str]) -> "Program":
     """An expression over these names. Raises Unfit."""
     import cel  # comes with the extra `search`
 
-    if found := _MACRO.search(text):
-        raise Unfit(f"{found[1]}() goes over a list: no constraint may")
+    if "//" in text:  # a call could be written around it, unseen
+        raise Unfit("no constraint may hold a comment, nor // in a text")
+    if unfit := sorted({found[1] for found in _MEMBER_CALL.finditer(text)} - _MEMBERS):
+        raise Unfit(f"{unfit[0]}() may go over a list: of members only these are called: {', '.join(sorted(_MEMBERS))}")
     try:
         program = cel.compile(text)
     except ValueError as error:
@@ -56,7 +59,7 @@ def truth(program: "Program", point: Mapping[str, object]) -> bool:
     """Whether it is true of a point. Raises Unfit where it is neither true nor false."""
     try:
         found = program.execute(dict(point))
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise Unfit(_brief(error)) from None
     if not isinstance(found, bool):
         raise Unfit(f"it is neither true nor false, but {type(found).__name__}")

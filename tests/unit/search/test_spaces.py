@@ -124,8 +124,12 @@ def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
         (
             study(constraints=("[x].exists(y, y > 0.0)",)),
             "/constraints/0",
-            "exists() goes over a list: no constraint may",
+            "exists() may go over a list",
         ),
+        (study(constraints=("[x].existsOne(x, x > 0.0)",)), "/constraints/0", "existsOne() may go over a list"),
+        (study(constraints=("[x].all//\n(x, x > 0.0)",)), "/constraints/0", "no constraint may hold a comment"),
+        (study(constraints=("[x][3] > 0.0",)), "/constraints/0", "index out of bounds"),
+        (study(constraints=("{'a': x}['b'] > 0.0",)), "/constraints/0", "'b'"),
         (
             study(constraints=("x > 0.5", "x < 0.5")),
             "/constraints/1",
