@@ -179,7 +179,8 @@ class Residencies:
         await release(tx, [replica.id for replica in moved])
 
     async def _release(self, effect: Effect, rse: str, replicas: Sequence[Replica]) -> None:
-        unwanted = [replica for replica in replicas if replica.status in _UNWANTED]
+        # What turned out to be somebody else's is under his rule.
+        unwanted = [replica for replica in replicas if replica.ours and replica.status in _UNWANTED]
         rules = {r.did: r.rule_id for r in unwanted if r.rule_id is not None}
         if unknown := [replica for replica in unwanted if replica.rule_id is None]:
             rules |= await self._learn_rules(effect, rse, unknown)
@@ -192,13 +193,13 @@ class Residencies:
     async def _learn_rules(self, effect: Effect, rse: str, unknown: Sequence[Replica]) -> dict[Did, str]:
         """Which rule of ours each of these is there under, if any: what is to be ended is known before it is."""
         found = await self._ddm.residency(rse, [replica.did for replica in unknown])
-        rules = {replica.id: found[replica.did].rule_id for replica in unknown}
-        noted = [(replica, rule_id, True) for replica, rule_id in rules.items() if rule_id is not None]
         async with self._database.transaction(AGENT) as tx:
-            # Whoever was stopped meanwhile may have seen the rule of a later time.
+            # Of what went meanwhile, and was recalled again, the rule of a later time was seen.
+            still = await tx.replicas.lock_unchanged(unknown)
             await tx.effects.hold(effect, LEASE)
-            await tx.replicas.note_rules(noted)
-        return {replica.did: rule_id for replica in unknown if (rule_id := rules[replica.id]) is not None}
+            rules = [(r, rule_id) for r in still if (rule_id := found[r.did].rule_id) is not None]
+            await tx.replicas.note_rules([(replica.id, rule_id, True) for replica, rule_id in rules])
+        return {replica.did: rule_id for replica, rule_id in rules}
 
     async def survey(self, *, everything: bool) -> int:
         """Learn where files stand: the hinted ones, and all in motion if wished; how many moved."""

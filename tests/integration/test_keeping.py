@@ -1,6 +1,7 @@
 """Rules that are kept, files that vanish, rules that nothing knows of: what the carrier sees to now and then."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from idds.domain.identifiers import Did
 from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus
 from idds.engine.retry import backoff
 from idds.engine.transitions import ContentEvent
-from idds.ports.ddm import Where
+from idds.ports.ddm import Residency, Where
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.announcing import follow
 from idds.services.keeping import INTERVAL, Keeping
@@ -203,6 +204,58 @@ async def test_a_deletion_learns_of_the_rule_before_it_ends_it(service: Kept, is
     while await service.reserved():
         service.ddm.tick()
         await service.survey()
+
+
+async def test_a_deletion_that_asks_late_for_the_rule_harms_no_later_recall(
+    service: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it asks, the file is found to be gone, and is recalled for another request."""
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    service.ddm.take(DISK, FILE)
+    async with service.database.transaction("test") as tx:
+        (replica,) = await tx.replicas.find(DISK, [FILE])
+        await tx.replicas.note_rules([(replica.id, None, True)])  # type: ignore[list-item]
+    await service.give_up()
+    residency = service.ddm.residency
+
+    async def late(rse: str, dids: Sequence[Did]) -> dict[Did, Residency]:
+        monkeypatch.setattr(service.ddm, "residency", residency)
+        await service.survey()
+        await service.submit()
+        return await residency(rse, dids)
+
+    monkeypatch.setattr(service.ddm, "residency", late)
+    await service.residencies.release()
+    assert [rule.rule_id for rule in await service.ddm.rules()] == [await service.rule()]
+    assert await service.replica() == (ReplicaStatus.STAGING, True)
+
+
+async def test_a_deletion_never_ends_the_rule_of_somebody_else(service: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recall is ordered once more and given up at the same time, and by then somebody else keeps the file."""
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    service.ddm.lose(FILE)
+    await service.residencies.survey(everything=True)
+    service.ddm.put(DISK, FILE)
+    stage, ended = service.ddm.stage, list[Mapping[Did, str | None]]()
+
+    async def given_up(rse: str, files: Sequence[File], *, source: str | None = None) -> list[Any]:
+        await service.give_up()
+        return await stage(rse, files, source=source)
+
+    async def release(rse: str, released: Mapping[Did, str | None]) -> None:
+        ended.append(released)
+
+    monkeypatch.setattr(service.ddm, "stage", given_up)
+    monkeypatch.setattr(service.ddm, "release", release)
+    await service.residencies.stage()
+    assert await service.replica() == (ReplicaStatus.DELETING, False)
+    await service.residencies.release()
+    assert ended == []
+    await service.survey()
+    assert await service.replica() == (ReplicaStatus.GONE, False)
+    assert await service.reserved() == 0
 
 
 async def test_rules_that_nothing_knows_of_are_ended_after_a_while(service: Kept) -> None:
