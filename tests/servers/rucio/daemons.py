@@ -17,6 +17,8 @@ from rucio.daemons.hermes import hermes
 from rucio.daemons.judge import cleaner, evaluator, repairer
 from rucio.daemons.reaper import reaper
 from rucio.daemons.undertaker import undertaker
+from rucio.db.sqla import models
+from rucio.db.sqla.session import get_session
 
 PAUSE_S = 0.5
 finisher.FAILED_DURING_SUBMISSION_DELAY = timedelta(seconds=2)
@@ -39,7 +41,16 @@ def _clean() -> None:
     )
 
 
+def _take_over() -> None:
+    """What daemons that were killed had in hand, Rucio leaves alone for ten minutes."""
+    session = get_session()()
+    with session.begin():
+        session.query(models.Request).update({"last_processed_by": None})
+
+
 def main() -> None:
+    _take_over()
+
     def topology() -> Any:
         return ExpiringObjectCache(ttl=300, new_obj_fnc=Topology)
 
