@@ -128,6 +128,17 @@ async def _follow(
 ) -> None:
     """As always; but a request is advanced only where something may come of it, not for each of a million reports."""
     collection = place.collection
+    moves = await _without_absent(tx, moves, moved)
     fills = collection.source is SourceKind.SAMPLES and (not collection.is_closed or collection.retried_to is not None)
     flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
     await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))
+
+
+async def _without_absent(tx: Transaction, moves: Sequence[Move], moved: Mapping[ContentId, Content]) -> list[Move]:
+    """What came back while its file was away waits until that is there again: nobody is told to take it."""
+    again = [ContentId(each) for move in moves if move.to_status == ContentStatus.AVAILABLE for each in move.ids]
+    absent = await tx.contents.withdraw_absent([each for each in again if moved[each].replica_id is not None])
+    if not absent:
+        return list(moves)
+    left = [(move, tuple(each for each in move.ids if each not in absent)) for move in moves]
+    return [replace(move, n=len(ids), ids=ids) for move, ids in left if ids]

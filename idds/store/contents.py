@@ -255,6 +255,21 @@ class Contents(Registering):
         for collection, number in sorted(Counter(row.collection_id for row in rows).items()):
             await self._tx.collections.count(collection, {}, unadmitted=number)
 
+    async def withdraw_absent(self, ids: Sequence[ContentId]) -> set[int]:
+        """Have those of these contents wait whose replica is on disk no more: for that, or to be admitted anew."""
+        if not ids:
+            return set()
+        query = select(contents.c.id, contents.c.replica_id, replicas.c.status)
+        query = query.join(replicas, replicas.c.id == contents.c.replica_id).where(
+            among(contents.c.id, ids), replicas.c.status != ReplicaStatus.PRESENT
+        )
+        away = (await self._execute(query)).all()
+        absent = {int(row.id) for row in away}
+        if away:
+            await self.move(ContentEvent.WITHDRAWN, of_ids(sorted(absent)), reason=AWAY)
+            await self.unpin(sorted({row.replica_id for row in away if row.status == ReplicaStatus.GONE}))
+        return absent
+
     async def land_present(self, collection: Collection, groups: Sequence[int]) -> list[Move]:
         """Make the contents of these groups available whose replica is on disk."""
         present = select(replicas.c.id).where(
@@ -402,6 +417,7 @@ def read_unadmitted(row: Row[Any]) -> Unadmitted:
     return Unadmitted(**values)
 
 
+AWAY = "its file is on disk no more"
 NOT_TRIED = {"spent": contents.c.spent + 1}
 """Values of a move: the lease that ends with it counts as no attempt."""
 

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from idds.domain.files import File
-from idds.domain.identifiers import Did
+from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus
 from idds.engine.retry import backoff
 from idds.engine.transitions import ContentEvent
 from idds.ports.ddm import Residency, Where
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.announcing import follow
+from idds.services.delivery import Delivery
 from idds.services.keeping import INTERVAL, Keeping
 from idds.services.staging import LEASE, SETTLED, Residencies
 from idds.services.tidying import Tidying
@@ -141,6 +142,36 @@ async def test_what_somebody_else_kept_and_is_gone_is_admitted_anew(service: Kep
     assert await service.replica() == (ReplicaStatus.STAGING, True)
     assert await service.reserved() == 10
     assert await service.statuses() == [ContentStatus.NEW]
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_what_comes_back_while_its_file_is_away_waits_for_it(service: Kept, is_ours: bool) -> None:
+    """Whoever leased it went away, too: nobody else is to be given what is not there."""
+    service.ddm.add_dataset(SET, some(1))
+    if not is_ours:
+        service.ddm.put(DISK, FILE)
+    await service.submit()
+    await service.land()
+    async with service.database.transaction("test") as tx:
+        (replica,) = await tx.replicas.find(DISK, [FILE])
+        leased = {"lessee": "somebody", "lease_until": tx.now + 2 * INTERVAL, "attempt": 1}
+        await tx.contents.move(ContentEvent.LEASED, pinned_to([replica.id]), values=leased)
+    service.ddm.take(DISK, FILE)
+    service.clock.advance(INTERVAL)
+    await service.keeping.step()
+    await service.look()
+    assert await service.statuses() == [ContentStatus.LEASED]
+    service.clock.advance(INTERVAL)
+    assert await Delivery(service.database).end_leases() == 1
+    assert await service.statuses() == [ContentStatus.NEW]
+    async with service.database.snapshot() as tx:
+        of_request = await tx.messages.of_request(RequestId(1), after=0, limit=100)
+    assert sum(message.topic.endswith("contents/available") for message in of_request) == 1
+    await service.advance()
+    await service.land()
+    assert await service.statuses() == [ContentStatus.AVAILABLE]
+    assert await service.replica() == (ReplicaStatus.PRESENT, True)
+    assert await service.reserved() == 10
 
 
 async def test_what_just_landed_is_not_looked_at_again_for_its_own_echo(service: Kept) -> None:
