@@ -1,7 +1,8 @@
 """Constraints of a space: CEL expressions over its parameters (https://cel.dev), evaluated in bounded time.
 
 CEL has no loops but its macros over lists, which could be nested: they are written as calls of a member, of which only
-those of texts are taken, so that the time of an evaluation is bounded by the length of its text. A parameter whose branch was not taken is null.
+those of texts are taken, so that the time of an evaluation is bounded by the length of its text.
+A parameter whose branch was not taken is null.
 """
 
 import re

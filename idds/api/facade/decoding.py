@@ -9,6 +9,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from idds.api.facade.vocabulary import ENUMERATIONS, MODULE
@@ -19,10 +20,20 @@ _TAGS = frozenset({"class", "module", "attributes"})
 _DEEPEST = 60
 
 
+@dataclass(slots=True)
+class _Room:
+    """How many bytes may still be unpacked."""
+
+    left: int
+
+
 def decode(body: bytes, largest: int) -> Any:
-    """What a body says, enumerations as their names; what is packed may have `largest` bytes. Raises InvalidInput."""
+    """What a body says, enumerations as their names; all that is packed in it may have `largest` bytes together.
+
+    Raises InvalidInput.
+    """
     try:
-        return _plain(json.loads(body), "", largest)
+        return _plain(json.loads(body), "", _Room(largest))
     except (ValueError, RecursionError) as error:
         if isinstance(error, RecursionError):
             raise _wrong("", "it is nested too deep") from None
@@ -36,7 +47,7 @@ def fields_of(document: Any, place: str) -> Mapping[str, Any]:
     return document
 
 
-def _plain(value: Any, place: str, largest: int) -> Any:
+def _plain(value: Any, place: str, room: _Room) -> Any:
     if place.count("/") > _DEEPEST:
         raise _wrong(place, "it is nested too deep")
     match value:
@@ -45,11 +56,11 @@ def _plain(value: Any, place: str, largest: int) -> Any:
         case dict():
             if not all(map(is_storable, value)):
                 raise _wrong(place, "no text may hold NUL or half a character")
-            return {name: _plain(each, f"{place}/{_escaped(name)}", largest) for name, each in value.items()}
+            return {name: _plain(each, f"{place}/{_escaped(name)}", room) for name, each in value.items()}
         case list():
-            return [_plain(each, f"{place}/{number}", largest) for number, each in enumerate(value)]
+            return [_plain(each, f"{place}/{number}", room) for number, each in enumerate(value)]
         case str() if value.startswith(ZIPPED):
-            return _plain(_unpacked(value, place, largest), place + "/", largest)
+            return _plain(_unpacked(value, place, room), place + "/", room)
         case str() if not is_storable(value):
             raise _wrong(place, "no text may hold NUL or half a character")
         case float() if value != value or value in (float("inf"), float("-inf")):
@@ -73,14 +84,16 @@ def _member(value: Mapping[str, Any], place: str) -> str:
     raise _wrong(f"{place}/attributes/_value_", f"there is no such {kind}")
 
 
-def _unpacked(text: str, place: str, largest: int) -> Any:
+def _unpacked(text: str, place: str, room: _Room) -> Any:
     try:
         unpacking = zlib.decompressobj()
-        unpacked = unpacking.decompress(base64.b64decode(text[len(ZIPPED) :], validate=True), largest)
+        # One more than there is room for, as none at all would mean any number.
+        unpacked = unpacking.decompress(base64.b64decode(text[len(ZIPPED) :], validate=True), room.left + 1)
     except (binascii.Error, zlib.error) as error:
         raise _wrong(place, f"it cannot be unpacked: {error}") from None
-    if unpacking.unconsumed_tail or not unpacking.eof:
-        raise _wrong(place, f"it is cut off, or unpacks to more than {largest} bytes")
+    room.left -= len(unpacked)
+    if room.left < 0 or not unpacking.eof:
+        raise _wrong(place, "it is cut off, or along with what is packed before unpacks to more than is taken")
     try:
         return json.loads(unpacked)
     except ValueError as error:

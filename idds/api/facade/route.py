@@ -11,7 +11,6 @@ from aiohttp import web
 
 from idds.api.arrival import whole
 from idds.api.authentication import Authentication, admit
-from idds.api.documents import SMALL
 from idds.api.facade.decoding import decode, is_storable
 from idds.api.facade.vocabulary import ENUMERATIONS, tagged
 from idds.api.problems import Malformed, Stalled, TooMany, UnsupportedMedia
@@ -167,8 +166,8 @@ class Facade:
         body = await whole(request, self.settings.max_stall_s)
         if not body:
             return None
-        largest = self.settings.max_body_bytes
-        return await asyncio.to_thread(decode, body, largest) if len(body) > SMALL else decode(body, largest)
+        # However short it is: what is packed in it may be long.
+        return await asyncio.to_thread(decode, body, self.settings.max_body_bytes)
 
 
 def told(error: IddsError) -> web.Response:

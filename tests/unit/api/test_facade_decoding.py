@@ -77,6 +77,19 @@ def test_packed_texts_are_unpacked() -> None:
     assert read({"work": zipped({"a": [tagged("RequestStatus", "Ready")]})}) == {"work": {"a": ["Ready"]}}
 
 
+def test_what_is_packed_is_bounded_together() -> None:
+    half = "x" * (LARGEST // 2 - 2)
+    assert read([zipped(half), zipped(half)]) == [half, half]
+    for document, place in (
+        ([zipped(half), zipped(half), zipped(1)], "/2"),
+        ([zipped(half), zipped(zipped(half))], "/1/"),
+        ([zipped("x" * (LARGEST - 1))], "/0"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read(document)
+        assert caught.value.problems[0].pointer == place
+
+
 @pytest.mark.parametrize(
     ("status", "intent", "name"),
     [
