@@ -140,7 +140,11 @@ class Residencies:
         taken = [(replica, outcome) for replica, outcome in answered if not isinstance(outcome, NotNow)]
         if later and not taken:
             async with self._database.transaction(AGENT) as tx:
-                await tx.effects.postpone([effect], _first(later))
+                await lock_with_pins(tx, list(later))
+                if await _still_wanted(tx, rse, later):
+                    await tx.effects.postpone([effect], _first(later))
+                else:
+                    await tx.effects.finish([effect])
             return
         await self._record_order(effect, rse, taken, later)
         # It may have landed before it was recorded as on its way: that hint came too early.
@@ -154,11 +158,11 @@ class Residencies:
         later: Mapping[ReplicaId, str],
     ) -> None:
         async with self._database.transaction(AGENT) as tx:
-            await lock_with_pins(tx, [replica.id for replica, _ in outcomes])
+            await lock_with_pins(tx, [*(replica.id for replica, _ in outcomes), *later])
             await tx.effects.finish([effect])
-            if later:
+            if wanted := await _still_wanted(tx, rse, later):
                 # What does not go now waits by itself; its bytes stay reserved.
-                tx.effects.add([_order_later(tx, effect, rse, later)], None)
+                tx.effects.add([_order_later(tx, effect, rse, wanted)], None)
             await self._record_staging(tx, rse, outcomes)
 
     async def _record_staging(
@@ -346,6 +350,14 @@ async def _record_refusals(tx: Transaction, rse: str, refused: Sequence[tuple[Re
             await tx.replicas.move(ReplicaEvent.RECALLED, rse, [replica.id])
         await follow(tx, await tx.contents.move(ContentEvent.FAILED, pinned_to([replica.id]), reason=reason))
         await release(tx, [replica.id])
+
+
+async def _still_wanted(tx: Transaction, rse: str, later: Mapping[ReplicaId, str]) -> Mapping[ReplicaId, str]:
+    """Those that somebody pins. The others wait for nothing, nor does the room that they have."""
+    unpinned = set(await tx.replicas.unpinned(list(later)))
+    # Something of it may be there: it is deleted, and what it had reserved comes back after that.
+    await release(tx, [replica.id for replica in await tx.replicas.move(ReplicaEvent.RECALLED, rse, sorted(unpinned))])
+    return {replica: reason for replica, reason in later.items() if replica not in unpinned}
 
 
 def _order_later(tx: Transaction, effect: Effect, rse: str, later: Mapping[ReplicaId, str]) -> NewEffect:

@@ -188,11 +188,15 @@ class Replicas(Noun):
 
         The caller has locked them with `lock`, so that no pin can come in between.
         """
+        return await self.move(ReplicaEvent.RELEASED, rse, await self.unpinned(ids))
+
+    async def unpinned(self, ids: Sequence[int]) -> list[ReplicaId]:
+        """Those of these replicas that are ours, and that nobody pins."""
         if not ids:
             return []
         pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
-        unpinned = select(replicas.c.id).where(among(replicas.c.id, ids), replicas.c.ours, ~pin.exists())
-        return await self.move(ReplicaEvent.RELEASED, rse, [row.id for row in await self._execute(unpinned)])
+        query = select(replicas.c.id).where(among(replicas.c.id, ids), replicas.c.ours, ~pin.exists())
+        return [ReplicaId(row.id) for row in await self._execute(query)]
 
     async def note_rules(self, rules: Sequence[tuple[ReplicaId, str, bool]]) -> None:
         """Note (replica, rule, whether it is ours)."""

@@ -353,3 +353,45 @@ async def test_what_does_not_go_now_waits_alone_with_its_reason_and_keeps_its_ro
     service.clock.advance(backoff(3))
     await service.advance()
     assert await service.replica() == (ReplicaStatus.STAGING, True)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+async def test_what_does_not_go_now_and_nobody_wants_any_more_gives_its_room_back(service: Kept, others: int) -> None:
+    """Whatever hinders it may last for days: others need the room."""
+    service.ddm.add_dataset(SET, some(1 + others))
+    service.ddm.not_now.add(FILE)
+    await service.submit()
+    await service.give_up()
+    assert await service.replica() == (ReplicaStatus.ADMITTED, True)
+    for tries in range(1, 4):
+        service.clock.advance(backoff(tries + 1))
+        await service.residencies.stage()
+    while (await service.replica())[0] is not ReplicaStatus.GONE:
+        await service.residencies.release()
+        service.ddm.tick()
+        await service.survey()
+    assert await service.reserved() == 10 * others
+    async with service.database.snapshot() as tx:
+        (replica,) = await tx.replicas.find(DISK, [FILE])
+        assert await Waits(tx).pending([f"replica:{replica.id}"]) == []
+
+
+async def test_what_nobody_wants_any_more_when_it_is_not_ordered_gives_its_room_back(
+    service: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of several that were ordered together, given up meanwhile."""
+    service.ddm.add_dataset(SET, some(3))
+    service.ddm.not_now.add(FILE)
+    stage = service.ddm.stage
+
+    async def given_up(rse: str, files: Sequence[File], *, source: str | None = None) -> list[Any]:
+        await service.give_up()
+        return await stage(rse, files, source=source)
+
+    monkeypatch.setattr(service.ddm, "stage", given_up)
+    await service.submit()
+    assert (await service.replica())[0] is ReplicaStatus.DELETING
+    while await service.reserved() > 20:
+        await service.residencies.release()
+        service.ddm.tick()
+        await service.survey()
