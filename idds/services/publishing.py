@@ -9,6 +9,7 @@ import structlog
 from idds.domain.content import Outcome
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.message import Message
+from idds.domain.request import Principal, Role
 from idds.ports.bus import Bus, Delivery
 from idds.services.delivery import Delivery as ContentDelivery
 from idds.services.tasks import LARGEST, STORABLE, Tasks
@@ -109,7 +110,7 @@ class Acknowledging:
     async def _hear(self, vo: str, message: Delivery) -> None:
         """What a workload manager says of its jobs and tasks."""
         try:
-            await self._tasks.take(vo, message.body)
+            await self._tasks.take(Principal(f"bus:{vo}", vo, Role.WFMS), message.body)
         except msgspec.MsgspecError as error:
             log.warning("a message that is no report was dropped", topic=message.topic, error=str(error))
 

@@ -11,7 +11,7 @@ import structlog
 from idds.domain.collection import Collection
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import CollectionId, RequestId
-from idds.domain.request import Principal, Request, Role
+from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent
 from idds.domain.task import Task
 from idds.domain.transform import Transform
@@ -110,37 +110,37 @@ class Tasks:
             recorded = await tx.messages.of_request(request, after=after, limit=MESSAGES_AT_ONCE)
         return [json.loads(message.body) for message in recorded if message.topic == topic_of(found.vo)]
 
-    async def take(self, vo: str, body: bytes) -> bool:
-        """Take in what a VO's workload manager says of a job or a task; False for what is nothing of the sort.
+    async def take(self, reporter: Principal, body: bytes) -> bool:
+        """Take in what a workload manager says of a job or a task; False for what is nothing of the sort.
 
-        Saying it again changes nothing. Raises msgspec.MsgspecError for what cannot be read.
+        It concerns requests of the reporter's VO that it may see. Saying it again changes nothing. Raises
+        msgspec.MsgspecError for what cannot be read.
         """
         if msgspec.json.decode(body, type=_Kind).msg_type not in _KNOWN:
             return False
         match msgspec.json.decode(body, type=JobStatus | TaskStatus):
             case JobStatus(status="finished", taskid=int(task), inputs=list(inputs)) if inputs:
-                await self._processed(vo, task, inputs)
+                await self._processed(reporter, task, inputs)
             case TaskStatus(status=status, taskid=task) if status in _WELL | _BADLY:
-                await self._ended(vo, task, status)
+                await self._ended(reporter, task, status)
             case _:
                 pass
         return True
 
-    async def _processed(self, vo: str, workload_id: int, inputs: Sequence[str]) -> None:
+    async def _processed(self, reporter: Principal, workload_id: int, inputs: Sequence[str]) -> None:
         """Files of a task that a job of it has processed."""
-        for request, collection in await self._inputs_of(vo, workload_id):
+        for request, collection in await self._inputs_of(reporter, workload_id):
             async with self._database.transaction(AGENT) as tx:
                 await tx.requests.lock([request])
                 await follow(tx, await tx.tasks.processed(collection, inputs))
 
-    async def _ended(self, vo: str, workload_id: int, status: str) -> None:
+    async def _ended(self, reporter: Principal, workload_id: int, status: str) -> None:
         """A task that has ended needs nothing more: what is left on disk for it is given back."""
-        service = Principal(f"bus:{vo}", vo, Role.WFMS)
-        for request, collection in await self._inputs_of(vo, workload_id):
+        for request, collection in await self._inputs_of(reporter, workload_id):
             while status in _WELL and await self._all_processed(request, collection):
                 pass
             try:
-                await self._submission.order(service, request, Intent.FINISH if status in _WELL else Intent.CANCEL)
+                await self._submission.order(reporter, request, Intent.FINISH if status in _WELL else Intent.CANCEL)
             except Conflict as conflict:
                 log.debug("nothing is to be ordered any more", task=workload_id, reason=str(conflict))
 
@@ -152,9 +152,9 @@ class Tasks:
             await follow(tx, moves)
             return sum(move.n for move in moves)
 
-    async def _inputs_of(self, vo: str, workload_id: int) -> Sequence[tuple[RequestId, CollectionId]]:
+    async def _inputs_of(self, reporter: Principal, workload_id: int) -> Sequence[tuple[RequestId, CollectionId]]:
         async with self._database.snapshot(timeless=True) as tx:
-            return await tx.tasks.inputs_of(workload_id, vo)
+            return await tx.tasks.inputs_of(workload_id, reporter)
 
 
 class _Kind(msgspec.Struct):

@@ -54,16 +54,21 @@ class Tasks(Noun):
         query = query.order_by(tasks.c.request_id.desc()).limit(limit)
         return [RequestId(row.request_id) for row in await self._execute(query)]
 
-    async def inputs_of(self, workload_id: int, vo: str) -> Sequence[tuple[RequestId, CollectionId]]:
-        """The input collections of all requests of a VO's task, in the order of their requests."""
+    async def inputs_of(self, workload_id: int, principal: Principal) -> Sequence[tuple[RequestId, CollectionId]]:
+        """The input collections of all requests of a task of the principal's VO, as far as it may see them.
+
+        They come in the order of their requests.
+        """
         query = (
             select(collections.c.request_id, collections.c.id)
             .join(tasks, tasks.c.request_id == collections.c.request_id)
             .join(requests, requests.c.id == tasks.c.request_id)
-            .where(tasks.c.workload_id == workload_id, requests.c.vo == vo, collections.c.relation == Relation.INPUT)
+            .where(tasks.c.workload_id == workload_id, collections.c.relation == Relation.INPUT)
+            .where(requests.c.vo == principal.vo)  # an operator sees others, whose tasks may have the same number
             .order_by(collections.c.request_id, collections.c.id)
         )
-        return [(RequestId(row.request_id), CollectionId(row.id)) for row in await self._execute(query)]
+        found = await self._execute(visible(query, principal))
+        return [(RequestId(row.request_id), CollectionId(row.id)) for row in found]
 
     async def processed(self, collection: CollectionId, names: Sequence[str]) -> list[Move]:
         """Move those of these files that are available to `done`. `names` may go without their scope."""

@@ -13,7 +13,7 @@ from idds.api.facade.routes import FACADE
 from idds.api.facade.vocabulary import tagged
 from idds.domain.files import File
 from idds.domain.identifiers import CollectionId, ContentId, Did, RequestId
-from idds.domain.request import Role
+from idds.domain.request import Principal, Role
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import follow
 from idds.services.listing import Listing
@@ -169,6 +169,26 @@ async def test_a_dataset_is_told_complete_when_all_of_it_came_or_cannot_come(dat
         assert await world.told(request) == told
 
 
+async def test_who_is_held_to_shares_ends_no_tasks_of_others(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        request = await world.ask()
+        await world.move(request, await world.ids(request))
+        held = Principal("panda", "vo", Role.WFMS, frozenset({"another"}))
+        elsewhere = Principal("root", "another", Role.OPERATOR)
+        messages = [
+            {"msg_type": "job_status", "taskid": TASK, "status": "finished", "inputs": ["data:file0"]},
+            {"msg_type": "task_status", "taskid": TASK, "status": "failed"},
+        ]
+        for who in (held, elsewhere):
+            token = await world.api.doors.access.issue(who)
+            answer = await world.api.call("POST", f"/idds/message/{request}/{TASK}/null/null", messages, token=token)
+            assert answer.status == 200
+        await world.api.advance()
+        assert await world.status(request) == "RequestStatus.Transforming"
+        contents = await world.client.call("get_contents", request_id=request)
+        assert {each["status"] for each in contents} == {"ContentStatus.Available"}
+
+
 async def test_a_request_that_is_cancelled_is_never_told_complete(database_url: str) -> None:
     async with world_on(database_url) as world:
         request = await world.ask()
@@ -221,6 +241,10 @@ async def test_who_asks_for_whom(sqlite_url: str) -> None:
             mine = await bob.call("add_request", **STAGE_IN | {"username": "alice"})
             (shown,) = await bob.call("get_requests", mine)
             assert shown["username"] == "bob", "he is not believed to be somebody else"
+            assert shown["workload_id"] is None, "nor to know whose task it is"
+            await world.go_on()
+            await world.move(mine, await world.ids(mine))
+            assert await bob.call("get_messages", request_id=mine) == []
             assert await bob.call("get_requests", request) == []
             assert await bob.call("get_contents", request_id=request) == []
             await bob.call("set_original_user", "alice")

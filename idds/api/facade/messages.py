@@ -26,7 +26,7 @@ async def take_messages(call: Call) -> Any:
         raise InvalidInput([Problem("", "this has to be a list of messages")])
     for number, message in enumerate(call.body):
         try:
-            is_taken = await call.doors.tasks.take(call.principal.vo, msgspec.json.encode(message))
+            is_taken = await call.doors.tasks.take(call.principal, msgspec.json.encode(message))
         except msgspec.MsgspecError as error:
             raise InvalidInput([Problem(f"/{number}", str(error))]) from None
         if not is_taken:
