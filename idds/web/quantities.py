@@ -27,7 +27,10 @@ def read_size(text: str) -> int:
         raise ValueError("write a number of bytes, as 500 GB or 1000000")
     power: int = 1000 ** " KMGTPE".index(found.group(2).upper() or " ")
     number = found.group(1)
-    return round(float(number) * power) if "." in number else int(number) * power
+    try:
+        return round(float(number) * power) if "." in number else int(number) * power
+    except OverflowError:
+        raise ValueError("these are more bytes than anybody has") from None
 
 
 def rate(bytes_per_s: float | None) -> str:

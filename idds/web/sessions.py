@@ -27,10 +27,12 @@ _OF_THIS_PAGE = ("same-origin", "none")
 async def log_in(parts: Parts, request: web.Request, secret: str) -> str:
     """A session for who has this token, or (without one) is told of by a trusted proxy; its cookie.
 
-    Raises Unauthenticated, and Forbidden for a payload's token.
+    Raises Unauthenticated, Forbidden for a payload's token, and TooMany.
     """
     known = parts.authentication.authenticate(f"Bearer {secret}") if secret else parts.authentication.of(request)
-    return await parts.doors.access.open_session(await known, longest=LONGEST_S * 1_000_000)
+    grant = await known
+    parts.rates.take(grant)
+    return await parts.doors.access.open_session(grant, longest=LONGEST_S * 1_000_000)
 
 
 async def log_out(parts: Parts, grant: Grant) -> None:

@@ -9,6 +9,7 @@ from idds.api.authentication import SESSION
 from idds.domain.access import Grant, Proof
 from idds.domain.request import Principal, Role
 from idds.ports.identity import Proxy
+from idds.runtime.settings import ApiSettings
 from tests.integration.api import STUDY, Api, api_on
 from tests.integration.browsing import Browser
 
@@ -143,6 +144,14 @@ async def test_who_logs_out_leaves_nothing_that_works(api: Api) -> None:
     assert [action for action in actions if action != "issue"] == ["log-in", "revoke"]
     # The token that it came of is as good as before.
     assert (await api.get("/v1/whoami"))["owner"] == "owner"
+
+
+async def test_who_logs_in_again_and_again_is_told_to_wait_and_leaves_no_more_tokens(sqlite_url: str) -> None:
+    async with api_on(sqlite_url, ApiSettings(rate_per_s=0.001, burst=2)) as api:
+        answers = [(await Browser(api).log_in(api.token)).status for _ in range(4)]
+        assert answers == [303, 303, 429, 429]
+        tokens = await api.doors.access.tokens(Principal("owner", "vo"))
+        assert len([token for token in tokens if token.note == "session of a browser"]) == 2
 
 
 async def test_behind_a_proxy_that_checks_certificates_no_token_is_needed(sqlite_url: str) -> None:
