@@ -18,6 +18,7 @@ from idds.ports.ddm import DDM
 from idds.services.announcing import follow, release
 from idds.services.choosing import Choosing, redirect
 from idds.services.forecast import times_of
+from idds.services.locking import lock_with_pins
 from idds.store.carousel import Carousel
 from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
@@ -93,8 +94,8 @@ class Stalls:
     async def _record(self, rse: str, judged: Sequence[Judged]) -> int:
         verdicts = {replica.id: verdict for replica, verdict in judged}
         async with self._database.transaction(AGENT) as tx:
-            await tx.requests.lock(await tx.contents.pinning(verdicts))
-            # What has moved since, or whose requests changed, is looked at again.
+            await lock_with_pins(tx, list(verdicts))
+            # What has moved since is looked at again.
             still = await tx.replicas.lock_unchanged([replica for replica, _ in judged])
             alike: dict[Verdict | None, list[Replica]] = {}
             for replica in still:

@@ -269,8 +269,10 @@ class Replicas(Noun):
 
         One that is not ours counts only where it is there, and somebody pins it.
         """
-        under_rule = and_(_HERE, replicas.c.rule_id.is_not(None), replicas.c.ordered_at.is_not(None))
-        due = func.coalesce(replicas.c.kept_until, replicas.c.ordered_at + KEPT_AT_FIRST) <= self._tx.now
+        under_rule = and_(_HERE, replicas.c.rule_id.is_not(None))
+        # What a rule of somebody else's brings was never ordered here.
+        since = func.coalesce(replicas.c.ordered_at, replicas.c.changed_at)
+        due = func.coalesce(replicas.c.kept_until, since + KEPT_AT_FIRST) <= self._tx.now
         is_there = is_status(replicas.c.status, ReplicaStatus.PRESENT)
         pin = select(contents.c.id).where(contents.c.replica_id == replicas.c.id, _pins())
         ours = and_(replicas.c.ours, is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.PRESENT))

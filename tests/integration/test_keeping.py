@@ -174,6 +174,25 @@ async def test_what_comes_back_while_its_file_is_away_waits_for_it(service: Kept
     assert await service.reserved() == 10
 
 
+async def test_what_a_rule_of_somebody_else_brought_and_is_gone_is_admitted_anew(service: Kept) -> None:
+    """It was never ordered here: that it vanished is noticed all the same."""
+    service.ddm.add_dataset(SET, [])
+    request = await service.submit()
+    service.ddm.add_dataset(SET, some(1))
+    service.ddm.bring(DISK, FILE, "his")
+    async with service.database.transaction("test") as tx:
+        await tx.replicas.await_others(DISK, some(1), "his", request)
+    await service.submit()
+    await service.land()
+    assert await service.replica() == (ReplicaStatus.PRESENT, False)
+    service.ddm.take(DISK, FILE)
+    service.clock.advance(INTERVAL)
+    assert await service.keeping.step() == 1
+    assert await service.look() == 1
+    await service.advance()
+    assert await service.replica() == (ReplicaStatus.STAGING, True)
+
+
 async def test_what_just_landed_is_not_looked_at_again_for_its_own_echo(service: Kept) -> None:
     service.ddm.add_dataset(SET, some(1))
     await service.submit()
