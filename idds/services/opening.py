@@ -53,8 +53,10 @@ async def open_window(
     if source.samples is not None:
         limits = WindowLimits(files=limits.files or max(placement.samples_in_flight, collection.batch))
     ref = str(collection.id)
+    # The quota of a share bounds what is on disk; samples take no room there.
+    share = request.share if source.samples is None else None
     if not await tx.windows.reopen("collection", ref):
-        await tx.windows.add("collection", ref, limit_bytes=limits.bytes, limit_files=limits.files, share=request.share)
+        await tx.windows.add("collection", ref, limit_bytes=limits.bytes, limit_files=limits.files, share=share)
 
 
 async def close_window(tx: Transaction, collection: Collection | None) -> None:

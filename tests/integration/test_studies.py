@@ -178,3 +178,15 @@ async def test_the_wrong_count_of_values_is_refused_and_changes_nothing(database
         ]
         assert await api.rows() == before
         assert (await api.get(f"/v1/collections/{collection}"))["counts"]["leased"] == 2
+
+
+async def test_samples_count_in_no_quota_of_bytes(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        request = await api.submit(study(count=20, sampler="random"))
+        share = (await api.get(f"/v1/requests/{request}"))["share"]
+        async with api.database.transaction("test") as tx:
+            await tx.windows.declare_quotas({share: 100})
+        await evaluate(api, await api.input_of(request))
+        async with api.database.snapshot() as tx:
+            quota = (await tx.windows.find([("share", share)]))[("share", share)]
+    assert (quota.reserved_bytes, quota.reserved_files) == (0, 0)

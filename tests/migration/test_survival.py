@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import JSON, Boolean, Column, Connection, Integer, MetaData, Table, insert, inspect, select
+from sqlalchemy import JSON, Boolean, Column, Connection, Integer, MetaData, Table, insert, inspect, select, text
 
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal, Role
@@ -149,6 +149,25 @@ async def test_all_that_was_written_before_is_there_after(database: Database) ->
         *old,
         "alembic_version",
     }
+
+
+async def test_what_runs_holds_room_in_the_name_of_its_share_after(database: Database) -> None:
+    """Else it would take from a quota, and never give back."""
+
+    def running(connection: Connection) -> None:
+        fill(connection)
+        connection.execute(text("UPDATE transforms SET status = 'running' WHERE id < 3"))
+        if not database.is_sqlite:
+            connection.execute(text(f"SELECT setval(pg_get_serial_sequence('windows', 'id'), {ROWS})"))
+        connection.execute(text("UPDATE windows SET kind = 'collection', ref = '1' WHERE id = 1"))
+
+    await upgrade(database, "0002")
+    await database.run(running)
+    await upgrade(database)
+    rows = await database.run(read)
+    shares = {row["ref"]: row["share"] for row in rows["windows"] if row["kind"] == "collection"}
+    assert shares == {"1": rows["requests"][0]["share"], "2": rows["requests"][1]["share"]}
+    assert len(rows["windows"]) == ROWS + 1
 
 
 async def _is_read_by_the_store(database: Database) -> None:

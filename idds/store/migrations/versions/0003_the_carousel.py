@@ -76,6 +76,17 @@ def upgrade() -> None:
     op.add_column("windows", sa.Column("is_ended", sa.Boolean(), nullable=False, server_default=sa.false()))
     # What is gone holds nothing: only then may the window go that it was admitted through.
     op.execute("UPDATE replicas SET window_id = NULL WHERE status = 'gone'")
+    # What running inputs hold counts in the quotas of their shares from now on, also where nothing bounded it.
+    op.execute(
+        "INSERT INTO windows (kind, ref) SELECT 'collection', CAST(collections.id AS text) FROM collections"
+        " JOIN transforms ON transforms.id = collections.transform_id WHERE transforms.status = 'running'"
+        " AND collections.relation = 'input' AND collections.rse IS NOT NULL ON CONFLICT (kind, ref) DO NOTHING"
+    )
+    op.execute(
+        "UPDATE windows SET share = (SELECT requests.share FROM collections"
+        " JOIN requests ON requests.id = collections.request_id"
+        " WHERE collections.id = CAST(windows.ref AS bigint) AND collections.rse IS NOT NULL) WHERE kind = 'collection'"
+    )
     for name, columns, where in (
         ("recalled", ["rse", "source_rse", "window_id", "bytes"], "status IN ('admitted', 'staging')"),
         ("window", ["window_id"], "window_id IS NOT NULL"),
