@@ -1,9 +1,8 @@
 """Requests in the words of workload managers: found by the number of a task, and ended by what is said of that."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -24,7 +23,8 @@ from idds.store.visibility import sees
 AGENT = "conductor"
 MOST_REQUESTS = 1000
 """So many requests of one task are looked at, the newest."""
-MESSAGES_AT_ONCE = 1000
+MESSAGES_AT_ONCE = 20
+"""One of them may name thousands of files."""
 PROCESSED_AT_ONCE = 10_000
 MOST_INPUTS = 100_000
 # What no database takes would come again for ever.
@@ -101,14 +101,22 @@ class Tasks:
             if sees(principal, owner=its.owner, vo=its.vo, share=its.share)
         ]
 
-    async def messages(self, principal: Principal, request: RequestId, *, after: int = 0) -> list[Any]:
-        """What was told of a request in the words of its workload manager, in order. Raises NotFound."""
-        async with self._database.snapshot(timeless=True) as tx:
-            found = await tx.requests.get(request, principal)
-            if found is None:
-                raise NotFound(f"there is no request {request}")
-            recorded = await tx.messages.of_request(request, after=after, limit=MESSAGES_AT_ONCE)
-        return [json.loads(message.body) for message in recorded if message.topic == topic_of(found.vo)]
+    async def messages(self, principal: Principal, request: RequestId) -> AsyncGenerator[list[bytes]]:
+        """What was told of a request in the words of its workload manager, in order, page by page: JSON documents.
+
+        Raises NotFound.
+        """
+        after = 0
+        while True:
+            async with self._database.snapshot(timeless=True) as tx:
+                found = await tx.requests.get(request, principal)
+                if found is None:
+                    raise NotFound(f"there is no request {request}")
+                recorded = await tx.messages.of_request(request, after=after, limit=MESSAGES_AT_ONCE)
+            yield [message.body.encode() for message in recorded if message.topic == topic_of(found.vo)]
+            if len(recorded) < MESSAGES_AT_ONCE:
+                return
+            after = recorded[-1].seq
 
     async def take(self, reporter: Principal, body: bytes) -> bool:
         """Take in what a workload manager says of a job or a task; False for what is nothing of the sort.

@@ -17,6 +17,8 @@ from idds.domain.request import Principal, Role
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import follow
 from idds.services.listing import Listing
+from idds.services.tasks import MESSAGES_AT_ONCE
+from idds.services.telling import topic_of
 from idds.store.contents import of_ids
 from idds.testing.memory_ddm import MemoryDDM
 from tests.integration.api import Api, api_on
@@ -167,6 +169,19 @@ async def test_a_dataset_is_told_complete_when_all_of_it_came_or_cannot_come(dat
         await world.api.advance()
         assert await world.status(request) == "RequestStatus.SubFinished"
         assert await world.told(request) == told
+
+
+async def test_messages_are_told_to_the_last_in_their_order(database_url: str) -> None:
+    async with world_on(database_url) as world:
+        request = await world.ask()
+        assert await world.told(request) == []
+        wanted = [f"file{number}" for number in range(2 * MESSAGES_AT_ONCE + 1)]
+        async with world.api.database.transaction("test") as tx:
+            await tx.requests.lock([request])
+            for name in wanted:
+                body = {"msg_type": "file_stagein", "workload_id": TASK, "relation_type": "output"}
+                tx.messages.add(request, [(topic_of("vo"), {**body, "files": [{"name": name}]}), ("idds/vo/x", {})])
+        assert [name for _, (name,) in await world.told(request)] == wanted
 
 
 async def test_who_is_held_to_shares_ends_no_tasks_of_others(sqlite_url: str) -> None:

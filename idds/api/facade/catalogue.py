@@ -1,6 +1,7 @@
 """Collections and contents, in the words of the official client."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from idds.api.facade.replies import collection_row, content_row
 from idds.api.facade.route import Call, FacadeRoute
+from idds.api.facade.sending import send_list
 from idds.api.facade.vocabulary import CONTENTS
 from idds.api.route import Caller
 from idds.domain.collection import Collection
@@ -23,21 +25,18 @@ async def list_collections(call: Call) -> Any:
 
 
 async def list_contents(call: Call) -> web.StreamResponse:
-    """They are sent as they are read: a dataset may have a million files."""
     relation, wanted = _relation(call), call.named("ContentStatus", "status")
     found = await _found(call, "scope", "name")
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(call.request)
-    between = b"["
-    for asked, collection in found:
-        for status in [status for status, name in CONTENTS.items() if wanted is None or name == wanted]:
-            async for page in call.doors.catalogue.stream(call.principal, collection.id, status=status):
-                rows = [msgspec.json.encode(content_row(call, asked, collection, each, relation)) for each in page]
-                await response.write(between + b",".join(rows))
-                between = b","
-    await response.write(b"[]" if between == b"[" else b"]")
-    await response.write_eof()
-    return response
+
+    async def rows() -> AsyncGenerator[list[bytes]]:
+        for asked, collection in found:
+            for status in [status for status, name in CONTENTS.items() if wanted is None or name == wanted]:
+                async with aclosing(call.doors.catalogue.stream(call.principal, collection.id, status=status)) as pages:
+                    async for page in pages:
+                        told = (content_row(call, asked, collection, each, relation) for each in page)
+                        yield [msgspec.json.encode(row) for row in told]
+
+    return await send_list(call, rows())
 
 
 def _relation(call: Call) -> str:

@@ -1,23 +1,32 @@
 """Messages, for whoever does not listen on the bus; and what a workload manager says of its jobs and tasks."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
+from idds.api.facade.sending import send_list
 from idds.api.route import Caller
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import RequestId
 
 
-async def list_messages(call: Call) -> Any:
+async def list_messages(call: Call) -> web.StreamResponse:
     number = call.number("request")
     found = await call.doors.tasks.asked(
         call.principal, request=None if number is None else RequestId(number), workload_id=call.number("workload")
     )
-    return [
-        body for asked in reversed(found) for body in await call.doors.tasks.messages(call.principal, asked.request.id)
-    ]
+
+    async def bodies() -> AsyncGenerator[list[bytes]]:
+        for asked in reversed(found):
+            async with aclosing(call.doors.tasks.messages(call.principal, asked.request.id)) as pages:
+                async for page in pages:
+                    yield page
+
+    return await send_list(call, bodies())
 
 
 async def take_messages(call: Call) -> Any:
