@@ -7,7 +7,7 @@ from idds.domain.errors import Problem
 from idds.domain.space import Point, Space
 from idds.domain.workflow import Samples
 from idds.engine.spaces import spaces_of
-from idds.search.constraints import Unfit, compiled, truth
+from idds.search.constraints import Constraints, Unfit, compiled, truth
 from idds.search.points import draw
 from idds.search.random_sampler import first
 from idds.search.seeds import generator
@@ -29,11 +29,12 @@ def problems(samples: Samples, place: str) -> list[Problem]:
         points = [draw(space, generator(number)) for number in range(draws)]
         if found := list(_problems_of(space, points, f"{place}/constraints")):
             return found
+    constraints = Constraints(spaces[0])
     given = [first(spaces[0], samples.seed, number, point) for number, point in enumerate(samples.initial)]
     return [
         Problem(f"{place}/initial/{number}", "the constraints do not let this point through")
         for number, (point, whole) in enumerate(zip(samples.initial, given, strict=True))
-        if point.keys() >= whole.keys() - spaces[0].fixed.keys() and not _lets_through(spaces[0], whole)
+        if point.keys() >= whole.keys() - spaces[0].fixed.keys() and not constraints.let_through(whole)
     ]
 
 
@@ -51,8 +52,3 @@ def _problems_of(space: Space, points: list[Point], place: str) -> Iterator[Prob
             together = "" if number == 0 else ", along with those before"
             yield Problem(f"{place}/{number}", f"none of {len(points):,} points that were drawn fulfils it{together}")
             return
-
-
-def _lets_through(space: Space, point: Point) -> bool:
-    named = {**dict.fromkeys(space.parameters), **point}
-    return all(truth(compiled(text, named), named) for text in space.constraints)

@@ -140,6 +140,15 @@ def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
             "/initial/1",
             "the constraints do not let this point through",
         ),
+        (
+            study(
+                {"n": Parameter(type="int", low=0, high=10**9)},
+                constraints=("7 / n >= 0",),
+                initial=({"n": 7}, {"n": 0}),
+            ),
+            "/initial/1",
+            "the constraints do not let this point through",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_at_its_place(samples: Samples, pointer: str, message: str) -> None:
