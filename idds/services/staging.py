@@ -325,6 +325,9 @@ class Residencies:
             landed, failed, lost = [await tx.replicas.lock_unchanged(seen) for seen in (landed, failed, lost)]
             there = [r.id for r in await tx.replicas.move(ReplicaEvent.LANDED, rse, [r.id for r in landed])]
             await tx.replicas.note_paths({r.id: found[r.did].path for r in landed if r.id in there})
+            # Of two orders that were under way at once, the one recorded last may be the one that was ended.
+            under = [(r.id, rule) for r in landed if r.ours and (rule := found[r.did].rule_id) not in (None, r.rule_id)]
+            await tx.replicas.note_rules([(replica, rule, True) for replica, rule in under if rule is not None])
             await follow(tx, await tx.contents.move(ContentEvent.LANDED, pinned_to(there)))
             for replica in failed:
                 reason = found[replica.did].reason or "the recall failed"

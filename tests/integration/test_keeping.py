@@ -339,6 +339,21 @@ async def test_a_rule_whose_order_is_recorded_in_time_is_no_orphan(service: Kept
     assert len(await service.ddm.rules()) == 1
 
 
+async def test_what_landed_is_known_by_the_rule_that_it_is_there_under(service: Kept) -> None:
+    """Two orders of it were under way, and the one that was ended is the one recorded last."""
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    rule = await service.rule()
+    async with service.database.transaction("test") as tx:
+        (replica,) = await tx.replicas.find(DISK, [FILE])
+        await tx.replicas.note_rules([(replica.id, "ended", True)])
+    await service.land()
+    assert await service.rule() == rule
+    await service.tidying.step()
+    service.clock.advance(PATIENCE)
+    assert await service.tidying.step() == 0
+
+
 async def test_the_rule_of_a_replica_that_is_gone_is_an_orphan(service: Kept) -> None:
     service.ddm.add_dataset(SET, some(1))
     await service.submit()
