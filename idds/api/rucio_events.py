@@ -97,8 +97,12 @@ def _read(lines: Sequence[bytes], first: int) -> tuple[int, Mapping[str, tuple[s
         if event.id is None or isinstance(payload, msgspec.UnsetType):
             continue
         told += 1
-        if payload.scope and payload.name and (event.event_type or "").lower() not in _WITHOUT_NEWS:
-            changes[f"rucio {event.id}"] = payload.target or payload.rse, Did(payload.scope, payload.name)
+        rse = payload.target or payload.rse
+        if not payload.scope or not payload.name or (event.event_type or "").lower() in _WITHOUT_NEWS:
+            continue
+        # No database holds NUL: nothing of ours is called so, and hermes would send what is refused for ever.
+        if not any("\0" in text for text in (event.id, payload.scope, payload.name, rse or "")):
+            changes[f"rucio {event.id}"] = rse, Did(payload.scope, payload.name)
     return told, changes
 
 

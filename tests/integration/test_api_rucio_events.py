@@ -93,6 +93,13 @@ async def test_an_event_that_is_told_again_is_no_news(api: Api) -> None:
     assert await hinted(api) == {}
 
 
+async def test_what_no_database_holds_is_of_no_file_of_ours(api: Api) -> None:
+    await replicas(api, "DISK", "a")
+    odd = [event(1, scope="s", name="a\0"), event(2, scope="\0", name="a"), event(3, scope="s", name="a", rse="D\0")]
+    answer = await tell(api, lines(*odd, event(4, scope="s", name="a")))
+    assert (answer.status, answer.document) == (200, {"received": 4, "news": 1})
+
+
 async def test_what_is_gone_is_not_looked_at(api: Api) -> None:
     await replicas(api, "DISK", "a")
     async with api.database.transaction("test") as tx:
