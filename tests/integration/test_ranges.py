@@ -454,7 +454,7 @@ async def test_why_speaks_of_ranges(site: Site) -> None:
     request = await site.submit(ranges(10))
     answer = await Explanation(site.database).why(OWNER, request)
     said = " / ".join(sentence.text for each in answer.transforms for sentence in each.sentences)
-    assert "6 ranges waiting for room" in said
+    assert "6 ranges waiting for admission" in said
     assert "the next takes 900" in said, "once, not for each of its ranges"
     counting = await site.submit(
         Work(name="count", input=Input(dataset=str(SET))),
