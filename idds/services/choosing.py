@@ -128,7 +128,14 @@ class Choosing:
             for choice, ids in new.items():
                 await _note_collections(tx, choice, ids)
             await tx.replicas.lock([number for ids in new.values() for number in ids])
-            for choice, ids in new.items():
+            before = {replica.id: replica.source_rse for replica in replicas}
+            fresh = await tx.replicas.get(before)
+            # What an operator has changed meanwhile is chosen.
+            same = {replica.id for replica in fresh if replica.source_rse == before[replica.id]}
+            for choice, chosen in new.items():
+                ids = [number for number in chosen if number in same]
+                if not ids:
+                    continue
                 await Carousel(tx).note_source(ids, choice.rse)
                 change, said = (None, choice.rse), choice.reason
                 tx.moves.record(f"rse:{rse}", "source", change, request=None, ids=sorted(ids), reason=said)

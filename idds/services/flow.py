@@ -118,7 +118,7 @@ class Flow:
             self._transforms[work.name] = decision.entity
             if decision.entity.status.is_terminal:
                 await tell_transform(self._tx, self._request, decision.entity)
-                await close_window(self._tx, self._inputs.get(transform.id))
+                close_window(self._tx, self._inputs.get(transform.id))
         for instruction in decision.instructions:
             await self._carry_out(decision.entity, work, instruction)
         return decision.instructions

@@ -59,10 +59,10 @@ async def open_window(
         await tx.windows.add("collection", ref, limit_bytes=limits.bytes, limit_files=limits.files, share=share)
 
 
-async def close_window(tx: Transaction, collection: Collection | None) -> None:
+def close_window(tx: Transaction, collection: Collection | None) -> None:
     """Files of an input that has ended may still be on disk, or on their way out: its window goes with the last."""
     if collection is not None and collection.source is not SourceKind.SAMPLES:
-        await tx.windows.end(collection.id)
+        tx.windows.end(collection.id)
 
 
 def _kind(source: Input) -> SourceKind:

@@ -1,12 +1,14 @@
 """Admission, planned for each disk over all requests: looking, planning, and carrying out what was chosen."""
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId
-from idds.engine.planner import Plan, Standing, plan
+from idds.engine.planner import Demand, Plan, Standing, plan
 from idds.engine.retry import backoff
 from idds.services.admission import Outrun, admit, refuse
 from idds.services.standing import Rules, read_standing
@@ -72,25 +74,31 @@ class Planning:
         """One transaction each; whether somebody else was faster in one of them."""
         outrun = False
         for admission in made.admissions:
-            collection, groups = admission.demand.collection, [group.group_no for group in admission.groups]
-            try:
-                async with self._database.transaction(AGENT) as tx:
-                    await admit(tx, collection, groups)
-            except Outrun as error:
-                log.debug("somebody else was faster", collection=collection, at=str(error))
-                outrun = True
-            except Unavailable:
-                raise
-            except Exception:
-                # Nobody else is to wait behind one that breaks: it is tried again after a growing pause.
-                log.exception("an input cannot be admitted", collection=collection)
-                await self._leave_alone(collection)
-            else:
-                del self._broken[collection]
+            groups = [group.group_no for group in admission.groups]
+            outrun |= await self._carry_out_for(admission.demand, partial(admit, groups=groups))
         for demand in {refusal.demand.collection: refusal.demand for refusal in made.refusals}.values():
-            async with self._database.transaction(AGENT) as tx:
-                await refuse(tx, demand.collection, [each for each in made.refusals if each.demand is demand])
+            refusals = [each for each in made.refusals if each.demand is demand]
+            outrun |= await self._carry_out_for(demand, partial(refuse, refusals=refusals))
         return outrun
+
+    async def _carry_out_for(self, demand: Demand, act: Callable[..., Awaitable[object]]) -> bool:
+        """Do this for one input; whether somebody else was faster."""
+        collection = demand.collection
+        try:
+            async with self._database.transaction(AGENT) as tx:
+                await act(tx, collection)
+        except Outrun as error:
+            log.debug("somebody else was faster", collection=collection, at=str(error))
+            return True
+        except Unavailable:
+            raise
+        except Exception:
+            # Nobody else is to wait behind one that breaks: it is tried again after a growing pause.
+            log.exception("an input cannot be admitted", collection=collection)
+            await self._leave_alone(collection)
+        else:
+            del self._broken[collection]
+        return False
 
     async def _leave_alone(self, collection: CollectionId) -> None:
         self._broken[collection] += 1

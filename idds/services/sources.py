@@ -65,4 +65,4 @@ async def _end(tx: Transaction, request: Request, before: Transform, after: Tran
             await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])
             while moves := await tx.contents.cancel_untaken(each.id, CANCELLED_AT_ONCE):
                 await follow(tx, moves)
-            await close_window(tx, each)
+            close_window(tx, each)

@@ -89,8 +89,9 @@ class Transaction:
             if noun in self.__dict__:
                 await getattr(self, noun).flush()
         await self.write_gathered()
-        if "requests" in self.__dict__:
-            await self.requests.flush()
+        for noun in ("requests", "windows"):
+            if noun in self.__dict__:
+                await getattr(self, noun).flush()
 
     async def write_gathered(self) -> None:
         """Write the moves, effects and entries of the audit log that were gathered so far."""

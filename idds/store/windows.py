@@ -1,8 +1,10 @@
 """Windows: how much may be admitted at once, and how much is."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,10 +17,19 @@ from idds.store.noun import Noun
 from idds.store.schema import replicas, windows
 from idds.store.sets import among, among_texts
 
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
+
 _COLUMNS = tuple(windows.c[field.name] for field in fields(Window))
 
 
 class Windows(Noun):
+    """Those of inputs that have ended are ended at the end of the transaction, all at once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._ended: list[str] = []
+
     async def add(
         self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None, share: str | None = None
     ) -> WindowId:
@@ -98,11 +109,23 @@ class Windows(Noun):
         there = (windows.c.kind == kind) & (windows.c.ref == ref)
         return (await self._execute(update(windows).where(there).values(is_ended=False))).rowcount == 1
 
-    async def end(self, collection: CollectionId) -> None:
-        """The input of this window has ended: it goes, now or with the last that was admitted through it."""
-        of_input = and_(windows.c.kind == "collection", windows.c.ref == str(collection))
-        await self._execute(update(windows).where(of_input).values(is_ended=True))
-        await self._execute(delete(windows).where(of_input, windows.c.reserved_files <= 0))
+    def end(self, collection: CollectionId) -> None:
+        """The input of this window has ended: it goes, now or with the last that was admitted through it.
+
+        That is done at the end of the transaction, as windows are locked after all replicas.
+        """
+        self._ended.append(str(collection))
+
+    async def flush(self) -> None:
+        """End the windows that are to be ended."""
+        ended, self._ended = sorted(self._ended), []
+        if ended:
+            of_inputs = and_(windows.c.kind == "collection", among_texts(windows.c.ref, ended))
+            found = select(windows.c.id).where(of_inputs).order_by(windows.c.id)
+            if not self._is_sqlite:
+                await self._execute(found.with_for_update())
+            await self._execute(update(windows).where(of_inputs).values(is_ended=True))
+            await self._execute(delete(windows).where(of_inputs, windows.c.reserved_files <= 0))
 
     async def reserve(self, window: WindowId, *, bytes: int, files: int) -> bool:  # noqa: A002
         """Reserve room in a window, never above its limit; False when there is not enough."""

@@ -273,6 +273,29 @@ async def test_an_input_that_breaks_is_left_alone_and_the_others_go_on(
     assert sum((await site.admitted()).values()) == 4
 
 
+async def test_a_refusal_that_breaks_holds_up_nobody(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = await site.submit("odd", 20, batch=20)
+    tried = list[CollectionId]()
+
+    async def refuse(tx: object, collection: CollectionId, refusals: object) -> None:
+        tried.append(collection)
+        raise RuntimeError("a defect of the service")
+
+    monkeypatch.setattr(service, "refuse", refuse)
+    for _ in range(5):
+        await site.planning.step()
+    plain = await site.submit("plain", 2)
+    await site.plan()
+    assert await site.admitted() == {odd: 0, plain: 2}
+    assert len(tried) == 1
+    monkeypatch.undo()
+    site.clock.advance(60_000_000)
+    await site.plan()
+    async with site.database.snapshot() as tx:
+        (collection,) = await tx.collections.get_all([CollectionId(1)])
+    assert collection.counts[ContentStatus.FAILED] == 20
+
+
 async def test_long_queues_are_looked_at_further_where_there_is_room(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
