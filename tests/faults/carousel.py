@@ -72,6 +72,11 @@ class Tape:
     def allow(self, size: int) -> None:
         """The quota of the service's account on the disk; -1 for no limit."""
         self.client.set_local_account_limit(SERVICE, "DISK", size)
+        # Rucio holds no account to a quota that has this attribute.
+        if size < 0:
+            self.client.add_account_attribute(SERVICE, "admin", "true")
+        else:
+            self.client.delete_account_attribute(SERVICE, "admin")
 
     def add_rule(self, name: str) -> str:
         """Somebody who uses the service's account makes a rule that is none of the service's."""

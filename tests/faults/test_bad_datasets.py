@@ -72,17 +72,19 @@ async def test_a_rule_of_the_same_account_that_ends_just_now_is_outlived(told: T
     assert delivered.times == {"dying.0": 1}
 
 
-async def test_what_the_quota_has_no_room_for_waits_with_the_reason_and_the_rest_comes(told: Told) -> None:
-    names = [f"quota.{n}" for n in range(4)]
+async def test_what_the_quota_has_no_room_for_waits_with_the_reason_until_there_is_room(told: Told) -> None:
+    names = [f"much.{n}" for n in range(4)]
     told.tape.write(names, SIZE)
-    dataset = told.tape.dataset("quota", names)
-    told.tape.allow(2 * SIZE)
+    dataset = told.tape.dataset("much", names)
+    # Less than one file: Rucio counts what an account holds some time after, so that more orders get through.
+    told.tape.allow(SIZE - 1)
     try:
         request = await told.submit(dataset)
         await said(told.client, request, ["quota"])
-        ended, delivered = await told.deliver(request)
+        assert told.tape.rules() == []
     finally:
         told.tape.allow(-1)
+    ended, delivered = await told.deliver(request)
     assert ended.status is Status.FINISHED
     assert delivered.times == dict.fromkeys(names, 1)
 
