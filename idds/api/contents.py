@@ -13,6 +13,7 @@ from idds.api.documents import read_lines
 from idds.api.lines import NDJSON, blocks
 from idds.api.replies import ContentPage, ContentReply, RegisterReply
 from idds.api.route import Call, Caller, Reply, Route
+from idds.api.streams import stream
 from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.identifiers import CollectionId
 from idds.services.registration import Checked, Taken, check
@@ -46,20 +47,14 @@ async def _send(call: Call[ContentsQuery, None], pages: AsyncGenerator[Sequence[
     if call.request.method == "HEAD":
         return response
     response.enable_compression()
-    try:
-        await response.prepare(call.request)
+
+    async def write() -> None:
         if first is not None:
             await response.write(_lines(first))
             async for page in pages:
                 await response.write(_lines(page))
-        await response.write_eof()
-    except ConnectionError:
-        pass  # whoever asked has gone
-    except BaseException:
-        # Cut off, so that nobody takes what was sent for all there is.
-        if call.request.transport is not None:
-            call.request.transport.abort()
-        raise
+
+    await stream(call.request, response, write)
     return response
 
 

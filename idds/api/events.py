@@ -5,6 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp import web
 from idds.api.bodies import EventsQuery
 from idds.api.listening import Listener
 from idds.api.route import Call, Caller, Route
+from idds.api.streams import cut_off, stream
 from idds.domain.errors import IddsError, InvalidInput, Problem, Unavailable
 from idds.domain.event import Event
 from idds.domain.identifiers import MoveId, RequestId
@@ -88,28 +90,16 @@ async def _stream(
     if call.request.method == "HEAD":
         return response
 
-    def abort() -> None:
-        if call.request.transport is not None:
-            call.request.transport.abort()
-
-    with call.listeners.listener(interest, abort) as listener:
+    with call.listeners.listener(interest, partial(cut_off, call.request)) as listener:
         place = await call.listeners.reach()
         if after is not None and after > place:
             # Another server's tail may be ahead of this one's.
             if after > await call.doors.events.last():
                 raise InvalidInput([Problem(LAST_EVENT_ID, "there has been no event with this id")])
             await call.listeners.reach(after)
-        stream = _Stream(call, listener, response, place if after is None else after)
-        try:
-            await response.prepare(call.request)
-            await stream.run(until_end=until_end)
-            await response.write_eof()
-        except ConnectionError:
-            pass  # whoever listened has gone
-        except BaseException:
-            # Cut off: whoever listens comes back, and goes on where it stood.
-            abort()
-            raise
+        told = _Stream(call, listener, response, place if after is None else after)
+        # Whoever is cut off comes back, and goes on where it stood.
+        await stream(call.request, response, partial(told.run, until_end=until_end))
         return response
 
 

@@ -6,20 +6,20 @@ from contextlib import aclosing
 from aiohttp import web
 
 from idds.api.facade.route import Call
+from idds.api.streams import stream
 
 
 async def send_list(call: Call, pages: AsyncGenerator[Iterable[bytes]]) -> web.StreamResponse:
     """Answer a JSON list whose elements come page by page, each encoded already.
 
-    An answer that breaks is cut off, so that nobody takes what was sent for all there is. Raises what getting the first
-    page raises.
+    Raises what getting the first page raises.
     """
     async with aclosing(pages):
-        page = await anext(pages, None)
+        first = await anext(pages, None)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        try:
-            await response.prepare(call.request)
-            between = b"["
+
+        async def write() -> None:
+            page, between = first, b"["
             while page is not None:
                 for_now = b",".join(page)
                 if for_now:
@@ -27,11 +27,6 @@ async def send_list(call: Call, pages: AsyncGenerator[Iterable[bytes]]) -> web.S
                     between = b","
                 page = await anext(pages, None)
             await response.write(b"[]" if between == b"[" else b"]")
-            await response.write_eof()
-        except ConnectionError:
-            pass  # whoever asked has gone
-        except BaseException:
-            if call.request.transport is not None:
-                call.request.transport.abort()
-            raise
+
+        await stream(call.request, response, write)
     return response
