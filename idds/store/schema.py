@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -322,10 +323,41 @@ samples = Table(
     Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     _of("collections", "study_id", nullable=False),
     Column("number", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
     Column("objective_values", Json),
+    Column("constraint_values", Json),
+    Column("is_pruned", Boolean, nullable=False, server_default=false()),
     Column("origin", Text, nullable=False, server_default="sampler"),
     Column("notes", Json),
     UniqueConstraint("study_id", "number"),
+)
+
+# What payloads say of samples on the way: one row a step.
+intermediates = Table(
+    "intermediates",
+    metadata,
+    Column(
+        "content_id", Id, ForeignKey("samples.content_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("study_id", Id, nullable=False),
+    Column("value", Double, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index(None, "study_id", "step"),
+)
+
+# A space that was redefined: what has no row is of the first version, which stands in the workflow.
+study_versions = Table(
+    "study_versions",
+    metadata,
+    Column("study_id", Id, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("parent", Integer, nullable=False),
+    Column("document", Json, nullable=False),
+    Column("changes", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 processings = Table(
@@ -466,6 +498,7 @@ tokens = Table(
     Column("role", Text, nullable=False, server_default="user"),
     Column("shares", Json),
     Column("collection_id", Id, ForeignKey("collections.id", ondelete="CASCADE")),
+    Column("made_by", Id, ForeignKey("tokens.id", ondelete="SET NULL")),
     Column("note", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),

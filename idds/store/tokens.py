@@ -14,7 +14,7 @@ from idds.store.schema import tokens
 from idds.store.sets import among_bound, among_selected
 from idds.store.visibility import visible_tokens
 
-_COLUMNS = [column for column in tokens.c if column is not tokens.c.sha256]
+_COLUMNS = [column for column in tokens.c if column.name not in ("sha256", "made_by")]
 _UNLOCKED = select(tokens.c.id).where(among_bound(tokens.c.id, "ids")).with_for_update(skip_locked=True)
 
 

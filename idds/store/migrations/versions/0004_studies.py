@@ -1,0 +1,67 @@
+"""Studies: spaces that are redefined, values on the way to a result, and which token made another."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_JSON = sa.JSON(none_as_null=True).with_variant(
+    postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), "postgresql"
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "study_versions",
+        sa.Column("study_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("version", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("parent", sa.Integer(), nullable=False),
+        sa.Column("document", _JSON, nullable=False),
+        sa.Column("changes", _JSON, nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id"], ["collections.id"], name=op.f("fk_study_versions_study_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("study_id", "version", name=op.f("pk_study_versions")),
+    )
+    with op.batch_alter_table("samples") as samples:
+        samples.add_column(sa.Column("version", sa.Integer(), server_default="1", nullable=False))
+        samples.add_column(sa.Column("constraint_values", _JSON, nullable=True))
+        samples.add_column(sa.Column("is_pruned", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_table(
+        "intermediates",
+        sa.Column("content_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("step", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("study_id", _ID, nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["content_id"], ["samples.content_id"], name=op.f("fk_intermediates_content_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("content_id", "step", name=op.f("pk_intermediates")),
+    )
+    op.create_index(op.f("ix_intermediates_study_id_step"), "intermediates", ["study_id", "step"])
+    with op.batch_alter_table("tokens") as tokens:
+        tokens.add_column(sa.Column("made_by", _ID, nullable=True))
+        tokens.create_foreign_key(op.f("fk_tokens_made_by"), "tokens", ["made_by"], ["id"], ondelete="SET NULL")
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("tokens") as tokens:
+        tokens.drop_constraint(op.f("fk_tokens_made_by"), type_="foreignkey")
+        tokens.drop_column("made_by")
+    op.drop_index(op.f("ix_intermediates_study_id_step"), table_name="intermediates")
+    op.drop_table("intermediates")
+    with op.batch_alter_table("samples") as samples:
+        samples.drop_column("is_pruned")
+        samples.drop_column("constraint_values")
+        samples.drop_column("version")
+    op.drop_table("study_versions")
