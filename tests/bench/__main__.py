@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import calls, carousel, inserts, leases, listening, planning, registering, steps, streaming
+from tests.bench import calls, carousel, inserts, leases, listening, planning, registering, steps, streaming, trials
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
@@ -22,6 +22,7 @@ BENCHES: dict[str, Measure] = {
     "streaming": streaming.measure,
     "carousel": carousel.measure,
     "planning": planning.measure,
+    "trials": trials.measure,
 }
 
 

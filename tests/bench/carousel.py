@@ -1,38 +1,66 @@
-"""The carousel on a real Rucio: a thousand files through room for fifty, each read and reported as soon as it comes."""
+"""The carousel on a real Rucio: a thousand files through room for fifty, each read and reported as soon as it comes.
+
+IDDS_BENCH_FILES in the environment says for how many files instead.
+"""
 
 import asyncio
+import json
+import os
 import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+
+import asyncpg
+from sqlalchemy import select
 
 from idds.sdk.client import Client
 from idds.sdk.views import LeasedContent
+from idds.store.database import Database
+from idds.store.schema import replicas
 from tests.acceptance.service import service
-from tests.faults.carousel import SIZE, Disk, Tape, Told, collection_of, settings, until
+from tests.faults.carousel import EVENTS_SECRET, SIZE, Disk, Tape, Told, collection_of, settings, until
+from tests.servers.loopback import free_port
 from tests.servers.postgres import PostgresServer
 from tests.servers.rucio.server import Rse, RucioServer
 
-FILES = 1000
+FILES = int(os.environ.get("IDDS_BENCH_FILES", "1000"))
 ROOM = 50
 AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """When a file's last byte was on disk, when Rucio said that it is there, when hermes had told, when we knew, and
+    when it was leased; seconds since 1970."""
+
+    written: float
+    said: float
+    told: float
+    known: float
+    leased: float
 
 
 async def measure(database_url: str) -> list[tuple[str, str, str]]:
     """Rows of (what, figure, against).
 
     Latency is from a file's last byte on disk, as the file system has it, to its lease with who waits for it; most of
-    it is Rucio's, whose daemons look every half second. Calls are those that Rucio's server got from the service.
+    it is Rucio's, whose daemons look every half second. Ours is what comes after Rucio wrote that the rule is satisfied
+    (RULE_OK), with the time that hermes takes to tell of it. Calls are those that Rucio's server got from the service.
     """
     postgres = PostgresServer()
     await asyncio.to_thread(postgres.start)
     try:
         await postgres.execute("CREATE DATABASE rucio")
-        rucio = RucioServer(postgres.url("rucio"), {"TAPE": Rse(is_tape=True), "DISK": Rse()})
+        url, port = postgres.url("rucio"), free_port()
+        events = f"http://hermes:{EVENTS_SECRET}@127.0.0.1:{port}/v1/rucio/events"
+        rucio = RucioServer(url, {"TAPE": Rse(is_tape=True), "DISK": Rse()}, events=events)
         try:
             await asyncio.to_thread(rucio.start)
-            return await _measure(rucio, database_url)
+            return await _measure(rucio, url, port, database_url)
         finally:
             await asyncio.to_thread(rucio.stop)
             rucio.remove()
@@ -41,7 +69,7 @@ async def measure(database_url: str) -> list[tuple[str, str, str]]:
         postgres.remove()
 
 
-async def _measure(rucio: RucioServer, database_url: str) -> list[tuple[str, str, str]]:
+async def _measure(rucio: RucioServer, rucio_url: str, port: int, database_url: str) -> list[tuple[str, str, str]]:
     names = [f"bench.{n:04}" for n in range(FILES)]
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -49,31 +77,59 @@ async def _measure(rucio: RucioServer, database_url: str) -> list[tuple[str, str
         await asyncio.to_thread(tape.write, names, SIZE)
         dataset = await asyncio.to_thread(tape.dataset, "bench", names)
         path = settings(rucio, folder, ROOM * SIZE)
-        started = service(folder / "state", "--settings", str(path), environment={"IDDS_STORE__URL": database_url})
-        running = await stack.enter_async_context(started)
+        options, environment = ("--settings", str(path), "--port", str(port)), {"IDDS_STORE__URL": database_url}
+        running = await stack.enter_async_context(service(folder / "state", *options, environment=environment))
         client = await stack.enter_async_context(running.client())
         disk = await stack.enter_async_context(Disk(rucio.prefix("DISK")).watched())
         begun = time.monotonic()
         request = await Told(client, tape, running.url).submit(dataset)
-        latencies = await _consume(client, await collection_of(client, request))
+        leased = await _consume(client, await collection_of(client, request))
         await client.wait(request)
         took = time.monotonic() - begun
         await until(lambda: not disk.bytes() and not tape.rules())
+        said, known = await _said(rucio_url), await _known(database_url)
         calls = rucio.calls()
-    assert len(latencies) == FILES
-    return _rows(sorted(latencies), took, disk, calls)
+    assert len(leased) == FILES
+    times = [_Times(written, *said[name], known[name], at) for name, (written, at) in leased.items()]
+    return _rows(times, took, disk, calls)
 
 
-async def _consume(client: Client, collection: int) -> list[float]:
-    """Seconds from each file's last byte to its lease."""
-    latencies: list[float] = []
+async def _consume(client: Client, collection: int) -> dict[str, tuple[float, float]]:
+    """By each file's name when its last byte was written, and when it was leased."""
+    leased: dict[str, tuple[float, float]] = {}
     ended = False
     while not ended:
         lease = await client.lease(collection, count=AT_ONCE, wait_s=30)
         now, ended = time.time(), lease.ended
-        latencies += [now - _written_at(content) for content in lease.contents]
+        leased |= {content.name: (_written_at(content), now) for content in lease.contents}
         await client.report(collection, [content.done() for content in lease.contents])
-    return latencies
+    return leased
+
+
+async def _said(url: str) -> dict[str, tuple[float, float]]:
+    """By each file's name when Rucio wrote that its rule is satisfied, and when hermes had told of that."""
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        query = "SELECT payload, created_at, updated_at FROM messages_history WHERE upper(event_type) = 'RULE_OK'"
+        rows = await connection.fetch(query)
+    finally:
+        await connection.close()
+    return {json.loads(row[0])["name"]: (_seconds(row[1]), _seconds(row[2])) for row in rows}
+
+
+async def _known(url: str) -> dict[str, float]:
+    """By each file's name when the service knew that it is there, and announced it."""
+    database = Database(url)
+    try:
+        async with database.engine.connect() as connection:
+            rows = await connection.execute(select(replicas.c.name, replicas.c.landed_at))
+            return {row.name: row.landed_at / 1e6 for row in rows}
+    finally:
+        await database.close()
+
+
+def _seconds(at: datetime) -> float:
+    return at.replace(tzinfo=UTC).timestamp()
 
 
 def _written_at(content: LeasedContent) -> float:
@@ -81,12 +137,25 @@ def _written_at(content: LeasedContent) -> float:
     return Path(content.path).stat().st_mtime
 
 
-def _rows(latencies: list[float], took: float, disk: Disk, calls: Counter[str]) -> list[tuple[str, str, str]]:
-    quantiles = {name: latencies[int(share * (len(latencies) - 1))] for name, share in (("p50", 0.5), ("p99", 0.99))}
+def _rows(times: list[_Times], took: float, disk: Disk, calls: Counter[str]) -> list[tuple[str, str, str]]:
+    spans = {
+        "from the last byte to the lease": [each.leased - each.written for each in times],
+        "of that until Rucio says that it is there": [each.said - each.written for each in times],
+        "from there until hermes has told": [each.told - each.said for each in times],
+        "from what Rucio said until it is announced": [each.known - each.said for each in times],
+        "from what Rucio said to the lease": [each.leased - each.said for each in times],
+    }
     most = ", ".join(f"{call} {n / FILES:.2f}" for call, n in calls.most_common(5))
     return [
         (f"{FILES:,} files through room for {ROOM}", f"{took:.0f} s", f"{FILES / took:.1f} files a second"),
-        *((f"from the last byte to the lease, {name}", f"{s:.2f} s", "") for name, s in quantiles.items()),
+        *(
+            (what, f"p50 {_quantile(span, 0.5):.2f} s", f"p99 {_quantile(span, 0.99):.2f} s")
+            for what, span in spans.items()
+        ),
         ("most bytes on disk at once", f"{disk.highest:,}", f"{ROOM * SIZE:,} allowed"),
         ("calls of Rucio, a file", f"{calls.total() / FILES:.2f}", most),
     ]
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[int(share * (len(values) - 1))]
