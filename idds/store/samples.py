@@ -73,8 +73,9 @@ class Samples(Noun):
         """Note the objective values that were reported."""
         if results:
             noted = update(samples).where(samples.c.content_id == bindparam("content"))
-            noted = noted.values(objective_values=bindparam("reported"))
-            await self._execute(noted, [{"content": content, "reported": list(v)} for content, v in results])
+            noted = noted.values(objective_values=bindparam("reported"), score=bindparam("scored"))
+            rows = [{"content": content, "reported": [*v], "scored": v[0] if v else None} for content, v in results]
+            await self._execute(noted, rows)
 
 
 def _known(row: Row[Any]) -> Known:

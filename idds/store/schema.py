@@ -156,6 +156,12 @@ collections = Table(
         postgresql_where=text("unadmitted > 0"),
         sqlite_where=text("unadmitted > 0"),
     ),
+    Index(
+        "ix_collections_studies",
+        "id",
+        postgresql_where=text("source = 'samples'"),
+        sqlite_where=text("source = 'samples'"),
+    ),
 )
 
 windows = Table(
@@ -327,9 +333,31 @@ samples = Table(
     Column("objective_values", Json),
     Column("constraint_values", Json),
     Column("is_pruned", Boolean, nullable=False, server_default=false()),
+    # The first objective value, where the result is feasible: what is best is found by an index.
+    Column("score", Double),
     Column("origin", Text, nullable=False, server_default="sampler"),
     Column("notes", Json),
     UniqueConstraint("study_id", "number"),
+    Index(
+        "ix_samples_score",
+        "study_id",
+        "score",
+        postgresql_where=text("score IS NOT NULL"),
+        sqlite_where=text("score IS NOT NULL"),
+    ),
+    Index(
+        "ix_samples_origin",
+        "study_id",
+        "origin",
+        postgresql_where=text("origin <> 'sampler'"),
+        sqlite_where=text("origin <> 'sampler'"),
+    ),
+    Index(
+        "ix_samples_pruned",
+        "study_id",
+        postgresql_where=text("is_pruned"),
+        sqlite_where=text("is_pruned"),
+    ),
 )
 
 # What payloads say of samples on the way: one row a step.

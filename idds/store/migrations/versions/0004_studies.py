@@ -16,6 +16,11 @@ _JSON = sa.JSON(none_as_null=True).with_variant(
 )
 
 
+def _index(name: str, table: str, columns: list[str], where: str) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, columns, postgresql_where=condition, sqlite_where=condition)
+
+
 def upgrade() -> None:
     op.create_table(
         "study_versions",
@@ -36,6 +41,12 @@ def upgrade() -> None:
         samples.add_column(sa.Column("version", sa.Integer(), server_default="1", nullable=False))
         samples.add_column(sa.Column("constraint_values", _JSON, nullable=True))
         samples.add_column(sa.Column("is_pruned", sa.Boolean(), server_default=sa.false(), nullable=False))
+        samples.add_column(sa.Column("score", sa.Double(), nullable=True))
+    op.execute("UPDATE samples SET score = CAST(objective_values ->> 0 AS DOUBLE PRECISION)")
+    _index("ix_samples_score", "samples", ["study_id", "score"], "score IS NOT NULL")
+    _index("ix_samples_origin", "samples", ["study_id", "origin"], "origin <> 'sampler'")
+    _index("ix_samples_pruned", "samples", ["study_id"], "is_pruned")
+    _index("ix_collections_studies", "collections", ["id"], "source = 'samples'")
     op.create_table(
         "intermediates",
         sa.Column("content_id", _ID, autoincrement=False, nullable=False),
@@ -60,7 +71,11 @@ def downgrade() -> None:
         tokens.drop_column("made_by")
     op.drop_index(op.f("ix_intermediates_study_id_step"), table_name="intermediates")
     op.drop_table("intermediates")
+    op.drop_index("ix_collections_studies", table_name="collections")
+    for index in ("ix_samples_pruned", "ix_samples_origin", "ix_samples_score"):
+        op.drop_index(index, table_name="samples")
     with op.batch_alter_table("samples") as samples:
+        samples.drop_column("score")
         samples.drop_column("is_pruned")
         samples.drop_column("constraint_values")
         samples.drop_column("version")
