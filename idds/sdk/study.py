@@ -1,0 +1,388 @@
+"""Samples of a study for a payload, wherever it runs. One file, standard library only: copy it to where it is needed.
+
+    study = Study("https://idds.example.org", token)
+    for sample in study.samples(walltime=3600):
+        with sample:
+            model = Model(**sample.parameters)
+            for epoch in range(20):
+                sample.report(model.train(), step=epoch)
+            sample.report(model.loss())
+
+A payload needs to know a URL and a token. With the token of one study (`idds token payload`) that is all; with another
+one, give the number of the study too. What is not given comes from IDDS_URL, IDDS_TOKEN or IDDS_TOKEN_FILE, IDDS_STUDY.
+
+Within its `with` block a sample is kept by a thread. An exception there fails the sample, is printed and goes no
+further; an interruption (Ctrl-C, SIGTERM) gives the sample back, and goes on. `report` with a step raises `Stop` where
+the study wants no more of this sample: the block takes it for its end. Who holds no sample any more (the service was
+out of reach for longer than a lease) may go on all the same: the first valid result counts, whoever brings it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any, Callable, Iterator, Mapping, Sequence  # noqa: UP035 -- as old Pythons have them
+
+TTL_S = 300.0
+PATIENCE_S = 600.0
+TIMEOUT_S = 30.0
+LONG_POLL_S = 20.0
+WIND_UP_S = 10.0
+"""Who is told to end is soon killed: what is known until then is sent for so long."""
+FIRST_DELAY_S = 0.2
+LONGEST_DELAY_S = 10.0
+MAX_REASON = 500
+RUNS_TO_SUCCEED = 3
+"""A node on which the first samples all fail would fail everything, and quickly."""
+TERMINATED = 128 + signal.SIGTERM
+
+
+class StudyError(Exception):
+    """What the service says, or that it is not there. Never has the token in it."""
+
+
+class Refused(StudyError):
+    """The service does not do this, now or later; `status` is that of HTTP, 0 where it speaks as none."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Away(StudyError):
+    """The service was away for longer than there was patience. It may have asked for `retry_after_s` of rest."""
+
+    def __init__(self, detail: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Ended(StudyError):
+    """No sample will ever come again."""
+
+
+class Useless(StudyError):
+    """The first samples all failed here: this node cannot evaluate them."""
+
+
+class Stop(Exception):
+    """Raised by `Sample.report`: no more is wanted of this sample, for the reason that it has."""
+
+
+class Unprocessable(Exception):
+    """To be raised within the `with` block: this sample cannot be evaluated, and need not be tried again."""
+
+
+class _Terminated(SystemExit):
+    pass
+
+
+class Study:
+    """What a payload does to a study. Times are in seconds.
+
+    `ttl` is how long a sample stays with a payload that has died; the service may be away for `patience`. Raises
+    ValueError where the URL, the token or the study is missing, StudyError as all calls do.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        study: int | None = None,
+        *,
+        ttl: float = TTL_S,
+        patience: float = PATIENCE_S,
+    ) -> None:
+        self._service = _Service(url or _environment("IDDS_URL"), token or _token(), patience)
+        self.ttl = ttl
+        self.lessee = f"{socket.gethostname()}:{os.getpid()}"[:256]
+        self.done = self.failed = 0
+        self.id: int = study or int(os.environ.get("IDDS_STUDY") or 0) or self._own()
+
+    def _own(self) -> int:
+        found = self._service.call("/v1/whoami", None).get("collection")
+        if found is None:
+            raise ValueError("this token is not of one study: say which one, or set IDDS_STUDY")
+        return int(found)
+
+    def sample(self, wait: float | None = None) -> Sample:
+        """A sample to be evaluated in a `with` block.
+
+        Raises Ended, and TimeoutError where none came within `wait` seconds; None: as long as the study goes on.
+        """
+        end = None if wait is None else time.monotonic() + wait
+        while True:
+            wait_s = LONG_POLL_S if end is None else max(0.0, min(LONG_POLL_S, end - time.monotonic()))
+            body = {"count": 1, "ttl_s": self.ttl, "lessee": self.lessee, "wait_s": wait_s}
+            lease = self._call("lease", body, wait_s=wait_s)
+            if lease["contents"]:
+                return Sample(self, self._call, lease["contents"][0])
+            if lease["ended"]:
+                raise Ended(f"study {self.id} has ended")
+            if wait_s == 0.0:
+                raise TimeoutError(f"no sample within {wait:g} s")
+
+    def samples(
+        self, walltime: float | None = None, margin: float = 60.0, idle: float | None = None
+    ) -> Iterator[Sample]:
+        """One sample after the other, each for a `with` block, until the study has ended.
+
+        Of the `walltime` the last `margin` is for winding up; none is begun that would take longer than there is left,
+        by the slowest so far. It ends, too, when none came for `idle`. Raises Useless where the first ones all fail.
+        """
+        end = None if walltime is None else time.monotonic() + walltime - margin
+        slowest = 0.0
+        while end is None or end - time.monotonic() > slowest:
+            waits = [each for each in (idle, None if end is None else end - time.monotonic()) if each is not None]
+            try:
+                sample = self.sample(min(waits) if waits else None)
+            except (Ended, TimeoutError):
+                return
+            begun = time.monotonic()
+            yield sample
+            slowest = max(slowest, time.monotonic() - begun)
+            if self.failed >= RUNS_TO_SUCCEED and not self.done:
+                raise Useless(f"the first {self.failed} samples failed: this node cannot evaluate them")
+
+    def _call(
+        self, verb: str, body: Mapping[str, Any], *, wait_s: float = 0.0, patience: float | None = None
+    ) -> dict[str, Any]:
+        path = f"/v1/collections/{self.id}/contents:{verb}"
+        return self._service.call(path, body, wait_s=wait_s, patience=patience)
+
+
+class Sample:
+    """A point of a study's space, held by this process while its `with` block lasts.
+
+    `verdict` is what the service said to the result: `accepted`; `again` for a failure, after which the sample is
+    tried once more; `duplicate` or `stale` where there had been one before.
+    """
+
+    def __init__(self, study: Study, call: Callable[..., dict[str, Any]], leased: Mapping[str, Any]) -> None:
+        self.id: int = leased["id"]
+        self.attempt: int = leased["attempt"]
+        self.name: str = leased["name"]
+        self.parameters: Mapping[str, Any] = leased["parameters"]
+        self.verdict: str | None = None
+        self.stop: str | None = None
+        """Why no more is wanted of this sample; None while it is."""
+        self._study = study
+        self._call = call
+        self._unsent: list[dict[str, Any]] = []
+        self._outcome: dict[str, Any] | None = None
+        self._left = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name=f"sample {self.id}", daemon=True)
+        self._before: Any = None
+
+    def report(self, *values: float, step: int | None = None, constraints: Sequence[float] = ()) -> None:
+        """Its result, an objective value for each direction of the study; with `step` one value on the way there.
+
+        `constraints` are the values of the study's constraints on results, each <= 0 where it is fulfilled. What is
+        NaN or infinite fails the sample. A value on the way is sent when the service is back, if it is away.
+        Raises Stop (with a step only) where no more is wanted of this sample.
+        """
+        if self.verdict is not None:
+            raise ValueError("the result of this sample has been reported")
+        if step is None:
+            self._settle("done", objective_values=[*map(_number, values)], constraints=[*map(_number, constraints)])
+            return
+        (value,) = values
+        self._unsent.append({**self._held, "step": step, "value": _number(value)})
+        self._tell()
+        if self.stop is not None:
+            raise Stop(self.stop)
+
+    def _tell(self) -> None:
+        """Send values on the way, those too that could not be sent before."""
+        try:
+            answer = self._call("intermediate", {"values": self._unsent}, patience=0.0)
+        except Away:
+            return
+        self._unsent = []
+        self._heed(answer["values"])
+
+    def _heed(self, told: Sequence[Mapping[str, Any]]) -> None:
+        for each in told:
+            if each["id"] == self.id and each["stop"]:
+                self.stop = each.get("reason") or "no more is wanted of it"
+
+    @property
+    def _held(self) -> dict[str, int]:
+        return {"id": self.id, "attempt": self.attempt}
+
+    def _keep(self) -> None:
+        while not self._left.wait(self._study.ttl / 3):
+            try:
+                self._call("heartbeat", {"held": [self._held], "ttl_s": self._study.ttl}, patience=0.0)
+            except StudyError:
+                continue
+
+    def _settle(self, status: str, patience: float | None = None, **more: Any) -> None:
+        self._outcome = {**self._held, "status": status, **{name: value for name, value in more.items() if value}}
+        self._send(patience)
+
+    def _send(self, patience: float | None) -> None:
+        assert self._outcome is not None
+        try:
+            answer = self._call("report", {"reports": [self._outcome]}, patience=patience)
+            self.verdict = answer["receipts"][0]["verdict"]
+        except Refused as error:
+            if error.status != 409:
+                raise
+            self.verdict = "stale"
+        if self._outcome["status"] == "done":
+            self._study.done += 1
+        else:
+            self._study.failed += 1
+
+    def __enter__(self) -> Sample:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._before = signal.signal(signal.SIGTERM, _terminate)
+        self._keeper.start()
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        try:
+            return self._conclude(error)
+        finally:
+            self._left.set()
+            if self._before is not None:
+                signal.signal(signal.SIGTERM, self._before)
+            self._keeper.join()
+
+    def _conclude(self, error: BaseException | None) -> bool:
+        """Report what came of it, or give it back; whether the error goes no further."""
+        if self.verdict is not None or isinstance(error, StudyError):
+            return False
+        if isinstance(error, (KeyboardInterrupt, _Terminated)):
+            self._wind_up()
+        elif error is None:
+            self._settle("failed", reason="the payload ended without a result")
+        elif isinstance(error, Stop):
+            self._settle("done", pruned=True)
+        else:
+            traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+            self._fail(error)
+        return isinstance(error, Exception)
+
+    def _fail(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception_only(type(error), error)).strip()
+        reason = text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
+        self._outcome = {**self._held, "status": "failed", "reason": reason}
+        if isinstance(error, Unprocessable):
+            self._outcome["retry"] = False
+        self._send(None)
+
+    def _wind_up(self) -> None:
+        """Send the result if there is one, give the sample back if not; as well as can be done in a moment."""
+        try:
+            if self._outcome is not None:
+                self._send(WIND_UP_S)
+            else:
+                self._call("return", {"held": [self._held]}, patience=WIND_UP_S)
+        except StudyError as error:
+            sys.stderr.write(f"sample {self.id} was left: {error}\n")
+
+
+class _Service:
+    """Calls of the service, made again while it is away: each may be made twice."""
+
+    def __init__(self, url: str, token: str, patience_s: float) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("the URL of the service is to be as in https://idds.example.org:8443")
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._patience_s = patience_s
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def call(
+        self, path: str, body: Mapping[str, Any] | None, *, wait_s: float = 0.0, patience: float | None = None
+    ) -> dict[str, Any]:
+        """The answer, a JSON object. Raises Refused, and Away after `patience` seconds (None: those of the study)."""
+        end = time.monotonic() + (self._patience_s if patience is None else patience)
+        delay_s = FIRST_DELAY_S
+        while True:
+            try:
+                return self._once(path, body, TIMEOUT_S + wait_s)
+            except Away as error:
+                pause_s = max(delay_s * random.uniform(0.5, 1.0), error.retry_after_s)  # noqa: S311
+                if time.monotonic() + pause_s > end:
+                    raise
+            time.sleep(pause_s)
+            delay_s = min(LONGEST_DELAY_S, 2 * delay_s)
+
+    def _once(self, path: str, body: Mapping[str, Any] | None, timeout_s: float) -> dict[str, Any]:
+        sent = None if body is None else json.dumps(body, allow_nan=False).encode()
+        request = urllib.request.Request(self._url + path, sent, self._headers)  # noqa: S310 -- its scheme was looked at
+        try:
+            with self._opener.open(request, timeout=timeout_s) as response:
+                answer = json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(error) from None
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise Refused(0, f"no safe connection to {self._url}: {reason.verify_message}") from None
+            raise Away(f"{self._url} cannot be reached: {reason}") from None
+        except ValueError:
+            raise Refused(0, f"{self._url} does not speak as this service does") from None
+        if not isinstance(answer, dict):
+            raise Refused(0, f"{self._url} does not speak as this service does")
+        return answer
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirection could take the token elsewhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _refusal(error: urllib.error.HTTPError) -> StudyError:
+    try:
+        document = json.loads(error.read(2**20))
+        detail = "; ".join(f"{each['pointer']}: {each['message']}" for each in document.get("problems") or ())
+        detail = detail or str(document["detail"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        detail = f"the answer was {error.code}"
+    if error.code in (429, 502, 503, 504):
+        after = error.headers.get("Retry-After", "")
+        return Away(detail[:MAX_REASON], float(after) if after.isdecimal() else 0.0)
+    return Refused(error.code, detail[:MAX_REASON])
+
+
+def _number(value: float) -> float | str:
+    """JSON has no words for what is not finite; the service takes these."""
+    number = float(value)
+    return number if abs(number) < float("inf") else str(number)
+
+
+def _environment(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ValueError(f"nothing was given, and {name} is not set")
+    return value
+
+
+def _token() -> str:
+    if os.environ.get("IDDS_TOKEN"):
+        return os.environ["IDDS_TOKEN"]
+    with open(_environment("IDDS_TOKEN_FILE"), encoding="utf-8") as file:  # noqa: PTH123
+        return file.read().strip()
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated(TERMINATED)
