@@ -26,12 +26,29 @@ class WindowLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refill:
+    """Samples are drawn `points` at a time, each time that fewer than `below` of them have not come to an end."""
+
+    points: Annotated[int, Gt(0), Le(100_000)]
+    below: Annotated[int, Gt(0), Le(100_000)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruner:
+    """By which rule samples are stopped before their end, from what is reported of them on the way."""
+
+    type: Literal["median", "percentile", "halving", "hyperband", "plateau"]
+    options: Annotated[dict[Name, int | float], MaxLen(100)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
     """A study: up to `count` points of a search space, produced by a sampler.
 
     The space is given in our own words (`space`, `fixed`, `constraints`), or as workload managers write it, one space
     or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
-    are points to begin with, of which the sampler chooses what they leave out.
+    are points to begin with, of which the sampler chooses what they leave out. Without a `refill` few samples of a
+    sampler that learns are drawn ahead, so that each is drawn as late as can be.
     """
 
     space: Annotated[dict[Name, Parameter], MaxLen(1000)] = field(default_factory=dict)
@@ -44,6 +61,9 @@ class Samples:
     directions: Annotated[tuple[Literal["minimize", "maximize"], ...], Len(1, 10)] = ("minimize",)
     initial: Annotated[tuple[dict[Name, Value], ...], MaxLen(10_000)] = ()
     seed: Annotated[int, Ge(0), Le(2**53)] = 0
+    pruner: Pruner | None = None
+    result_constraints: Annotated[int, Ge(0), Le(100)] = 0
+    refill: Refill | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

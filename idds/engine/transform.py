@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from idds.domain.collection import Collection
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.domain.transform import Transform
-from idds.domain.workflow import Work
+from idds.domain.workflow import Samples, Work
 from idds.engine import transitions
 from idds.engine.decision import Decision
 from idds.engine.spaces import LEARNING
@@ -253,22 +253,39 @@ def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruct
     if missing <= 0:
         return (CloseInput(),) if collection.total >= work.input.samples.count else ()
     count = missing if room is None else min(missing, room)
-    if work.input.samples.sampler in LEARNING:
+    if work.input.samples.refill is not None:
+        count = min(count, _refilled(work.input.samples.refill, collection))
+    elif work.input.samples.sampler in LEARNING:
         count = min(count, _fresh(collection))
     if count < missing:
         count -= count % collection.batch
     return (Ask(count),) if count > 0 else ()
 
 
-def _fresh(collection: Collection) -> int:
-    """How many more samples may wait for whoever takes them: few, for they are drawn better the later that is done.
+def runs_low(samples: Samples, collection: Collection, leased: int = 0) -> bool:
+    """Whether more samples are to be drawn: several together, not one for each that is taken. `leased` are being taken.
 
-    None at all while others are being drawn: who has claimed that order is the only one to ask the study's sampler.
+    Of a sampler that learns none are while others are being drawn: who has claimed that order is the only one to ask.
     """
-    if collection.next_no > collection.total:
-        return 0
-    wanted = max(QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch)
-    return wanted - collection.counts[ContentStatus.AVAILABLE]
+    waiting = collection.counts[ContentStatus.AVAILABLE] - leased
+    if samples.sampler in LEARNING:
+        return collection.next_no <= collection.total and waiting <= _wanted(collection, leased) // 2
+    return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED] + leased)
+
+
+def _wanted(collection: Collection, leased: int = 0) -> int:
+    """How many samples may wait for whoever takes them: few, for they are drawn better the later that is done."""
+    return max(QUEUE + (collection.counts[ContentStatus.LEASED] + leased) // 4, collection.batch)
+
+
+def _fresh(collection: Collection) -> int:
+    return _wanted(collection) - collection.counts[ContentStatus.AVAILABLE]
+
+
+def _refilled(refill: Refill, collection: Collection) -> int:
+    """A whole refill once there are few enough that have not come to an end; none while others are being drawn."""
+    is_due = collection.open < refill.below and collection.next_no <= collection.total
+    return max(refill.points, collection.batch) if is_due else 0
 
 
 def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from idds.domain.collection import Collection
 from idds.domain.statuses import TERMINAL, ContentStatus, Intent, SourceKind, Status
-from idds.domain.workflow import Input, Samples, Work
+from idds.domain.workflow import Input, Refill, Samples, Work
 from idds.engine import transform as engine
 from idds.engine import transitions
 from idds.engine.transform import (
@@ -110,6 +110,26 @@ def test_of_a_sampler_that_learns_few_samples_wait(
     work = Work(name="study", input=Input(samples=samples, batch=batch))
     collection = a_collection(SourceKind.SAMPLES, counts, closed=False, batch=batch, next_no=asked)
     assert instructions(work, collection, room=99) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked", "sampler", "expected"),
+    [
+        ({}, 0, "tpe", [Ask(20)]),
+        ({}, 0, "random", [Ask(20)]),
+        # Whoever evaluates them takes no lease, or takes one.
+        ({C.AVAILABLE: 4, C.LEASED: 1, C.DONE: 15}, 20, "tpe", []),
+        ({C.AVAILABLE: 3, C.LEASED: 1, C.DONE: 15, C.FAILED: 1}, 20, "tpe", [Ask(20)]),
+        ({C.AVAILABLE: 3, C.DONE: 17}, 40, "tpe", []),
+        ({C.DONE: 90}, 90, "tpe", [Ask(10)]),
+    ],
+)
+def test_a_refill_is_drawn_when_few_have_not_ended(
+    counts: dict[ContentStatus, int], asked: int, sampler: str, expected: list[Instruction]
+) -> None:
+    samples = Samples(space=SPACE, sampler=sampler, count=100, refill=Refill(points=20, below=5))
+    collection = a_collection(SourceKind.SAMPLES, counts, closed=False, next_no=asked)
+    assert instructions(Work(name="study", input=Input(samples=samples)), collection, room=99) == expected
 
 
 @pytest.mark.parametrize(
