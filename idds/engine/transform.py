@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from idds.domain.collection import Collection
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.domain.transform import Transform
-from idds.domain.workflow import Samples, Work
+from idds.domain.workflow import Refill, Samples, Work
 from idds.engine import transitions
 from idds.engine.decision import Decision
 from idds.engine.spaces import LEARNING
@@ -249,13 +249,16 @@ def _may_group(collection: Collection) -> bool:
 def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruction, ...]:
     assert work.input is not None
     assert work.input.samples is not None
-    missing = work.input.samples.count - collection.next_no
+    samples = work.input.samples
+    missing = samples.count - collection.next_no
     if missing <= 0:
-        return (CloseInput(),) if collection.total >= work.input.samples.count else ()
+        return (CloseInput(),) if collection.total >= samples.count else ()
+    if not runs_low(samples, collection):
+        return ()
     count = missing if room is None else min(missing, room)
-    if work.input.samples.refill is not None:
-        count = min(count, _refilled(work.input.samples.refill, collection))
-    elif work.input.samples.sampler in LEARNING:
+    if samples.refill is not None:
+        count = min(count, _refilled(samples.refill, collection))
+    elif samples.sampler in LEARNING:
         count = min(count, _fresh(collection))
     if count < missing:
         count -= count % collection.batch
@@ -268,8 +271,11 @@ def runs_low(samples: Samples, collection: Collection, leased: int = 0) -> bool:
     Of a sampler that learns none are while others are being drawn: who has claimed that order is the only one to ask.
     """
     waiting = collection.counts[ContentStatus.AVAILABLE] - leased
+    none_is_drawn = collection.next_no <= collection.total
+    if samples.refill is not None:
+        return none_is_drawn
     if samples.sampler in LEARNING:
-        return collection.next_no <= collection.total and waiting <= _wanted(collection, leased) // 2
+        return none_is_drawn and waiting <= _wanted(collection, leased) // 2
     return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED] + leased)
 
 
@@ -283,9 +289,8 @@ def _fresh(collection: Collection) -> int:
 
 
 def _refilled(refill: Refill, collection: Collection) -> int:
-    """A whole refill once there are few enough that have not come to an end; none while others are being drawn."""
-    is_due = collection.open < refill.below and collection.next_no <= collection.total
-    return max(refill.points, collection.batch) if is_due else 0
+    """A whole refill once there are few enough that have not come to an end."""
+    return max(refill.points, collection.batch) if collection.open < refill.below else 0
 
 
 def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:
