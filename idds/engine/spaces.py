@@ -109,7 +109,7 @@ def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:
 def _space_problems(parameters: Mapping[str, Parameter], samples: Samples, place: str, study: str) -> Iterator[Problem]:
     for name, parameter in parameters.items():
         at = f"{place}/{_escape(name)}"
-        yield from _parameter_problems(parameter, at)
+        yield from parameter_problems(parameter, at)
         if parameter.when is not None:
             yield from _branch_problems(parameters, parameter.when.parameter, parameter.when.values, f"{at}/when")
         if samples.sampler == "grid" and parameter.type == "float" and parameter.step is None:
@@ -141,7 +141,8 @@ def _branch_problems(
                 yield Problem(f"{place}/values/{number}", f"{name!r} never has this value: {reason}")
 
 
-def _parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
+def parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
+    """What is wrong with a parameter by itself."""
     if parameter.type == "categorical":
         yield from _choice_problems(parameter, place)
         return

@@ -1,0 +1,231 @@
+"""Redefining a study's space: what changes make of it, and which earlier results it takes over."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from idds.domain.errors import Problem
+from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
+from idds.domain.space import Parameter, Point, Space, Value, is_present
+from idds.domain.workflow import Samples
+from idds.engine.spaces import against, parameter_problems, problems, spaces_of
+
+MOST_CONSTRAINTS = 100
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A space as it becomes. A method that finds a problem has changed nothing."""
+
+    parameters: dict[str, Parameter]
+    fixed: dict[str, Value]
+    constraints: list[str]
+
+    def apply(self, change: Change, place: str) -> Iterator[Problem]:
+        match change:
+            case Add():
+                yield from self._add(change, place)
+            case Constrain():
+                yield from self._constrain(change, place)
+            case Unconstrain():
+                yield from self._unconstrain(change, place)
+            case _ if change.parameter not in self.parameters:
+                yield Problem(f"{place}/parameter", f"there is no parameter {change.parameter!r} in this space")
+            case Narrow() | Widen():
+                yield from self._bound(change, self.parameters[change.parameter], place)
+            case Choose():
+                yield from self._choose(change, self.parameters[change.parameter], place)
+            case Drop():
+                yield from self._drop(change, self.parameters[change.parameter], place)
+            case Fix():
+                yield from self._fix(change, self.parameters[change.parameter], place)
+
+    def _bound(self, change: Narrow | Widen, parameter: Parameter, place: str) -> Iterator[Problem]:
+        found = list(_bound_problems(change, parameter, place))
+        if not found:
+            low = parameter.low if change.low is None else change.low
+            high = parameter.high if change.high is None else change.high
+            bounded = replace(parameter, low=low, high=high, step=None if low == high else parameter.step)
+            found = list(parameter_problems(bounded, place))
+            if not found:
+                self.parameters[change.parameter] = bounded
+        yield from found
+
+    def _choose(self, change: Choose, parameter: Parameter, place: str) -> Iterator[Problem]:
+        if parameter.type != "categorical":
+            yield Problem(f"{place}/parameter", f"{change.parameter!r} is a number: it has no choices")
+            return
+        chosen = replace(parameter, choices=change.choices)
+        branches: dict[str, Parameter] = {}
+        found = list(parameter_problems(chosen, place))
+        for name, branch in self._branches(change.parameter):
+            assert branch.when is not None
+            left = tuple(value for value in branch.when.values if against(chosen, value) is None)
+            if not left:
+                found.append(Problem(f"{place}/choices", f"{name!r} is there with none of these: drop it before"))
+            else:
+                branches[name] = replace(branch, when=replace(branch.when, values=left))
+        if not found:
+            self.parameters |= {change.parameter: chosen, **branches}
+        yield from found
+
+    def _drop(self, change: Drop, parameter: Parameter, place: str) -> Iterator[Problem]:
+        found = [
+            Problem(f"{place}/parameter", f"{name!r} hangs on {change.parameter!r}: drop it before")
+            for name, _ in self._branches(change.parameter)
+        ]
+        if change.only is not None and (reason := against(parameter, change.only)):
+            found.append(Problem(f"{place}/only", f"{change.parameter!r} never had this value: {reason}"))
+        found += self._last(place)
+        if not found:
+            del self.parameters[change.parameter]
+        yield from found
+
+    def _fix(self, change: Fix, parameter: Parameter, place: str) -> Iterator[Problem]:
+        found = [*self._last(place)]
+        if reason := against(parameter, change.value):
+            found.append(Problem(f"{place}/value", f"{change.parameter!r} never has this value: {reason}"))
+        if change.within and parameter.type == "categorical":
+            found.append(Problem(f"{place}/within", "only numbers are near each other"))
+        if not found:
+            del self.parameters[change.parameter]
+            self.fixed[change.parameter] = change.value
+            self._settle_branches(change.parameter, change.value)
+        yield from found
+
+    def _settle_branches(self, name: str, value: Value) -> None:
+        """Of a parameter that has one value only, what hangs on it is always there, or never."""
+        for each, branch in self._branches(name):
+            assert branch.when is not None
+            if value in branch.when.values:
+                self.parameters[each] = replace(branch, when=None)
+            else:
+                self._remove(each)
+
+    def _remove(self, name: str) -> None:
+        del self.parameters[name]
+        for each, _ in self._branches(name):
+            self._remove(each)
+
+    def _add(self, change: Add, place: str) -> Iterator[Problem]:
+        found: list[Problem] = []
+        if change.parameter in self.parameters:
+            found.append(Problem(f"{place}/parameter", f"there is a parameter {change.parameter!r} already"))
+        found += parameter_problems(change.space, f"{place}/space")
+        if change.earlier is not None:
+            if change.parameter in self.fixed:
+                found.append(Problem(f"{place}/earlier", "earlier results have the value that it was fixed at"))
+            elif not found and (reason := against(change.space, change.earlier)):
+                found.append(Problem(f"{place}/earlier", f"{change.parameter!r} never has this value: {reason}"))
+        if not found:
+            self.parameters[change.parameter] = change.space
+            self.fixed.pop(change.parameter, None)
+        yield from found
+
+    def _constrain(self, change: Constrain, place: str) -> Iterator[Problem]:
+        if change.expression in self.constraints:
+            yield Problem(f"{place}/expression", "this constraint holds already")
+        elif len(self.constraints) >= MOST_CONSTRAINTS:
+            yield Problem(f"{place}/expression", f"a study has {MOST_CONSTRAINTS} constraints at most")
+        else:
+            self.constraints.append(change.expression)
+
+    def _unconstrain(self, change: Unconstrain, place: str) -> Iterator[Problem]:
+        if change.expression in self.constraints:
+            self.constraints.remove(change.expression)
+        else:
+            yield Problem(f"{place}/expression", "there is no such constraint: give it as it was written")
+
+    def _branches(self, name: str) -> list[tuple[str, Parameter]]:
+        return [(n, p) for n, p in self.parameters.items() if p.when is not None and p.when.parameter == name]
+
+    def _last(self, place: str) -> Iterator[Problem]:
+        if len(self.parameters) == 1:
+            yield Problem(f"{place}/parameter", "nothing would be left to search")
+
+
+def _bound_problems(change: Narrow | Widen, parameter: Parameter, place: str) -> Iterator[Problem]:
+    if parameter.type == "categorical":
+        yield Problem(f"{place}/parameter", f"{change.parameter!r} has choices, and no range")
+        return
+    if change.low is None and change.high is None:
+        yield Problem(place, "give low, high or both")
+    assert parameter.low is not None
+    assert parameter.high is not None
+    inwards = isinstance(change, Narrow)
+    if change.low is not None and (change.low < parameter.low if inwards else change.low > parameter.low):
+        yield Problem(f"{place}/low", f"low is {parameter.low:g}: that is no way to {change.change} it")
+    if change.high is not None and (change.high > parameter.high if inwards else change.high < parameter.high):
+        yield Problem(f"{place}/high", f"high is {parameter.high:g}: that is no way to {change.change} it")
+    if change.low is not None and parameter.step is not None:
+        steps = (change.low - parameter.low) / parameter.step
+        if abs(steps - round(steps)) > 1e-9 * max(1, abs(steps)):
+            yield Problem(f"{place}/low", "no step leads there")
+
+
+def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, list[Problem]]:
+    """A study with these changes, one after the other; or as far as it came, and what is wrong with them.
+
+    Whether constraints leave anything of the space is not looked at. The places are in a document of `changes`.
+    """
+    spaces = spaces_of(samples)
+    if len(spaces) > 1:
+        return samples, [Problem("/changes", "a study of segments cannot be redefined")]
+    draft = _Draft(dict(spaces[0].parameters), dict(spaces[0].fixed), list(samples.constraints))
+    found = [p for number, change in enumerate(changes) for p in draft.apply(change, f"/changes/{number}")]
+    after = replace(
+        samples, space=draft.parameters, fixed=draft.fixed, constraints=tuple(draft.constraints), opt_space=None
+    )
+    if not found:
+        # What hangs together wrongly lies in no single one of them. Initial points are looked at when they are due.
+        whole = problems(replace(after, initial=()), "")
+        found = [Problem("/changes", f"{problem.pointer}: {problem.message}") for problem in whole]
+    return after, found
+
+
+def carried(point: Point, since: Iterable[Sequence[Change]], space: Space) -> Point | None:
+    """An earlier point as one of this space, whose versions after that one were made by `since`; None: it fits not.
+
+    Constraints are not looked at.
+    """
+    values: dict[str, Value] = dict(point)
+    for change in (change for changes in since for change in changes):
+        match change:
+            case Drop(parameter=name, only=only):
+                held = values.pop(name, None)
+                if only is not None and not _same(held, only):
+                    return None
+            case Fix(parameter=name, value=value, within=within):
+                if not _near(values.get(name), value, within):
+                    return None
+                values[name] = value
+            case Add(parameter=name, earlier=earlier) if earlier is not None:
+                values.setdefault(name, earlier)
+            case _:
+                pass
+    return fitted(values, space)
+
+
+def fitted(point: Mapping[str, Value], space: Space) -> Point | None:
+    """What of a point belongs to a space, where that is a point of it; None: it is not. Constraints are not looked at.
+
+    What the space does not know is left out, and what it has fixed is taken for granted where the point says nothing.
+    """
+    if any(name in point and not _same(point[name], value) for name, value in space.fixed.items()):
+        return None
+    found: dict[str, Value] = dict(space.fixed)
+    for name, parameter in space.parameters.items():
+        if is_present(parameter, found):
+            if name not in point or against(parameter, point[name]) is not None:
+                return None
+            found[name] = point[name]
+    return found
+
+
+def _same(one: Value | None, other: Value) -> bool:
+    return one == other and isinstance(one, bool) is isinstance(other, bool)
+
+
+def _near(held: Value | None, value: Value, within: float) -> bool:
+    if isinstance(held, int | float) and isinstance(value, int | float) and within:
+        return abs(held - value) <= within
+    return _same(held, value)
