@@ -66,7 +66,8 @@ class NewContent(NamedTuple):
 class Outcome:
     """What came of one content: `done`, or not, and why. `retry` is False when trying again is pointless.
 
-    `events` is how many events a file turned out to have.
+    `events` is how many events a file turned out to have. `constraint_values` of a sample are each 0 or less where its
+    result is feasible; one `is_pruned` was ended before its end, as there was no hope for it.
     """
 
     content_id: ContentId
@@ -76,6 +77,27 @@ class Outcome:
     retry: bool = True
     objective_values: tuple[float, ...] = ()
     events: int | None = None
+    constraint_values: tuple[float, ...] = ()
+    is_pruned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Intermediate:
+    """What a sample's objective was at a step of its evaluation; not a number, or infinite, where it diverged."""
+
+    content_id: ContentId
+    attempt: int
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Whether the evaluation of a sample is to stop, and why."""
+
+    content_id: ContentId
+    stop: bool
+    reason: str | None = None
 
 
 class Verdict(StrEnum):

@@ -48,7 +48,8 @@ class Samples:
     The space is given in our own words (`space`, `fixed`, `constraints`), or as workload managers write it, one space
     or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
     are points to begin with, of which the sampler chooses what they leave out. Without a `refill` few samples of a
-    sampler that learns are drawn ahead, so that each is drawn as late as can be.
+    sampler that learns are drawn ahead, so that each is drawn as late as can be. `result_constraints` is how many
+    constraint values are reported of a sample beside those, each 0 or less where the result is feasible.
     """
 
     space: Annotated[dict[Name, Parameter], MaxLen(1000)] = field(default_factory=dict)

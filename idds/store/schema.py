@@ -141,6 +141,7 @@ collections = Table(
     Column("retried_to", BigInteger),
     Column("next_no", BigInteger, nullable=False, server_default="0"),
     Column("unadmitted", BigInteger, nullable=False, server_default="0"),
+    Column("taken_back", BigInteger, nullable=False, server_default="0"),
     Column("waiting_since", BigInteger),
     *(
         Column(f"n_{status}", BigInteger, nullable=False, server_default="0")
@@ -330,6 +331,8 @@ samples = Table(
     _of("collections", "study_id", nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("version", Integer, nullable=False, server_default="1"),
+    # Cancelled before anybody took it, as its space was redefined or the study stopped: no retry brings it again.
+    Column("is_taken_back", Boolean, nullable=False, server_default=false()),
     Column("objective_values", Json),
     Column("constraint_values", Json),
     Column("is_pruned", Boolean, nullable=False, server_default=false()),
@@ -337,7 +340,21 @@ samples = Table(
     Column("score", Double),
     Column("origin", Text, nullable=False, server_default="sampler"),
     Column("notes", Json),
+    # How far its evaluation is, as the study's pruner sees it.
+    Column("last_step", BigInteger),
+    Column("best_value", Double),
+    Column("best_step", BigInteger),
+    Column("rung", Integer, nullable=False, server_default="0"),
+    Column("stop_reason", Text),
     UniqueConstraint("study_id", "number"),
+    # What others are compared with: the newest of those that came to their end.
+    Index(
+        "ix_samples_complete",
+        "study_id",
+        "number",
+        postgresql_where=text("objective_values IS NOT NULL AND NOT is_pruned"),
+        sqlite_where=text("objective_values IS NOT NULL AND NOT is_pruned"),
+    ),
     Index(
         "ix_samples_score",
         "study_id",
@@ -374,6 +391,20 @@ intermediates = Table(
     Index(None, "study_id", "step"),
 )
 
+# Where samples stood when they came to a rung of successive halving: 0 is the lowest.
+rungs = Table(
+    "rungs",
+    metadata,
+    Column(
+        "content_id", Id, ForeignKey("samples.content_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("rung", Integer, primary_key=True, autoincrement=False),
+    Column("study_id", Id, nullable=False),
+    Column("bracket", Integer, nullable=False),
+    Column("value", Double, nullable=False),
+    Index(None, "study_id", "bracket", "rung", "value"),
+)
+
 # A space that was redefined: what has no row is of the first version, which stands in the workflow.
 study_versions = Table(
     "study_versions",
@@ -385,7 +416,23 @@ study_versions = Table(
     Column("changes", Json, nullable=False),
     Column("reason", Text, nullable=False),
     Column("author", Text, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("iteration", Integer),
     Column("at", BigInteger, nullable=False),
+)
+
+# Where a study stands that goes by iterations, or stops by what was found: folded from what is reported.
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_id", Id, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("iteration", Integer, nullable=False, server_default="1"),
+    Column("results", BigInteger, nullable=False, server_default="0"),
+    Column("best", Double),
+    Column("improved_at", BigInteger, nullable=False, server_default="0"),
+    Column("spent", BigInteger, nullable=False, server_default="0"),
+    Column("is_on_target", Boolean, nullable=False, server_default=false()),
+    Column("stopped", Text),
 )
 
 processings = Table(
@@ -533,6 +580,7 @@ tokens = Table(
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
     Index(None, "vo", "owner", "id"),
+    Index(None, "made_by"),
     Index(None, "expires_at"),
     Index(None, "revoked_at"),
 )

@@ -31,20 +31,44 @@ def upgrade() -> None:
         sa.Column("changes", _JSON, nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("first", sa.BigInteger(), nullable=False),
+        sa.Column("iteration", sa.Integer(), nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["study_id"], ["collections.id"], name=op.f("fk_study_versions_study_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("study_id", "version", name=op.f("pk_study_versions")),
     )
+    op.create_table(
+        "studies",
+        sa.Column("study_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("iteration", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("results", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("best", sa.Double(), nullable=True),
+        sa.Column("improved_at", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("spent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("is_on_target", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("stopped", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["study_id"], ["collections.id"], name=op.f("fk_studies_study_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("study_id", name=op.f("pk_studies")),
+    )
+    with op.batch_alter_table("collections") as collections:
+        collections.add_column(sa.Column("taken_back", sa.BigInteger(), server_default="0", nullable=False))
     with op.batch_alter_table("samples") as samples:
         samples.add_column(sa.Column("version", sa.Integer(), server_default="1", nullable=False))
+        samples.add_column(sa.Column("is_taken_back", sa.Boolean(), server_default=sa.false(), nullable=False))
         samples.add_column(sa.Column("constraint_values", _JSON, nullable=True))
         samples.add_column(sa.Column("is_pruned", sa.Boolean(), server_default=sa.false(), nullable=False))
         samples.add_column(sa.Column("score", sa.Double(), nullable=True))
+        samples.add_column(sa.Column("last_step", sa.BigInteger(), nullable=True))
+        samples.add_column(sa.Column("best_value", sa.Double(), nullable=True))
+        samples.add_column(sa.Column("best_step", sa.BigInteger(), nullable=True))
+        samples.add_column(sa.Column("rung", sa.Integer(), server_default="0", nullable=False))
+        samples.add_column(sa.Column("stop_reason", sa.Text(), nullable=True))
     op.execute("UPDATE samples SET score = CAST(objective_values ->> 0 AS DOUBLE PRECISION)")
     _index("ix_samples_score", "samples", ["study_id", "score"], "score IS NOT NULL")
     _index("ix_samples_origin", "samples", ["study_id", "origin"], "origin <> 'sampler'")
+    _index("ix_samples_complete", "samples", ["study_id", "number"], "objective_values IS NOT NULL AND NOT is_pruned")
     _index("ix_samples_pruned", "samples", ["study_id"], "is_pruned")
     _index("ix_collections_studies", "collections", ["id"], "source = 'samples'")
     op.create_table(
@@ -60,21 +84,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("content_id", "step", name=op.f("pk_intermediates")),
     )
     op.create_index(op.f("ix_intermediates_study_id_step"), "intermediates", ["study_id", "step"])
+    op.create_table(
+        "rungs",
+        sa.Column("content_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("rung", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("study_id", _ID, nullable=False),
+        sa.Column("bracket", sa.Integer(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["content_id"], ["samples.content_id"], name=op.f("fk_rungs_content_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("content_id", "rung", name=op.f("pk_rungs")),
+    )
+    op.create_index(op.f("ix_rungs_study_id_bracket_rung_value"), "rungs", ["study_id", "bracket", "rung", "value"])
     with op.batch_alter_table("tokens") as tokens:
         tokens.add_column(sa.Column("made_by", _ID, nullable=True))
         tokens.create_foreign_key(op.f("fk_tokens_made_by"), "tokens", ["made_by"], ["id"], ondelete="SET NULL")
+    op.create_index(op.f("ix_tokens_made_by"), "tokens", ["made_by"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_tokens_made_by"), table_name="tokens")
     with op.batch_alter_table("tokens") as tokens:
         tokens.drop_constraint(op.f("fk_tokens_made_by"), type_="foreignkey")
         tokens.drop_column("made_by")
+    op.drop_index(op.f("ix_rungs_study_id_bracket_rung_value"), table_name="rungs")
+    op.drop_table("rungs")
     op.drop_index(op.f("ix_intermediates_study_id_step"), table_name="intermediates")
     op.drop_table("intermediates")
     op.drop_index("ix_collections_studies", table_name="collections")
-    for index in ("ix_samples_pruned", "ix_samples_origin", "ix_samples_score"):
+    for index in ("ix_samples_pruned", "ix_samples_complete", "ix_samples_origin", "ix_samples_score"):
         op.drop_index(index, table_name="samples")
     with op.batch_alter_table("samples") as samples:
+        samples.drop_column("stop_reason")
+        samples.drop_column("rung")
+        samples.drop_column("best_step")
+        samples.drop_column("best_value")
+        samples.drop_column("last_step")
         samples.drop_column("score")
         samples.drop_column("is_pruned")
         samples.drop_column("constraint_values")
