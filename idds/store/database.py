@@ -39,6 +39,8 @@ from idds.store.replicas import Replicas
 from idds.store.requests import Requests
 from idds.store.samples import Samples
 from idds.store.series import Series
+from idds.store.study_series import StudySeries
+from idds.store.studies import Studies
 from idds.store.tasks import Tasks
 from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
@@ -131,6 +133,10 @@ class Transaction:
         return Samples(self)
 
     @cached_property
+    def studies(self) -> Studies:
+        return Studies(self)
+
+    @cached_property
     def demands(self) -> Demands:
         return Demands(self)
 
@@ -181,6 +187,10 @@ class Transaction:
     @cached_property
     def series(self) -> Series:
         return Series(self)
+
+    @cached_property
+    def study_series(self) -> StudySeries:
+        return StudySeries(self)
 
     @cached_property
     def tokens(self) -> Tokens:

@@ -52,7 +52,7 @@ def _input(source: Mapping[str, Any]) -> Input:
 
 
 def _samples(samples: Mapping[str, Any]) -> Samples:
-    values = {**samples, "space": {name: _parameter(each) for name, each in samples["space"].items()}}
+    values = {**samples, "space": {name: read_parameter(each) for name, each in samples["space"].items()}}
     for name in ("constraints", "directions", "initial"):
         if name in values:
             values[name] = tuple(values[name])
@@ -61,7 +61,8 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
     return Samples(**values)
 
 
-def _parameter(parameter: Mapping[str, Any]) -> Parameter:
+def read_parameter(parameter: Mapping[str, Any]) -> Parameter:
+    """A parameter, as `dataclasses.asdict` tells of it."""
     values = {**parameter, "choices": tuple(parameter["choices"])}
     if branch := values.get("when"):
         values["when"] = When(parameter=branch["parameter"], values=tuple(branch["values"]))

@@ -124,5 +124,9 @@ def downgrade() -> None:
         samples.drop_column("score")
         samples.drop_column("is_pruned")
         samples.drop_column("constraint_values")
+        samples.drop_column("is_taken_back")
         samples.drop_column("version")
+    with op.batch_alter_table("collections") as collections:
+        collections.drop_column("taken_back")
+    op.drop_table("studies")
     op.drop_table("study_versions")

@@ -1,0 +1,72 @@
+"""Studies: what one is by now, after all redefinitions of it."""
+
+from dataclasses import dataclass, replace
+
+from idds.domain.collection import Collection
+from idds.domain.identifiers import CollectionId
+from idds.domain.redefinition import StudyVersion
+from idds.domain.statuses import SourceKind
+from idds.domain.workflow import Samples
+from idds.engine.spaces import spaces_of
+from idds.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`samples` is the study as its newest version has it; samples with numbers of `first` or above may be of that."""
+
+    version: int
+    samples: Samples
+    first: int
+
+
+async def definition(tx: Transaction, study: Collection) -> Definition:
+    """What a study is by now."""
+    return as_defined(await submitted(tx, study), await tx.studies.newest(study.id))
+
+
+def as_defined(samples: Samples, newest: StudyVersion | None) -> Definition:
+    """The study that was submitted, with its newest version laid over it."""
+    return (
+        Definition(1, samples, 0)
+        if newest is None
+        else Definition(newest.version, as_of(samples, newest), newest.first)
+    )
+
+
+def as_of(samples: Samples, version: StudyVersion) -> Samples:
+    """The study that was submitted, as a version of it has it."""
+    space, fixed = dict(version.space), dict(version.fixed)
+    return replace(samples, space=space, fixed=fixed, constraints=version.constraints, opt_space=None)
+
+
+async def submitted(tx: Transaction, study: Collection) -> Samples:
+    """A study as it stands in the workflow."""
+    assert study.source is SourceKind.SAMPLES
+    transform = await tx.transforms.get(study.transform_id)
+    request = await tx.requests.get(study.request_id)
+    assert transform is not None
+    assert request is not None
+    source = request.workflow.work(transform.work).input
+    assert source is not None
+    assert source.samples is not None
+    return source.samples
+
+
+def first_version(study: CollectionId, samples: Samples, author: str, at: int) -> StudyVersion:
+    """The one that stands in the workflow. Of a study in segments the space is that of the first."""
+    space = spaces_of(samples)[0]
+    return StudyVersion(
+        study=study,
+        version=1,
+        parent=0,
+        space=space.parameters,
+        fixed=space.fixed,
+        constraints=samples.constraints,
+        changes=(),
+        reason="as it was submitted",
+        author=author,
+        first=0,
+        iteration=None,
+        at=at,
+    )
