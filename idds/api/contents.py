@@ -1,7 +1,7 @@
 """Contents of a collection: listed, streamed, registered."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import cast
 
@@ -13,7 +13,7 @@ from idds.api.documents import read_lines
 from idds.api.lines import NDJSON, blocks
 from idds.api.replies import ContentPage, ContentReply, RegisterReply
 from idds.api.route import Call, Caller, Reply, Route
-from idds.api.streams import stream
+from idds.api.streams import stream_lines
 from idds.domain.errors import IddsError, InvalidInput, Problem
 from idds.domain.identifiers import CollectionId
 from idds.services.registration import Checked, Taken, check
@@ -37,25 +37,7 @@ async def _stream(call: Call[ContentsQuery, None], collection: CollectionId) -> 
     async with aclosing(
         call.doors.catalogue.stream(call.principal, collection, status=query.status, after=query.after)
     ) as pages:
-        return await _send(call, pages)
-
-
-async def _send(call: Call[ContentsQuery, None], pages: AsyncGenerator[Sequence[Listed]]) -> web.StreamResponse:
-    # Before the first byte, so that an error can still be told.
-    first = await anext(pages, None)
-    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Vary": "Accept, Accept-Encoding"})
-    if call.request.method == "HEAD":
-        return response
-    response.enable_compression()
-
-    async def write() -> None:
-        if first is not None:
-            await response.write(_lines(first))
-            async for page in pages:
-                await response.write(_lines(page))
-
-    await stream(call.request, response, write)
-    return response
+        return await stream_lines(call.request, pages, _lines)
 
 
 _Told = msgspec.defstruct("_Told", Listed._fields, frozen=True, gc=False)

@@ -1,8 +1,13 @@
 """Answers that are sent as they come about: whole, or seen to be cut off."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
 from aiohttp import web
+
+from idds.api.lines import NDJSON
+
+P = TypeVar("P")
 
 
 def cut_off(request: web.Request) -> None:
@@ -22,3 +27,23 @@ async def stream(request: web.Request, response: web.StreamResponse, write: Call
     except BaseException:
         cut_off(request)
         raise
+
+
+async def stream_lines(
+    request: web.Request, pages: AsyncGenerator[P], encode: Callable[[P], bytes]
+) -> web.StreamResponse:
+    """Send pages as lines of JSON, each as it comes. An error before the first byte is raised, and can be told."""
+    first = await anext(pages, None)
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Vary": "Accept, Accept-Encoding"})
+    if request.method == "HEAD":
+        return response
+    response.enable_compression()
+
+    async def write() -> None:
+        if first is not None:
+            await response.write(encode(first))
+            async for page in pages:
+                await response.write(encode(page))
+
+    await stream(request, response, write)
+    return response
