@@ -19,8 +19,9 @@ async def issue_token(call: Call[None, TokenBody]) -> Reply:
         lifetime_s = min(longest, call.access.default_payload_token_s)
     if lifetime_s > longest:
         raise InvalidInput([Problem("/lifetime_s", f"a token for payloads lasts {longest:g} s at most")])
+    assert call.grant is not None
     token = await call.doors.access.issue_for_payloads(
-        call.principal, CollectionId(call.number), lifetime=max(1, round(lifetime_s * MICROSECONDS))
+        call.grant, CollectionId(call.number), lifetime=max(1, round(lifetime_s * MICROSECONDS))
     )
     return Reply(TokenReply(token), 201)
 

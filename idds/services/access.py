@@ -9,7 +9,7 @@ from idds.domain.errors import Forbidden, InvalidInput, NotFound, Problem, Unaut
 from idds.domain.identifiers import CollectionId, TokenId
 from idds.domain.request import Principal, Role
 from idds.ports.identity import Issuer, Issuers, Proxy
-from idds.store.database import Database
+from idds.store.database import Database, Transaction
 
 PREFIX = "idds_"
 SESSION_NOTE = "session of a browser"
@@ -76,7 +76,9 @@ class Access:
             if grant.by is Proof.TOKEN and grant.expires_at is not None and expires > grant.expires_at:
                 left = max(0, grant.expires_at - tx.now) // 1_000_000
                 raise InvalidInput([Problem("/lifetime_s", f"the token that makes it ends itself in {left} s")])
-            token = await tx.tokens.add(secret, principal, expires_at=expires, note=wanted.note)
+            token = await tx.tokens.add(
+                secret, principal, expires_at=expires, note=wanted.note, made_by=await _mother(tx, grant)
+            )
             details = {"owner": token.owner, "vo": token.vo, "role": token.role, "expires_at": token.expires_at}
             tx.audit.record(grant.principal, "issue", f"token:{token.id}", details)
         return token, secret
@@ -91,16 +93,18 @@ class Access:
             expires = tx.now + longest
             if grant.expires_at is not None:
                 expires = min(expires, grant.expires_at)
-            token = await tx.tokens.add(secret, principal, expires_at=expires, note=SESSION_NOTE)
+            token = await tx.tokens.add(
+                secret, principal, expires_at=expires, note=SESSION_NOTE, made_by=await _mother(tx, grant)
+            )
             tx.audit.record(principal, "log-in", f"token:{token.id}", {"by": grant.by, "expires_at": expires})
         return secret
 
-    async def issue_for_payloads(self, principal: Principal, collection: CollectionId, *, lifetime: int) -> str:
+    async def issue_for_payloads(self, grant: Grant, collection: CollectionId, *, lifetime: int) -> str:
         """A token that can lease from one collection and report to it, and nothing else. Raises NotFound.
 
         Its owner is the request's, as a user of all shares, whoever makes it: it reaches no further than it must.
         """
-        secret = _secret()
+        principal, secret = grant.principal, _secret()
         async with self._database.transaction("access") as tx:
             found = await tx.collections.get(collection, principal)
             if found is None:
@@ -113,6 +117,7 @@ class Access:
                 collection=collection,
                 expires_at=tx.now + lifetime,
                 note="payload",
+                made_by=await _mother(tx, grant),
             )
             details = {"collection": collection, "expires_at": token.expires_at}
             tx.audit.record(principal, "issue", f"token:{token.id}", details)
@@ -126,7 +131,7 @@ class Access:
             return await tx.tokens.list(principal, owner=owner, after=after, limit=limit)
 
     async def revoke(self, principal: Principal, token_id: TokenId) -> Token:
-        """End a token. Doing so again changes nothing.
+        """End a token, and all that were made with it. Doing so again changes nothing.
 
         Raises NotFound, and Forbidden for somebody else's of a higher role.
         """
@@ -186,6 +191,13 @@ def _at_most(caller: Principal, wanted: NewToken) -> Principal:
     if caller.shares is not None and not (shares or frozenset()) <= caller.shares:
         raise Forbidden(f"/shares: yours are {', '.join(sorted(caller.shares))}")
     return replace(principal, vo=wanted.vo or caller.vo, role=role, shares=shares)
+
+
+async def _mother(tx: Transaction, grant: Grant) -> TokenId | None:
+    """With which token another one is made. Raises Unauthenticated where it has just been revoked."""
+    if grant.token_id is not None and not await tx.tokens.hold(grant.token_id):
+        raise Unauthenticated("this token is not known, or has ended")
+    return grant.token_id
 
 
 def _secret() -> str:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, insert, or_, select, update
 
 from idds.domain.access import Grant, Proof, Token
 from idds.domain.identifiers import CollectionId, TokenId
@@ -27,8 +27,9 @@ class Tokens(Noun):
         collection: CollectionId | None = None,
         expires_at: int | None = None,
         note: str | None = None,
+        made_by: TokenId | None = None,
     ) -> Token:
-        """Make `secret` a token of this principal."""
+        """Make `secret` a token of this principal; it ends with the token `made_by`, if that is revoked."""
         values = {
             "sha256": _hash(secret),
             "owner": principal.owner,
@@ -36,6 +37,7 @@ class Tokens(Noun):
             "role": principal.role,
             "shares": None if principal.shares is None else sorted(principal.shares),
             "collection_id": collection,
+            "made_by": made_by,
             "note": note,
             "created_at": self._tx.now,
             "expires_at": expires_at,
@@ -44,16 +46,21 @@ class Tokens(Noun):
 
     async def find(self, secret: str) -> Grant | None:
         """What this token gives, if it is known and has not ended."""
-        alive = and_(
-            tokens.c.revoked_at.is_(None),
-            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > self._tx.now),
-        )
-        row = (await self._execute(select(*_COLUMNS).where(tokens.c.sha256 == _hash(secret), alive))).first()
+        row = (await self._execute(select(*_COLUMNS).where(tokens.c.sha256 == _hash(secret), self._alive()))).first()
         if row is None:
             return None
         token = _token(row)
         principal = Principal(token.owner, token.vo, token.role, token.shares)
         return Grant(principal, token.collection_id, Proof.TOKEN, token.expires_at, token.id)
+
+    async def hold(self, token: TokenId) -> bool:
+        """Whether this token has not ended; nobody revokes it while this transaction goes on."""
+        held = select(tokens.c.id).where(tokens.c.id == token, self._alive()).with_for_update(read=True)
+        return (await self._execute(held)).first() is not None
+
+    def _alive(self) -> ColumnElement[bool]:
+        is_endless = tokens.c.expires_at.is_(None)
+        return and_(tokens.c.revoked_at.is_(None), or_(is_endless, tokens.c.expires_at > self._tx.now))
 
     async def get(self, token: TokenId, principal: Principal) -> Token | None:
         """A token, if it is there and the principal may see it."""
@@ -70,10 +77,17 @@ class Tokens(Noun):
         return [_token(row) for row in await self._execute(query.order_by(tokens.c.id).limit(limit))]
 
     async def revoke(self, token: TokenId) -> Token | None:
-        """End a token; None when it has been revoked before, or is not there. Its row stays, marked."""
-        ended = update(tokens).where(tokens.c.id == token, tokens.c.revoked_at.is_(None))
-        row = (await self._execute(ended.values(revoked_at=self._tx.now).returning(*_COLUMNS))).first()
-        return None if row is None else _token(row)
+        """End a token, and all that were made with it, by those in turn; their rows stay, marked.
+
+        None when it has been revoked before, or is not there.
+        """
+        ended = update(tokens).where(tokens.c.id.in_(_made_with(token)), tokens.c.revoked_at.is_(None))
+        ended = ended.values(revoked_at=self._tx.now).returning(*_COLUMNS)
+        revoked: dict[TokenId, Token] = {}
+        # Once more: what was just being made with one of them is seen when that one's lock was waited for.
+        while rows := (await self._execute(ended)).all():
+            revoked.update((row.id, _token(row)) for row in rows)
+        return revoked.get(token)
 
     async def note_used(self, ids: Iterable[TokenId]) -> None:
         """Note that these were used about now. Those that somebody else is noting are left to him."""
@@ -81,9 +95,18 @@ class Tokens(Noun):
         await self._execute(used, {"ids": list(ids)})
 
     async def forget_before(self, at: int, *, limit: int) -> int:
-        """Delete up to `limit` tokens that ended before; how many."""
-        ended = select(tokens.c.id).where(or_(tokens.c.expires_at < at, tokens.c.revoked_at < at)).limit(limit)
+        """Delete up to `limit` tokens that ended before; how many. One stays as long as any that was made with it."""
+        has_ended = or_(tokens.c.expires_at < at, tokens.c.revoked_at < at)
+        made = tokens.alias("made")
+        ended = select(tokens.c.id).where(has_ended, ~exists().where(made.c.made_by == tokens.c.id)).limit(limit)
         return (await self._execute(delete(tokens).where(tokens.c.id.in_(ended)))).rowcount
+
+
+def _made_with(token: TokenId) -> Select[tuple[TokenId]]:
+    """The token and all that it begot."""
+    made = select(tokens.c.id).where(tokens.c.id == token).cte("made", recursive=True)
+    made = made.union(select(tokens.c.id).join(made, tokens.c.made_by == made.c.id))
+    return select(made.c.id)
 
 
 def _hash(secret: str) -> str:

@@ -1,7 +1,12 @@
 """Tokens: what they give, until when, and to whom they are shown."""
 
+import asyncio
+
+from sqlalchemy import text
+
 from idds.domain.identifiers import TokenId
 from idds.domain.request import Principal, Role
+from idds.store.database import Transaction
 from tests.contract.store_world import ALICE, World
 
 BOB = Principal("bob", "atlas")
@@ -40,6 +45,63 @@ async def test_a_revoked_token_gives_nothing_and_stays(world: World) -> None:
         assert await tx.tokens.get(made.id, ALICE) == revoked
         assert await tx.tokens.revoke(made.id) is None
         assert await tx.tokens.revoke(TokenId(999)) is None
+
+
+async def test_what_was_made_with_a_token_ends_with_it(world: World) -> None:
+    async with world.transaction() as tx:
+        first = await tx.tokens.add("first", ALICE)
+        child = await tx.tokens.add("child", ALICE, made_by=first.id)
+        await tx.tokens.add("grandchild", ALICE, made_by=child.id)
+        other = await tx.tokens.add("other child", ALICE, made_by=first.id)
+        await tx.tokens.add("apart", ALICE)
+        await tx.tokens.revoke(other.id)
+    world.clock.advance(SECOND)
+    async with world.transaction() as tx:
+        assert await tx.tokens.hold(first.id)
+        assert (await tx.tokens.revoke(first.id)) is not None
+        assert not await tx.tokens.hold(first.id)
+        found = [await tx.tokens.find(secret) for secret in ("first", "child", "grandchild", "other child", "apart")]
+        assert [grant is not None for grant in found] == [False, False, False, False, True]
+        again = await tx.tokens.get(other.id, ALICE)
+        assert again is not None
+        assert again.revoked_at == world.now - SECOND, "it had been before"
+
+
+async def test_a_token_stays_as_long_as_any_that_was_made_with_it(world: World) -> None:
+    async with world.transaction() as tx:
+        first = await tx.tokens.add("first", ALICE, expires_at=world.now)
+        await tx.tokens.add("child", ALICE, expires_at=world.now + SECOND, made_by=first.id)
+        assert await tx.tokens.forget_before(world.now + 1, limit=10) == 0
+        assert await tx.tokens.forget_before(world.now + 2 * SECOND, limit=10) == 1
+        assert await tx.tokens.forget_before(world.now + 2 * SECOND, limit=10) == 1
+
+
+async def test_what_is_being_made_while_its_token_is_revoked_ends_with_it(postgres_world: World) -> None:
+    world = postgres_world
+    async with world.transaction() as tx:
+        first = await tx.tokens.add("first", ALICE)
+        child = await tx.tokens.add("child", ALICE, made_by=first.id)
+
+    async def revoke() -> None:
+        async with world.transaction() as tx:
+            await tx.tokens.revoke(first.id)
+
+    async with world.transaction() as tx:
+        assert await tx.tokens.hold(child.id)
+        await tx.tokens.add("grandchild", ALICE, made_by=child.id)
+        revoking = asyncio.create_task(revoke())
+        await until_somebody_waits(tx)
+    await revoking
+    async with world.transaction() as tx:
+        assert await tx.tokens.find("grandchild") is None
+
+
+async def until_somebody_waits(tx: Transaction) -> None:
+    """Until another transaction waits for a lock."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(30):
+        while not (await tx.connection.execute(waiting)).scalar_one():
+            await asyncio.sleep(0.01)
 
 
 async def test_tokens_are_shown_to_who_may_see_them(world: World) -> None:

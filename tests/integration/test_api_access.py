@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from idds.api.authentication import SESSION
 from idds.domain.request import Principal, Role
 from idds.identity.oidc import OidcIssuers
 from idds.identity.options import GrantOptions, IssuerOptions, ProxyOptions
@@ -15,6 +16,7 @@ from idds.identity.proxy import CertificateProxy
 from idds.runtime.settings import ApiSettings
 from idds.services.access import Access
 from tests.integration.api import STUDY, Answer, Api, api_on
+from tests.integration.browsing import Browser
 from tests.servers.issuer import AUDIENCE, CLIENT, Issuer
 
 REMEMBERING = ApiSettings(authentication_memory_s=3600)
@@ -181,6 +183,22 @@ async def test_a_token_is_revoked_by_its_owner_and_those_above(api: Api) -> None
     answer = await api.call("POST", f"/v1/tokens/{number}:revoke", token=robot)
     assert answer.status == 403, "an operator's token is above a workload manager"
     assert (await api.call("POST", path, token=robot)).status == 200
+
+
+async def test_revoking_a_token_ends_all_that_was_made_with_it(api: Api) -> None:
+    """A thief keeps neither a token of his own making, nor a browser's session, nor a payload's token."""
+    collection = await api.input_of(await api.submit())
+    stolen = await api.post("/v1/tokens", {})
+    child = (await api.post("/v1/tokens", {"lifetime_s": 60}, token=stolen["token"]))["token"]
+    payload = (await api.post(f"/v1/collections/{collection}:token", {}, token=child))["token"]
+    browser = Browser(api)
+    session = (await browser.log_in(stolen["token"])).cookies[SESSION].value
+    for token in (child, payload, session):
+        await api.get("/v1/whoami", token=token)
+    await api.post(f"/v1/tokens/{stolen['id']}:revoke", {})
+    for token in (stolen["token"], child, payload, session):
+        assert (await api.call("GET", "/v1/whoami", token=token)).status == 401
+    await api.get("/v1/whoami")
 
 
 async def test_tokens_are_listed_in_pages(api: Api) -> None:
