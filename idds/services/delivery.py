@@ -11,7 +11,8 @@ from idds.domain.errors import Conflict, IddsError, InvalidInput, NotFound, Prob
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
-from idds.engine.spaces import LEARNING, values_wanted
+from idds.engine.spaces import values_wanted
+from idds.engine.transform import runs_low
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow
@@ -191,10 +192,10 @@ def _is_final(status: Status, collection: Collection) -> bool:
     return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
 
 
-def _is_drawn_on_demand(place: Place) -> bool:
-    """Whether more samples are drawn as these are taken."""
+def _are_running_out(place: Place, leased: int) -> bool:
+    """Whether more samples are to be drawn, with these taken."""
     samples = place.work.input.samples if place.work.input is not None else None
-    return samples is not None and samples.sampler in LEARNING and not place.collection.is_closed
+    return samples is not None and not place.collection.is_closed and runs_low(samples, place.collection, leased)
 
 
 class _Serving:
@@ -258,7 +259,7 @@ class _Serving:
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
-        if any(given) and _is_drawn_on_demand(place):
+        if any(given) and _are_running_out(place, sum(map(len, given))):
             self._tx.requests.mark_due([place.collection.request_id])
         has_ended = _is_final(place.status, place.collection) and place.collection.open <= ended
         for (number, order), contents in zip(leases, given, strict=True):

@@ -8,6 +8,7 @@ from idds.domain.content import Content, Move, Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.reporting import judge
+from idds.engine.transform import runs_low
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import Known, follow
 from idds.store.collections import Place
@@ -129,7 +130,10 @@ async def _follow(
     """As always; but a request is advanced only where something may come of it, not for each of a million reports."""
     collection = place.collection
     moves = await _without_absent(tx, moves, moved)
-    fills = collection.source is SourceKind.SAMPLES and (not collection.is_closed or collection.retried_to is not None)
+    samples = place.work.input.samples if place.work.input is not None else None
+    fills = samples is not None and (
+        collection.retried_to is not None or (not collection.is_closed and runs_low(samples, collection))
+    )
     flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
     await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))
 
