@@ -208,6 +208,13 @@ def against(parameter: Parameter, value: Any) -> str | None:
     return None
 
 
+def given_for(number: int, samples: Samples, space: Space) -> Point | None:
+    """The initial point that the sample with this number has, where one was given that is of the space by now."""
+    if number >= len(samples.initial) or any(_misplaced(samples.initial[number], space, "")):
+        return None
+    return samples.initial[number]
+
+
 def _misplaced(point: Point, space: Space, place: str) -> Iterator[Problem]:
     """What is wrong with an initial point."""
     for name, value in point.items():

@@ -6,18 +6,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from idds.domain.identifiers import CollectionId
+from idds.domain.redefinition import Change
 from idds.domain.space import Point
+from idds.domain.study import Origin as Origin
 from idds.domain.workflow import Samples
-
-
-class Origin(StrEnum):
-    """Where a point comes from."""
-
-    SAMPLER = "sampler"
-    INITIAL = "initial"
-    """Given with the study."""
-    FALLBACK = "fallback"
-    """Drawn at random, where the sampler found no point that its constraints let through."""
 
 
 class State(StrEnum):
@@ -27,6 +19,8 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     """Also one that is cancelled, or done without values: nothing is learned from it."""
+    PRUNED = "pruned"
+    """Stopped before its end: of what it was on the way the last is learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +35,38 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A suggestion that was made, and what came of it; `values` are there where it is done."""
+    """A suggestion that was made, and what came of it; `values` are there where it is done.
+
+    `constraints` are each 0 or less where the result is feasible. `intermediates`, by step, are those that a sampler
+    learns from: of a pruned one the last. `version` is the definition of the study that it was drawn from.
+    """
 
     suggestion: Suggestion
     state: State
     values: tuple[float, ...] = ()
+    constraints: tuple[float, ...] = ()
+    intermediates: Mapping[int, float] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Points of a study that are wanted, by number. `news` is what changed since it was heard of, up to `heard`."""
+    """Points of a study that are wanted, by number. `news` is what changed since it was heard of, up to `heard`.
+
+    `samples` is the study as its `version` has it, of which numbers of `first` or above may be. What knows nothing of
+    that version is told everything, and also by which `changes` the versions from the second on came about, and the
+    results of elsewhere that were `given` with the study: their numbers are below zero.
+    """
 
     study: CollectionId
     samples: Samples
     numbers: Sequence[int]
     news: Sequence[Known] = ()
     heard: int = 0
+    version: int = 1
+    first: int = 0
+    changes: Sequence[Sequence[Change]] = ()
+    given: Sequence[Known] = ()
 
 
 class SamplerFailure(Exception):
@@ -64,8 +74,8 @@ class SamplerFailure(Exception):
 
 
 class Sampler(Protocol):
-    def heard(self, study: CollectionId) -> int | None:
-        """Up to where it has heard of a study; None: it knows nothing of it, and is to be told everything."""
+    def heard(self, study: CollectionId, version: int = 1) -> int | None:
+        """Up to where it has heard of a study; None: it knows nothing of this version, and is to be told everything."""
         ...
 
     async def ask(self, order: Order) -> Sequence[Suggestion]:

@@ -25,14 +25,16 @@ class SamplerProcess:
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
-        self._heard: OrderedDict[CollectionId, int] = OrderedDict()
+        self._heard: OrderedDict[CollectionId, tuple[int, int]] = OrderedDict()
+        """Of which version of a study it has heard, and up to where."""
         self._forget: list[CollectionId] = []
         self._one_at_a_time = asyncio.Lock()
 
-    def heard(self, study: CollectionId) -> int | None:
+    def heard(self, study: CollectionId, version: int = 1) -> int | None:
         if self._process is not None and self._process.returncode is not None:
             self._heard.clear()
-        return self._heard.get(study)
+        known, heard = self._heard.get(study, (0, 0))
+        return heard if known == version else None
 
     async def ask(self, order: Order) -> Sequence[Suggestion]:
         async with self._one_at_a_time:
@@ -52,7 +54,7 @@ class SamplerProcess:
         self._heard.pop(order.study, None)
         if isinstance(answer, Failed):
             raise SamplerFailure(answer.kind)
-        self._heard[order.study] = order.heard
+        self._heard[order.study] = (order.version, order.heard)
         if len(self._heard) > STUDIES:
             self._forget.append(self._heard.popitem(last=False)[0])
         return answer.suggestions

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from idds.domain.identifiers import CollectionId
 from idds.domain.space import Point, Space
-from idds.engine.spaces import spaces_of
+from idds.engine.spaces import given_for, spaces_of
 from idds.ports.sampler import Order, Origin, SamplerFailure, Suggestion
 from idds.search.constraints import Constraints
 from idds.search.points import draw
@@ -18,7 +18,7 @@ DRAWS = 10_000
 class RandomSampler:
     """Fulfils `idds.ports.sampler.Sampler`, without another process: what it draws depends on nothing before."""
 
-    def heard(self, study: CollectionId) -> int | None:
+    def heard(self, study: CollectionId, version: int = 1) -> int | None:
         return 0
 
     async def ask(self, order: Order) -> Sequence[Suggestion]:
@@ -39,10 +39,8 @@ def _drawn(order: Order) -> list[Suggestion]:
     drawn: list[Suggestion] = []
     for number in order.numbers:
         space, constraints = spaces[number % len(spaces)]
-        if number < len(samples.initial):
-            drawn.append(
-                Suggestion(number, first(space, samples.seed, number, samples.initial[number]), Origin.INITIAL)
-            )
+        if (initial := given_for(number, samples, space)) is not None:
+            drawn.append(Suggestion(number, first(space, samples.seed, number, initial), Origin.INITIAL))
         else:
             drawn.append(Suggestion(number, drawn_within(space, constraints, samples.seed, number)))
     return drawn

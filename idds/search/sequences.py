@@ -1,6 +1,6 @@
 """Searches that learn nothing: every point of a grid, or those of a sequence that fills the space evenly.
 
-The sample with number n of a space has the nth point that its constraints let through, whenever it is asked for.
+The nth sample of a version of a space has the nth point that its constraints let through, whenever it is asked for.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,17 @@ AT_ONCE = 64
 
 
 class SequenceSearch:
-    """A search along points in a fixed order; it keeps where it stands, and begins anew for an earlier point."""
+    """A search along points in a fixed order; it keeps where it stands, and begins anew for an earlier point.
 
-    def __init__(self, samples: Samples, space: Space, segment: int, segments: int) -> None:
+    The sample with number `begin` has the first of them, or the next of the segment.
+    """
+
+    def __init__(self, samples: Samples, space: Space, segment: int, segments: int, begin: int = 0) -> None:
         self._samples = samples
         self._space = space
         self._segment = segment
         self._segments = segments
+        self._skipped = -((segment - max(begin, len(samples.initial))) // segments)
         self._constraints = Constraints(space)
         self._points = self._begin()
         self._next = 0
@@ -58,7 +62,9 @@ class SequenceSearch:
         """The point with this number of the study; None where there are no more. Raises LookupError."""
         if initial is not None:
             return Suggestion(number, first(self._space, self._samples.seed, number, initial), Origin.INITIAL)
-        wanted = number // self._segments - len(self._samples.initial)
+        wanted = number // self._segments - self._skipped
+        if wanted < 0:  # of a number that was given up long ago, and is tried again
+            return Suggestion(number, first(self._space, self._samples.seed, number, {}), Origin.FALLBACK)
         if wanted < self._next:
             self._points, self._next = self._begin(), 0
         for point in self._points:

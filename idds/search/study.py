@@ -1,12 +1,14 @@
-"""A study as the samplers' process keeps it: a search through each of its spaces."""
+"""A study as the samplers' process keeps it: a search through each of its spaces, of one version."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from idds.domain.space import Point, Space
-from idds.domain.workflow import Samples
-from idds.engine.spaces import LEARNING, spaces_of
+from idds.engine.redefinition import carried, fitted
+from idds.engine.spaces import LEARNING, given_for, spaces_of
 from idds.ports.sampler import Known, Order, Suggestion
+from idds.search.constraints import Constraints
 from idds.search.sequences import SequenceSearch
 
 
@@ -21,30 +23,60 @@ class Search(Protocol):
 
 
 class StudySearch:
-    """Segments take turns: the sample with number n goes through the (n modulo their count)th space."""
+    """Segments take turns: the sample with number n goes through the (n modulo their count)th space.
 
-    def __init__(self, samples: Samples) -> None:
-        spaces = spaces_of(samples)
-        self._initial = samples.initial
-        self._searches = [_search(samples, space, number, len(spaces)) for number, space in enumerate(spaces)]
+    What came of points of earlier versions, or of elsewhere, is taken in as far as these are points of its spaces.
+    """
+
+    def __init__(self, order: Order) -> None:
+        """Made for an order that tells everything."""
+        self.version = order.version
+        self._changes = order.changes
+        self._spaces = spaces_of(order.samples)
+        self._constraints = [Constraints(space) for space in self._spaces]
+        self._samples = order.samples
+        self._searches = [_search(order, space, n, len(self._spaces)) for n, space in enumerate(self._spaces)]
+        for segment, search in enumerate(self._searches):
+            search.learn([*self._given(order.given, segment)])
+
+    def _given(self, given: Iterable[Known], segment: int) -> Iterable[Known]:
+        """What of results of elsewhere belongs to a segment."""
+        for known in given:
+            point = fitted(known.suggestion.parameters, self._spaces[segment])
+            if point is not None and self._constraints[segment].let_through(point):
+                yield replace(known, suggestion=Suggestion(known.suggestion.number, point))
 
     def ask(self, order: Order) -> Sequence[Suggestion]:
         """What is ordered, after hearing the news; fewer where there are no more."""
-        segments = len(self._searches)
-        for segment, search in enumerate(self._searches):
-            search.learn([known for known in order.news if known.suggestion.number % segments == segment])
+        news: list[list[Known]] = [[] for _ in self._searches]
+        for known in map(self._as_of_now, order.news):
+            if known is not None:
+                news[known.suggestion.number % len(news)].append(known)
+        for search, told in zip(self._searches, news, strict=True):
+            search.learn(told)
         found: list[Suggestion] = []
         for number in order.numbers:
-            initial = self._initial[number] if number < len(self._initial) else None
-            suggestion = self._searches[number % segments].ask(number, initial)
+            segment = number % len(self._searches)
+            initial = given_for(number, self._samples, self._spaces[segment])
+            suggestion = self._searches[segment].ask(number, initial)
             if suggestion is not None:
                 found.append(suggestion)
         return found
 
+    def _as_of_now(self, known: Known) -> Known | None:
+        """As a sample of this version, if it is one; what a sampler noted with it was about another space."""
+        if known.version == self.version:
+            return known
+        suggestion = known.suggestion
+        point = carried(suggestion.parameters, self._changes[known.version - 1 :], self._spaces[0])
+        if point is None or not self._constraints[0].let_through(point):
+            return None
+        return replace(known, suggestion=Suggestion(suggestion.number, point, suggestion.origin))
 
-def _search(samples: Samples, space: Space, segment: int, segments: int) -> Search:
-    if samples.sampler in LEARNING:
+
+def _search(order: Order, space: Space, segment: int, segments: int) -> Search:
+    if order.samples.sampler in LEARNING:
         from idds.search.optuna_search import OptunaSearch
 
-        return OptunaSearch(samples, space, segment)
-    return SequenceSearch(samples, space, segment, segments)
+        return OptunaSearch(order.samples, space, segment)
+    return SequenceSearch(order.samples, space, segment, segments, order.first)

@@ -34,8 +34,8 @@ def _read(frames: BinaryIO) -> Wanted | None:
 def _answered(studies: dict[CollectionId, StudySearch], wanted: Wanted) -> Asked | Failed:
     order = wanted.order
     try:
-        if order.study not in studies:
-            studies[order.study] = StudySearch(order.samples)
+        if order.study not in studies or studies[order.study].version != order.version:
+            studies[order.study] = StudySearch(order)
         return Asked(tuple(studies[order.study].ask(order)))
     except LookupError as error:
         studies.pop(order.study, None)

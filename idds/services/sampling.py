@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -11,13 +12,13 @@ from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import EffectKind
-from idds.domain.workflow import Samples
 from idds.engine.retry import TRIES
 from idds.engine.spaces import LEARNING
 from idds.engine.transitions import ContentEvent
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import follow, tell_collection_closed
 from idds.services.sources import give_up
+from idds.services.studies import current_version, definition
 from idds.store.database import Database
 from idds.store.effects import Fenced
 
@@ -58,13 +59,16 @@ class Sampling:
 
     async def _draw(self, effect: Effect) -> None:
         identifier = CollectionId(int(effect.entity.partition(":")[2]))
-        study = await self._study(identifier)
         first, count = effect.payload["first"], effect.payload["count"]
-        order = await self._order(identifier, study, range(first, first + count))
-        drawn = await self._held(effect, self._samplers[study.sampler].ask(order))
+        order = await self._order(identifier, range(first, first + count))
+        drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
         async with self._database.transaction(AGENT) as tx:
             assert effect.request_id is not None
             await tx.requests.lock([effect.request_id])
+            if await current_version(tx, identifier) != order.version:
+                # It was redefined meanwhile: they are drawn anew, of what it is now.
+                await tx.effects.postpone([effect], None, delay=0)
+                return
             await tx.effects.finish([effect])
             collection = await tx.collections.get(identifier)
             assert collection is not None
@@ -79,18 +83,29 @@ class Sampling:
                 for each in drawn
             ]
             move = await tx.contents.register(collection, new, ContentEvent.LANDED, numbers=0)
-            await tx.samples.add(identifier, list(zip(map(ContentId, move.ids), drawn, strict=True)))
+            pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
+            await tx.samples.add(identifier, pairs, version=order.version)
             await follow(tx, [move])
             if len(drawn) < count and await tx.collections.close(collection, "the sampler has no more points"):
                 await tell_collection_closed(tx, identifier)
 
-    async def _order(self, identifier: CollectionId, study: Samples, numbers: Sequence[int]) -> Order:
+    async def _order(self, identifier: CollectionId, numbers: Sequence[int]) -> Order:
         """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
-        if study.sampler not in LEARNING:
-            return Order(identifier, study, numbers)
         async with self._database.snapshot(timeless=True) as tx:
-            heard, news = await tx.samples.news(identifier, self._samplers[study.sampler].heard(identifier))
-        return Order(identifier, study, numbers, news, heard)
+            collection = await tx.collections.get(identifier)
+            assert collection is not None
+            defined = await definition(tx, collection)
+            samples = defined.samples
+            order = Order(identifier, samples, numbers, version=defined.version, first=defined.first)
+            if samples.sampler not in LEARNING:
+                return order
+            heard = self._samplers[samples.sampler].heard(identifier, defined.version)
+            last, news = await tx.samples.news(identifier, heard)
+            order = replace(order, news=news, heard=last)
+            if heard is not None:
+                return order
+            changes = [version.changes for version in await tx.studies.versions(identifier)]
+            return replace(order, changes=changes)
 
     async def _held(self, effect: Effect, asking: Coroutine[Any, Any, Sequence[Suggestion]]) -> Sequence[Suggestion]:
         """What the sampler answers, however long it takes. Raises Fenced when somebody else took the order over."""
@@ -104,16 +119,3 @@ class Sampling:
             await asyncio.gather(task, return_exceptions=True)
             raise
         return await task
-
-    async def _study(self, identifier: CollectionId) -> Samples:
-        async with self._database.snapshot() as tx:
-            collection = await tx.collections.get(identifier)
-            assert collection is not None
-            transform = await tx.transforms.get(collection.transform_id)
-            request = await tx.requests.get(collection.request_id)
-        assert transform is not None
-        assert request is not None
-        source = request.workflow.work(transform.work).input
-        assert source is not None
-        assert source.samples is not None
-        return source.samples

@@ -15,7 +15,7 @@ from idds.store.sets import among
 TOLD_AT_ONCE = 5000
 _OF_INTEREST = [status for status in ContentStatus if status not in (ContentStatus.NEW, ContentStatus.LEASED)]
 _KNOWN = (
-    select(samples.c.number, samples.c.objective_values, samples.c.origin, samples.c.notes)
+    select(samples.c.number, samples.c.version, samples.c.objective_values, samples.c.origin, samples.c.notes)
     .add_columns(contents.c.status, contents.c.payload)
     .join(contents, contents.c.id == samples.c.content_id)
     .order_by(samples.c.number)
@@ -23,13 +23,16 @@ _KNOWN = (
 
 
 class Samples(Noun):
-    async def add(self, study: CollectionId, drawn: Sequence[tuple[ContentId, Suggestion]]) -> None:
-        """Note what the sampler said of contents that were just drawn."""
+    async def add(
+        self, study: CollectionId, drawn: Sequence[tuple[ContentId, Suggestion]], *, version: int = 1
+    ) -> None:
+        """Note what the sampler said of contents that were just drawn, of a version of the study."""
         rows = [
             {
                 "content_id": content,
                 "study_id": study,
                 "number": suggestion.number,
+                "version": version,
                 "origin": suggestion.origin,
                 "notes": dict(suggestion.notes) or None,
             }
@@ -82,8 +85,8 @@ def _known(row: Row[Any]) -> Known:
     suggestion = Suggestion(row.number, row.payload["parameters"], Origin(row.origin), row.notes or {})
     match ContentStatus(row.status):
         case ContentStatus.DONE if row.objective_values:
-            return Known(suggestion, State.DONE, tuple(row.objective_values))
+            return Known(suggestion, State.DONE, tuple(row.objective_values), version=row.version)
         case status if status.is_terminal:
-            return Known(suggestion, State.FAILED)
+            return Known(suggestion, State.FAILED, version=row.version)
         case _:
-            return Known(suggestion, State.RUNNING)
+            return Known(suggestion, State.RUNNING, version=row.version)

@@ -1,10 +1,10 @@
 """Studies: the versions of their spaces, and where one stands that goes by iterations or stops by what was found."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, insert, select
 
 from idds.domain.identifiers import CollectionId
 from idds.domain.redefinition import (
@@ -19,10 +19,9 @@ from idds.domain.redefinition import (
     Unconstrain,
     Widen,
 )
-from idds.domain.space import Parameter
 from idds.store.documents import read_parameter
 from idds.store.noun import Noun
-from idds.store.schema import studies, study_versions
+from idds.store.schema import study_versions
 
 _KINDS: Mapping[str, type[Change]] = {
     "narrow": Narrow,
