@@ -26,9 +26,9 @@ def order(samples: Samples, *numbers: int) -> Order:
 def test_each_number_has_its_point_in_whatever_order_they_are_asked_for(sampler: str) -> None:
     space = {name: Parameter(type="float", low=0, high=1, step=0.1) for name in "xy"}
     samples = study(sampler, space=space, constraints=("x + y > 0.5",), initial=({"x": 0.0, "y": 0.0},))
-    search = StudySearch(samples)
+    search = StudySearch(order(samples))
     forward = search.ask(order(samples, *range(20)))
-    backward = StudySearch(samples).ask(order(samples, *reversed(range(20))))
+    backward = StudySearch(order(samples)).ask(order(samples, *reversed(range(20))))
     assert [each.number for each in forward] == list(range(20))
     assert list(reversed(backward)) == list(forward)
     assert forward[0].origin is Origin.INITIAL
@@ -37,16 +37,16 @@ def test_each_number_has_its_point_in_whatever_order_they_are_asked_for(sampler:
 
 def test_a_sequence_fills_the_space_evenly() -> None:
     samples = study("qmc")
-    points = [each.parameters for each in StudySearch(samples).ask(order(samples, *range(64)))]
+    points = [each.parameters for each in StudySearch(order(samples)).ask(order(samples, *range(64)))]
     cells = {(int(float(p["x"]) * 8), int(float(p["y"]) * 8)) for p in points}
     assert len(cells) == 64, "one in each cell of eight by eight"
-    other = StudySearch(study("qmc", seed=1)).ask(order(study("qmc", seed=1), 0))[0].parameters
+    other = StudySearch(order(study("qmc", seed=1))).ask(order(study("qmc", seed=1), 0))[0].parameters
     assert other != points[0]
 
 
 def test_a_grid_says_that_it_has_no_more() -> None:
     samples = study("grid", space={"n": Parameter(type="int", low=1, high=3)})
-    found = StudySearch(samples).ask(order(samples, *range(5)))
+    found = StudySearch(order(samples)).ask(order(samples, *range(5)))
     assert [each.parameters["n"] for each in found] == [1, 2, 3]
 
 
@@ -56,3 +56,14 @@ async def test_the_random_sampler_gives_each_number_its_point() -> None:
     assert list(await RandomSampler().ask(order(samples, *reversed(range(10)))))[::-1] == list(forward)
     assert forward[0].parameters["x"] == 0.9
     assert all(float(each.parameters["x"]) < float(each.parameters["y"]) for each in forward[1:])
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "grid"])
+def test_a_version_begins_its_sequence_with_its_first_sample(sampler: str) -> None:
+    space = {"x": Parameter(type="float", low=0, high=1, step=0.25)}
+    samples = study(sampler, space=space)
+    fresh = StudySearch(order(samples)).ask(order(samples, *range(5)))
+    later = Order(CollectionId(1), samples, range(37, 42), version=2, first=37)
+    again = StudySearch(later).ask(later)
+    assert [each.parameters for each in again] == [each.parameters for each in fresh]
+    assert [each.number for each in again] == list(range(37, 42))
