@@ -30,7 +30,12 @@ __all__ = ["LISTENERS", "PARTS", "Parts", "make_application"]
 
 LISTENERS = web.AppKey("listeners", Listeners)
 
-_PATTERNS = {"{id}": r"{id:0|[1-9][0-9]{0,17}}", "{stream}": "{stream:stdout|stderr}"}
+_NUMBER = "0|[1-9][0-9]{0,17}"
+_PATTERNS = {
+    "{id}": f"{{id:{_NUMBER}}}",
+    "{number}": f"{{number:{_NUMBER}}}",
+    "{stream}": "{stream:stdout|stderr}",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -286,6 +286,29 @@ class ContentsQuery(_Query):
     limit: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="How many at most; a stream has no limit.")] = 1000
 
 
+class StudiesQuery(_Query):
+    """Which studies: newest first, with ids below `before`."""
+
+    request: Annotated[int | None, Field(ge=1, le=LARGEST_ID, description="Those of this request only.")] = None
+    before: Before | None = None
+    limit: Limit = 100
+
+
+class SamplesQuery(_Query):
+    """Which samples: in the order of their numbers, above `after`. A stream has no `limit`."""
+
+    status: Annotated[ContentStatus | None, Field(description="Those in this status only.")] = None
+    version: Annotated[int | None, Field(ge=1, le=2**31 - 1, description="Those of this version only.")] = None
+    after: Annotated[int, Field(ge=-1, le=10**9, description="Numbers above this: `next` of the page before.")] = -1
+    limit: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="How many at most; a stream has no limit.")] = 1000
+
+
+class BestQuery(_Query):
+    """How many of the best."""
+
+    limit: Limit = 10
+
+
 class EventsQuery(_Query):
     """Which events: of a request, of an entity (`request:7`, `collection:3`), or all; those with ids above `after`."""
 

@@ -28,6 +28,8 @@ NOUNS: Mapping[str, str] = {
     "events": "What happens, as it happens.",
     "windows": "How much may be on disk at once.",
     "replicas": "Files on disk.",
+    "studies": "Searches: what they are, and what they found.",
+    "samples": "The points of a study, and what came of them.",
     "tokens": "Who may call.",
     "audit": "Who changed what.",
     "agents": "The processes that carry requests out.",
@@ -38,6 +40,10 @@ NOUNS: Mapping[str, str] = {
 _REF = "#/components/schemas/{model}"
 _PATH_PARAMETERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "id": ("Its number.", {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}),
+    "number": (
+        "Of a sample, among those of its study, from 0.",
+        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    ),
     "stream": ("Which log.", {"type": "string", "enum": ["stdout", "stderr"]}),
 }
 _HEADERS: Mapping[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from idds.api import (
     rucio_events,
     series,
     steering,
+    studies,
     tokens,
     transforms,
 )
@@ -44,6 +45,7 @@ ROUTES: tuple[Route, ...] = (
     *leases.ROUTES,
     *operations.ROUTES,
     *series.ROUTES,
+    *studies.ROUTES,
     *files.ROUTES,
     *carousel.ROUTES,
     *steering.ROUTES,

@@ -12,6 +12,7 @@ from idds.domain.processing import Processing
 from idds.domain.replica import Window
 from idds.domain.request import Request, RequestSummary
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
+from idds.domain.study import Sample, StudySummary
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
 from idds.services.delivery import Delivered, Receipt
@@ -138,6 +139,23 @@ class ContentReply:
 class ContentPage:
     contents: Sequence[ContentReply]
     next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPage:
+    studies: Sequence[StudySummary]
+    next: CollectionId | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudySamplePage:
+    samples: Sequence[Sample]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BestReply:
+    samples: Sequence[Sample]
 
 
 @dataclass(frozen=True, slots=True)

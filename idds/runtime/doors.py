@@ -16,6 +16,7 @@ from idds.services.metering import Metering
 from idds.services.registration import Registration
 from idds.services.series import Series
 from idds.services.steering import Steering
+from idds.services.study_catalogue import StudyCatalogue
 from idds.services.submission import Submission
 from idds.services.tasks import Tasks
 from idds.store.database import Database
@@ -41,4 +42,5 @@ class Doors:
     steering: Steering
     forecast: Forecast
     hinting: Hinting
+    studies: StudyCatalogue
     tallies: Tallies = field(default_factory=list)

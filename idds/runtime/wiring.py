@@ -56,6 +56,7 @@ from idds.services.staging import Residencies
 from idds.services.stalls import Stalls
 from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
+from idds.services.study_catalogue import StudyCatalogue
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
 from idds.services.tidying import Tidying
@@ -353,4 +354,5 @@ def _doors(
         steering=Steering(database, Known(frozenset(disks), _limits(settings), rules_of(settings).systems)),
         forecast=Forecast(database, rules_of(settings).systems),
         hinting=Hinting(database),
+        studies=StudyCatalogue(database),
     )

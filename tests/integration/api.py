@@ -34,6 +34,7 @@ from idds.services.sampling import Sampling
 from idds.services.series import Series
 from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
+from idds.services.study_catalogue import StudyCatalogue
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
 from idds.store.database import Database
@@ -161,6 +162,7 @@ async def api_on(
             steering=Steering(database, Known(frozenset({"DISK", "OTHER"}))),
             forecast=Forecast(database),
             hinting=Hinting(database),
+            studies=StudyCatalogue(database),
         )
         application = make_application(doors, settings, access)
         add_pages(application)

@@ -32,6 +32,11 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "listTroubles": (READER, None),
     "showSeries": (READER, None),
     "showLandings": (READER, None),
+    "listStudies": (READER, None),
+    "showStudy": (READER, None),
+    "listBest": (READER, None),
+    "listSamples": (READER, None),
+    "showSample": (READER, None),
     "showCollection": (READER, None),
     "listContents": (READER, None),
     "registerContents": (USER, {"contents": [{"name": "a"}]}),
@@ -97,7 +102,7 @@ async def test_every_route_lets_in_whom_it_is_for_and_nobody_else(sqlite_url: st
         for route in ROUTES:
             # Who is let in revokes nothing that is still needed.
             target = NOBODYS if route.name == "revokeToken" else number
-            path = route.path.replace("{id}", str(target)).replace("{stream}", "stdout")
+            path = route.path.replace("{id}", str(target)).replace("{stream}", "stdout").replace("{number}", "0")
             caller, body = EXPECTED[route.name]
             for role, admitted in ADMITTED.items():
                 answer = await api.call(route.method, path, body, token=tokens[role])
@@ -214,7 +219,7 @@ async def _status(api: Api, route: Route, number: int, body: Any, token: str) ->
         number = 2 * number
     if route.path.startswith("/v1/contents/"):
         number = _first(number)
-    path = route.path.replace("{id}", str(number)).replace("{stream}", "stdout")
+    path = route.path.replace("{id}", str(number)).replace("{stream}", "stdout").replace("{number}", "0")
     headers = {"Authorization": f"Bearer {token}"}
     async with api.client.request(route.method, path, headers=headers, json=body) as response:
         return response.status
