@@ -14,6 +14,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
 
 from tests.bench.calling import HERE, Target, ours
 from tests.bench.trial_worker import SPACE
@@ -75,7 +78,7 @@ async def _peers(database_url: str, sampler: str) -> Mapping[str, Found]:
     with tempfile.TemporaryDirectory() as folder:
         rdb = f"sqlite:///{folder}/optuna.sqlite"
         if not database_url.startswith("sqlite"):
-            rdb = database_url.replace("+asyncpg", "").replace("postgresql://", "postgresql+psycopg2://")
+            rdb = (await _beside(database_url, f"optuna_{sampler}")).replace("postgresql://", "postgresql+psycopg2://")
         found["Optuna, RDB storage"] = await _worked(sys.executable, "rdb", rdb, f"bench-{sampler}", sampler)
         if not database_url.startswith("sqlite"):
             return found  # the others have no database
@@ -89,10 +92,23 @@ async def _peers(database_url: str, sampler: str) -> Mapping[str, Found]:
     return found
 
 
+async def _beside(database_url: str, name: str) -> str:
+    """A new database on the same server: two tools of migrations in one would take each other's table for their own."""
+    url = database_url.replace("+asyncpg", "")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
 async def _worked(python: str, kind: str, where: str, study: str, sampler: str, *, token: str = "") -> Found:
     """What eight workers did, who begin together. The place goes by the environment: it may hold a password."""
-    workers = [await _started(python, kind, study, sampler, where=where, token=token) for _ in range(WORKERS)]
-    for worker in workers:
+    workers: list[asyncio.subprocess.Process] = []
+    for _ in range(WORKERS):  # one after the other: Optuna's first one makes the tables
+        worker = await _started(python, kind, study, sampler, where=where, token=token)
+        workers.append(worker)
         assert worker.stdout is not None
         assert (await worker.stdout.readline()).strip() == b"ready"
     for worker in workers:
