@@ -21,6 +21,7 @@ from idds.api import (
     series,
     steering,
     studies,
+    study_series,
     tokens,
     transforms,
 )
@@ -45,6 +46,7 @@ ROUTES: tuple[Route, ...] = (
     *leases.ROUTES,
     *operations.ROUTES,
     *series.ROUTES,
+    *study_series.ROUTES,
     *studies.ROUTES,
     *files.ROUTES,
     *carousel.ROUTES,

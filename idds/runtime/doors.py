@@ -17,6 +17,7 @@ from idds.services.registration import Registration
 from idds.services.series import Series
 from idds.services.steering import Steering
 from idds.services.study_catalogue import StudyCatalogue
+from idds.services.study_series import StudyCharts
 from idds.services.submission import Submission
 from idds.services.tasks import Tasks
 from idds.store.database import Database
@@ -38,6 +39,7 @@ class Doors:
     metering: Metering
     tasks: Tasks
     series: Series
+    study_charts: StudyCharts
     files: Files
     steering: Steering
     forecast: Forecast

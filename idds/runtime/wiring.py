@@ -30,6 +30,7 @@ from idds.runtime.secret_file import leave_secret
 from idds.runtime.settings import PluginSettings, Settings
 from idds.runtime.wakeups import LocalWakeups
 from idds.search import offer as search
+from idds.search.weighing import ProcessImportance
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.collecting import Collecting
@@ -57,6 +58,7 @@ from idds.services.stalls import Stalls
 from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.study_catalogue import StudyCatalogue
+from idds.services.study_series import StudyCharts
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
 from idds.services.tidying import Tidying
@@ -350,6 +352,7 @@ def _doors(
         metering=Metering(database),
         tasks=Tasks(database, submission),
         series=Series(database),
+        study_charts=StudyCharts(database, ProcessImportance()),
         files=Files(database),
         steering=Steering(database, Known(frozenset(disks), _limits(settings), rules_of(settings).systems)),
         forecast=Forecast(database, rules_of(settings).systems),

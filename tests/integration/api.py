@@ -17,6 +17,7 @@ from idds.runtime.doors import Doors
 from idds.runtime.settings import AccessSettings, ApiSettings
 from idds.runtime.wakeups import LocalWakeups
 from idds.search import offer as search
+from idds.search.weighing import ProcessImportance
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.delivery import Delivery
@@ -35,6 +36,7 @@ from idds.services.series import Series
 from idds.services.standing import Rules
 from idds.services.steering import Known, Steering
 from idds.services.study_catalogue import StudyCatalogue
+from idds.services.study_series import StudyCharts
 from idds.services.submission import Offer, Submission
 from idds.services.tasks import Tasks
 from idds.store.database import Database
@@ -158,6 +160,7 @@ async def api_on(
             metering=Metering(database),
             tasks=Tasks(database, submission),
             series=Series(database),
+            study_charts=StudyCharts(database, ProcessImportance()),
             files=Files(database),
             steering=Steering(database, Known(frozenset({"DISK", "OTHER"}))),
             forecast=Forecast(database),
