@@ -22,11 +22,12 @@ from idds.sdk.contents import ContentCalls
 from idds.sdk.exchange import Exchange
 from idds.sdk.operations import OperationCalls
 from idds.sdk.requests import RequestCalls
+from idds.sdk.studies import StudyCalls
 from idds.sdk.tokens import TokenCalls
 from idds.sdk.watching import WatchingCalls
 
 
-class Client(RequestCalls, ContentCalls, TokenCalls, OperationCalls, CarouselCalls, WatchingCalls):
+class Client(RequestCalls, ContentCalls, StudyCalls, TokenCalls, OperationCalls, CarouselCalls, WatchingCalls):
     """To be used in an `async with` block, by any number of tasks of one event loop.
 
     What is not given is taken from the environment: IDDS_URL, IDDS_TOKEN, IDDS_TOKEN_FILE. Raises InvalidInput for a

@@ -13,7 +13,7 @@ from idds.domain.workflow import Workflow
 
 def to_document(workflow: Workflow | Mapping[str, Any]) -> dict[str, Any]:
     """The JSON document of a workflow. What stands at its default is left out, so that older services read it too."""
-    return _plain(workflow) if isinstance(workflow, Workflow) else dict(workflow)
+    return to_plain(workflow) if isinstance(workflow, Workflow) else dict(workflow)
 
 
 def load_document(path: Path) -> dict[str, Any]:
@@ -73,17 +73,18 @@ def _value(text: str) -> Any:
         return text
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """A record as JSON has it, without what stands at its default."""
     if is_dataclass(value):
         return {
-            field.name: _plain(getattr(value, field.name))
+            field.name: to_plain(getattr(value, field.name))
             for field in fields(value)
             if getattr(value, field.name) != _default(field)
         }
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: to_plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     return value
 
 

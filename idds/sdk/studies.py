@@ -1,0 +1,86 @@
+"""Calls about studies: what they are, what they found, and how they are redefined."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from idds.domain.errors import Unavailable
+from idds.domain.redefinition import Change, StudyVersion
+from idds.domain.statuses import ContentStatus
+from idds.domain.study import Sample, SampleStory, Study, StudySummary
+from idds.sdk.calls import Calls, decode, record, split_lines
+from idds.sdk.documents import to_plain
+from idds.sdk.exchange import Again, Call, Delays
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+class StudyCalls(Calls):
+    """Studies. The id of one is that of the collection of its samples: lease and report with that."""
+
+    def studies(self, request: int | None = None, limit: int | None = None) -> AsyncGenerator[StudySummary]:
+        """Studies that we may see, newest first, `limit` at most; of a request, or all."""
+        return self._pages(StudySummary, "/v1/studies", "studies", {"request": request}, limit, "before")
+
+    async def study(self, study: int) -> Study:
+        """A study with its present definition and the best that it found."""
+        return await self._ask(Study, Call("GET", f"/v1/studies/{study}"))
+
+    async def best(self, study: int, limit: int = 10) -> tuple[Sample, ...]:
+        """The samples with the best values; of several objectives the Pareto front, in the order of the first."""
+        call = Call("GET", f"/v1/studies/{study}/best", {"limit": limit})
+        return await self._ask(tuple[Sample, ...], call, "samples")
+
+    async def samples(
+        self, study: int, status: ContentStatus | str | None = None, *, version: int | None = None
+    ) -> AsyncGenerator[Sample]:
+        """All samples by their numbers, or those of a status or version; a stream that breaks is gone on with."""
+        after, delays = -1, Delays(self._patience_s)
+        while True:
+            query = {"status": status, "version": version, "after": after}
+            call = Call("GET", f"/v1/studies/{study}/samples", query, headers=NDJSON)
+            try:
+                async with (
+                    self._exchange.stream(call) as response,
+                    aclosing(split_lines(response.content.iter_any())) as lines,
+                ):
+                    async for line in lines:
+                        sample = record(Sample, decode(line))
+                        yield sample
+                        after, delays = sample.number, Delays(self._patience_s)
+            except Unavailable as error:
+                await delays.wait(error)
+            else:
+                return
+
+    async def sample(self, study: int, number: int) -> SampleStory:
+        """A sample, and what was said of it on its way."""
+        return await self._ask(SampleStory, Call("GET", f"/v1/studies/{study}/samples/{number}"))
+
+    async def versions(self, study: int) -> tuple[StudyVersion, ...]:
+        """The definitions of a study's space, the first one first."""
+        return await self._ask(tuple[StudyVersion, ...], Call("GET", f"/v1/studies/{study}/versions"), "versions")
+
+    async def redefine(
+        self,
+        study: int,
+        changes: Sequence[Change | Mapping[str, Any]],
+        reason: str,
+        *,
+        if_version: int | None = None,
+    ) -> StudyVersion:
+        """Change the space of a study while it is searched; what was found counts on where it fits.
+
+        Raises InvalidInput with pointers into the changes; and Conflict when the study has ended, or is not of
+        `if_version` any more.
+        """
+        body: dict[str, Any] = {"changes": [_change(change) for change in changes], "reason": reason}
+        if if_version is not None:
+            body["if_version"] = if_version
+        call = Call("POST", f"/v1/studies/{study}:redefine", body=body, again=Again.UNSENT)
+        return await self._ask(StudyVersion, call)
+
+
+def _change(change: Change | Mapping[str, Any]) -> dict[str, Any]:
+    """What stands at its default is left out, but for what tells of which kind it is."""
+    return dict(change) if isinstance(change, Mapping) else {"change": change.change, **to_plain(change)}
