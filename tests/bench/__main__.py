@@ -8,7 +8,19 @@ from pathlib import Path
 
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
-from tests.bench import calls, carousel, inserts, leases, listening, planning, registering, steps, streaming, trials
+from tests.bench import (
+    calls,
+    carousel,
+    inserts,
+    leases,
+    listening,
+    payloads,
+    planning,
+    registering,
+    steps,
+    streaming,
+    trials,
+)
 from tests.servers.postgres import PostgresServer
 
 Measure = Callable[[str], Awaitable[list[tuple[str, str, str]]]]
@@ -22,6 +34,7 @@ BENCHES: dict[str, Measure] = {
     "streaming": streaming.measure,
     "carousel": carousel.measure,
     "planning": planning.measure,
+    "payloads": payloads.measure,
     "trials": trials.measure,
 }
 

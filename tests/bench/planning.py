@@ -1,4 +1,7 @@
-"""What a plan costs with a carousel full of work: 10 million files that wait in 50 requests for one disk."""
+"""What a plan costs with a carousel full of work: 10 million files that wait in 50 requests for one disk.
+
+The last ones want the same files as the first ones, and begin at the other end.
+"""
 
 import os
 import statistics
@@ -18,7 +21,7 @@ from idds.store.database import Database
 from idds.store.schema import requests, transforms
 from idds.store.upgrade import upgrade
 
-REQUESTS = 50
+REQUESTS, LATECOMERS = 50, 10
 FILES = int(os.environ.get("IDDS_BENCH_FILES", "10000000")) // REQUESTS * REQUESTS
 TIMES = 20
 OWNER = Principal("bench", "vo")
@@ -26,7 +29,7 @@ OWNER = Principal("bench", "vo")
 _FILLING = """
 INSERT INTO contents (request_id, collection_id, scope, name, min_id, max_id, bytes, adler32, group_no, status,
                       attempt, spent, changed_at)
-SELECT {request}, {collection}, 'data', '{collection}.' || n, 0, 0, 2000000000, '0a1b2c3d', n, 'new', 0, 0, 1
+SELECT {request}, {collection}, 'data', 'set{dataset}.' || {file}, 0, 0, 2000000000, '0a1b2c3d', n, 'new', 0, 0, 1
   FROM {numbers}
 """
 _COUNTED = "generate_series(0, {last}) AS numbers (n)"
@@ -36,7 +39,8 @@ WITH RECURSIVE counted(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counted WHERE
 
 async def _fill(database: Database, number: int) -> None:
     """One more request, all of whose files wait."""
-    each = FILES // REQUESTS
+    each, dataset = FILES // REQUESTS, number % (REQUESTS - LATECOMERS)
+    file = "n" if number == dataset else f"({each} - 1 - n)"
     workflow = Workflow(name=f"r{number}", works=(Work(name="w", input=Input(dataset="data:set")),))
     async with database.transaction("bench") as tx:
         request = await tx.requests.add(workflow, OWNER, Terms(share=f"s{number % 5}"), idempotency_key=f"r{number}")
@@ -52,7 +56,7 @@ async def _fill(database: Database, number: int) -> None:
         await tx.collections.close(collection)
         await tx.windows.add("collection", str(made), limit_bytes=None, limit_files=None, share=request.share)
         numbers = (_COUNTED_ON_SQLITE if tx.is_sqlite else _COUNTED).format(last=each - 1)
-        filling = _FILLING.format(request=request.id, collection=made, numbers=numbers)
+        filling = _FILLING.format(request=request.id, collection=made, dataset=dataset, file=file, numbers=numbers)
         await tx.connection.execute(text(filling))
         await tx.collections.count(CollectionId(made), {ContentStatus.NEW: each}, added=each, unadmitted=each)
 

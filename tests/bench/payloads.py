@@ -1,0 +1,179 @@
+"""A thousand payloads on a study with ten thousand finished trials: `python -m tests.bench payloads`.
+
+Each fetches a sample, evaluates it for as long as the pace asks for, and reports. How long fetching and reporting take,
+how many points are fall-backs, and what the service holds in memory, its samplers' process included. The ten thousand
+are put into the tables between two runs of the service, which reads them as after any start.
+"""
+
+import asyncio
+import json
+import random
+import resource
+import sqlite3
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import psutil
+
+from tests.bench.calling import Caller, Run, Target, ours
+from tests.bench.trial_worker import SPACE, loss
+
+PAYLOADS = 1000
+FINISHED = 10_000
+SECONDS = 30.0
+PACES = (17, 40, 100, 500)
+"""Samples a second by all payloads together: evaluations of 60, 25, 10 and 2 seconds."""
+_CONTENT = (
+    "INSERT INTO contents (request_id, collection_id, name, bytes, group_no, status, attempt, payload, changed_at)"
+    " VALUES ({}, {}, {}, 0, {}, 'done', 1, {}, 1) RETURNING id"
+)
+_SAMPLE = "INSERT INTO samples (content_id, study_id, number, objective_values, score) VALUES ({}, {}, {}, {}, {})"
+_COUNT = "UPDATE collections SET n_done = n_done + {}, next_no = next_no + {} WHERE id = {}"
+_TRANSFORMED = "SELECT request_id, next_no FROM collections WHERE id = {}"
+
+
+async def measure(database_url: str) -> list[tuple[str, str, str]]:
+    """Rows of (what, figure, against)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 8192, most))
+    found: list[tuple[str, str, str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with ours(database_url, Path(folder)) as target:
+            study = await _study(target)
+        await _fill(database_url, study)
+        async with ours(database_url, Path(folder)) as target:
+            for pace in PACES:
+                fetching, reporting, drawn = await _paced(target, study, pace)
+                found += [
+                    (f"{pace} a second: fetch", _said(fetching), "aim p99 under 20 ms" if pace >= 100 else ""),
+                    (f"{pace} a second: report", _said(reporting), ""),
+                    (f"{pace} a second: fall-backs", drawn, ""),
+                ]
+            found.append(("memory of service and samplers", f"{_memory(target):,.0f} MB", ""))
+    return found
+
+
+def _said(run: Run) -> str:
+    return f"{run.rate:,.0f}/s, p50 {run.ms(0.5):.1f} ms, p99 {run.ms(0.99):.1f} ms"
+
+
+def _memory(target: Target) -> float:
+    processes = [target.process, *target.process.children(recursive=True)]
+    return sum(psutil.Process(each.pid).memory_info().rss for each in processes) / 1e6
+
+
+async def _study(target: Target) -> int:
+    samples = {"space": SPACE, "count": 1_000_000, "sampler": "tpe"}
+    document = {"name": "bench", "works": [{"name": "w", "input": {"samples": samples, "window": {"files": 4000}}}]}
+    async with target.client(1) as session:
+        async with session.post("/v1/requests", json={"workflow": document}) as response:
+            made = await response.json()
+            assert response.status == 201, made
+        while True:
+            async with session.get(f"/v1/requests/{made['id']}") as response:
+                if collections := (await response.json())["collections"]:
+                    return int(collections[0]["id"])
+            await asyncio.sleep(0.05)
+
+
+def _points(first: int) -> list[tuple[int, str, float]]:
+    """Finished trials: number, parameters and loss of points drawn at random."""
+    draws = random.Random(1)
+    found: list[tuple[int, str, float]] = []
+    for number in range(first, first + FINISHED):
+        point: dict[str, Any] = {}
+        for name, parameter in SPACE.items():
+            if parameter["type"] == "categorical":
+                point[name] = draws.choice(parameter["choices"])
+            elif parameter["type"] == "int":
+                point[name] = draws.randint(parameter["low"], parameter["high"])
+            else:
+                point[name] = draws.uniform(parameter["low"], parameter["high"])
+        found.append((number, json.dumps({"parameters": point, "number": number}), loss(point)))
+    return found
+
+
+async def _fill(database_url: str, study: int) -> None:
+    if database_url.startswith("sqlite"):
+        await asyncio.to_thread(_fill_sqlite, database_url.removeprefix("sqlite:///"), study)
+        return
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    try:
+        async with connection.transaction():
+            request, first = await connection.fetchrow(_TRANSFORMED.format(study))
+            for number, payload, scored in _points(first):
+                content = _CONTENT.format("$1", "$2", "$3", "$4", "$5")
+                made = await connection.fetchval(content, request, study, f"sample-{number:08d}", number, payload)
+                sample = _SAMPLE.format("$1", "$2", "$3", "$4", "$5")
+                await connection.execute(sample, made, study, number, json.dumps([scored]), scored)
+            await connection.execute(_COUNT.format("$1", "$1", "$2"), FINISHED, study)
+    finally:
+        await connection.close()
+
+
+def _fill_sqlite(path: str, study: int) -> None:
+    connection = sqlite3.connect(path, timeout=60)
+    with connection:
+        request, first = connection.execute(_TRANSFORMED.format("?"), (study,)).fetchone()
+        for number, payload, scored in _points(first):
+            content = _CONTENT.format(*"?????")
+            (made,) = connection.execute(content, (request, study, f"sample-{number:08d}", number, payload)).fetchone()
+            connection.execute(_SAMPLE.format(*"?????"), (made, study, number, json.dumps([scored]), scored))
+        connection.execute(_COUNT.format("?", "?", "?"), (FINISHED, FINISHED, study))
+    connection.close()
+
+
+async def _paced(target: Target, study: int, pace: int) -> tuple[Run, Run, str]:
+    evaluation_s = PAYLOADS / pace
+    fetching, reporting = Run(), Run()
+    path = f"/v1/collections/{study}/contents"
+    begun = time.perf_counter()
+    measured_from = begun + min(evaluation_s, 10.0)
+    end = measured_from + SECONDS
+    order = {"lessee": "bench", "count": 1, "wait_s": 30, "ttl_s": 600}
+
+    async with target.client(PAYLOADS) as session:
+        before = await _origins(session, study)
+
+        async def payload(number: int) -> None:
+            fetch, report = Caller(session, fetching), Caller(session, reporting)
+            await asyncio.sleep(number / PAYLOADS * evaluation_s)  # they do not begin all at once
+            while time.perf_counter() < end:
+                contents: Sequence[Any] = (await fetch.call("POST", f"{path}:lease", order))["contents"]
+                if not contents:
+                    continue
+                content = contents[0]
+                if time.perf_counter() < measured_from:
+                    fetching.took_s.clear()
+                    reporting.took_s.clear()
+                await asyncio.sleep(max(0.0, min(evaluation_s, end - time.perf_counter())))
+                values = [loss(content["parameters"])]
+                done = {
+                    "id": content["id"],
+                    "attempt": content["attempt"],
+                    "status": "done",
+                    "objective_values": values,
+                }
+                await report.call("POST", f"{path}:report", {"reports": [done]})
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(PAYLOADS):
+                group.create_task(payload(number))
+        for run in (fetching, reporting):
+            run.rounds, run.wall_s = len(run.took_s), time.perf_counter() - measured_from
+        after = await _origins(session, study)
+    fallbacks = after.get("fallback", 0) - before.get("fallback", 0)
+    return fetching, reporting, f"{fallbacks / max(1, sum(after.values()) - sum(before.values())):.1%}"
+
+
+async def _origins(session: aiohttp.ClientSession, study: int) -> dict[str, int]:
+    async with session.get(f"/v1/studies/{study}") as response:
+        document = await response.json()
+        assert response.status == 200, document
+    found: dict[str, int] = document["origins"]
+    return found
