@@ -2,7 +2,7 @@
 
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.identifiers import CollectionId
-from idds.domain.study_series import StudyCurves, StudyImportance, StudyPoints, StudySeries
+from idds.domain.study_series import StudyCurves, StudyDelivery, StudyImportance, StudyPoints, StudySeries
 
 
 async def series(call: Call[None, None]) -> Reply:
@@ -19,6 +19,10 @@ async def importance(call: Call[None, None]) -> Reply:
 
 async def curves(call: Call[None, None]) -> Reply:
     return Reply(await call.doors.study_charts.curves(call.principal, CollectionId(call.number)))
+
+
+async def delivery(call: Call[None, None]) -> Reply:
+    return Reply(await call.doors.study_charts.delivery(call.principal, CollectionId(call.number)))
 
 
 ROUTES = (
@@ -60,6 +64,16 @@ ROUTES = (
         Caller.READER,
         curves,
         reply=StudyCurves,
+        statuses=(200, 404),
+    ),
+    Route(
+        "GET",
+        "/v1/studies/{id}/delivery",
+        "showStudyDelivery",
+        "A study's samples that are being evaluated, and those that came back without a result of late",
+        Caller.READER,
+        delivery,
+        reply=StudyDelivery,
         statuses=(200, 404),
     ),
 )

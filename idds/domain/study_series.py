@@ -92,3 +92,38 @@ class StudyCurves:
     study: CollectionId
     direction: str
     curves: tuple[StudyCurve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSample:
+    """A sample that somebody evaluates `since` then, the `attempt`th time; `value` was said of it last, at `step`."""
+
+    content: ContentId
+    number: int
+    version: int
+    lessee: str | None
+    attempt: int
+    since: int
+    lease_until: int | None
+    step: int | None
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """So many samples came back without a result: `returned`, to be evaluated again, or `failed` for good."""
+
+    at: int
+    event: str
+    samples: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDelivery:
+    """What is being evaluated, the longest first, and what came back without a result of late, the newest first."""
+
+    study: CollectionId
+    at: int
+    running: tuple[RunningSample, ...]
+    setbacks: tuple[Setback, ...]

@@ -10,6 +10,7 @@ from idds.domain.statuses import SourceKind
 from idds.domain.study_series import (
     ParameterImportance,
     StudyCurves,
+    StudyDelivery,
     StudyImportance,
     StudyPoint,
     StudyPoints,
@@ -26,6 +27,7 @@ TIMES = 200
 """So many points of time at most: more than a chart has room for."""
 POINTS, BEST = 300, 100
 CURVES, STEPS = 30, 100
+RUNNING, SETBACKS = 50, 30
 WEIGHED, FEWEST = 2000, 20
 """Importance is told of so many samples at most, and of no fewer: in their best tenth should be two."""
 
@@ -39,6 +41,7 @@ class StudyCharts:
         self._series: Remembered[CollectionId, StudySeries] = Remembered(self._read_series)
         self._points: Remembered[CollectionId, StudyPoints] = Remembered(self._read_points)
         self._curves: Remembered[CollectionId, StudyCurves] = Remembered(self._read_curves)
+        self._delivery: Remembered[CollectionId, StudyDelivery] = Remembered(self._read_delivery)
         self._weights: Remembered[CollectionId, StudyImportance] = Remembered(self._weigh)
 
     async def series(self, principal: Principal, study: CollectionId) -> StudySeries:
@@ -60,6 +63,11 @@ class StudyCharts:
         """How much each parameter had to do with the best results."""
         await self._check(principal, study)
         return await self._weights.get(study)
+
+    async def delivery(self, principal: Principal, study: CollectionId) -> StudyDelivery:
+        """What is being evaluated, and what came back without a result."""
+        await self._check(principal, study)
+        return await self._delivery.get(study)
 
     async def _check(self, principal: Principal, study: CollectionId) -> None:
         async with self._database.snapshot(timeless=True) as tx:
@@ -95,6 +103,12 @@ class StudyCharts:
             direction = (await _definition(tx, study)).directions[0]
             curves = await tx.study_series.curves(study, CURVES, STEPS)
         return StudyCurves(study, direction, tuple(sorted(curves, key=lambda curve: curve.number)))
+
+    async def _read_delivery(self, study: CollectionId) -> StudyDelivery:
+        async with self._database.snapshot() as tx:
+            running = await tx.study_series.running(study, RUNNING)
+            setbacks = await tx.study_series.setbacks(study, SETBACKS)
+            return StudyDelivery(study, tx.now, tuple(running), tuple(setbacks))
 
     async def _weigh(self, study: CollectionId) -> StudyImportance:
         async with self._database.snapshot(timeless=True) as tx:

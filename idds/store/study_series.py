@@ -7,13 +7,18 @@ from sqlalchemy import BigInteger, ColumnElement, Row, Select, case, func, liter
 
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import ContentStatus
-from idds.domain.study_series import StudyCurve, StudyPoint
+from idds.domain.study_series import RunningSample, Setback, StudyCurve, StudyPoint
+from idds.engine.transitions import ContentEvent
 from idds.store.noun import Noun
-from idds.store.schema import contents, intermediates, samples
-from idds.store.sets import among
+from idds.store.schema import contents, intermediates, moves, samples
+from idds.store.sets import among, is_status
 
 _GOLDEN, _CIRCLE = 2654435769, 2**32
 """2 ** 32 divided by the golden ratio: its multiples are spread evenly over the circle, and in step with nothing."""
+
+
+MOVES = 5000
+"""So many of a study's moves are looked through for setbacks, the newest."""
 
 
 class Best(NamedTuple):
@@ -62,6 +67,24 @@ class StudySeries(Noun):
         query = _points(study).order_by(value if direction == "minimize" else value.desc(), samples.c.number)
         return [_point(row) for row in await self._execute(query.limit(limit))]
 
+    async def running(self, study: CollectionId, limit: int) -> list[RunningSample]:
+        """The samples that are leased, those that are it the longest first."""
+        last = select(intermediates.c.step).where(intermediates.c.content_id == contents.c.id)
+        last = last.order_by(intermediates.c.step.desc()).limit(1)
+        value = last.with_only_columns(intermediates.c.value).scalar_subquery().label("value")
+        query = select(contents, samples.c.number, samples.c.version, last.scalar_subquery().label("step"), value)
+        query = query.join_from(contents, samples, samples.c.content_id == contents.c.id)
+        query = query.where(contents.c.collection_id == study, is_status(contents.c.status, ContentStatus.LEASED))
+        return [_running(row) for row in await self._execute(query.order_by(contents.c.changed_at).limit(limit))]
+
+    async def setbacks(self, study: CollectionId, limit: int) -> list[Setback]:
+        """What came back without a result among the last moves of a study, the newest first."""
+        newest = select(moves).where(moves.c.entity == f"collection:{study}").order_by(moves.c.id.desc()).limit(MOVES)
+        last = newest.subquery("last")
+        bad = is_status(last.c.event, ContentEvent.RETURNED, ContentEvent.FAILED)
+        query = select(last.c.at, last.c.event, last.c.n, last.c.reason).where(bad).order_by(last.c.id.desc())
+        return [Setback(row.at, row.event, row.n, row.reason) for row in await self._execute(query.limit(limit))]
+
     async def curves(self, study: CollectionId, limit: int, steps: int) -> list[StudyCurve]:
         """The newest samples of which something was said on the way, each at `steps` or so many more at most."""
         said = select(intermediates.c.content_id).where(intermediates.c.content_id == samples.c.content_id).exists()
@@ -100,6 +123,20 @@ def _point(row: Row[Any]) -> StudyPoint:
     values = tuple(map(float, row.objective_values))
     parameters = row.payload["parameters"]
     return StudyPoint(ContentId(row.content_id), row.number, row.version, row.changed_at, values, parameters)
+
+
+def _running(row: Row[Any]) -> RunningSample:
+    return RunningSample(
+        content=ContentId(row.id),
+        number=row.number,
+        version=row.version,
+        lessee=row.lessee,
+        attempt=row.attempt,
+        since=row.changed_at,
+        lease_until=row.lease_until,
+        step=row.step,
+        value=row.value,
+    )
 
 
 def _curve(sample: Row[Any], rows: Sequence[Row[Any]]) -> StudyCurve:

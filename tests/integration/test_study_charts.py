@@ -1,5 +1,6 @@
 """What charts of a study are told: exact where it is small, bounded where it is large, on both databases."""
 
+from itertools import pairwise
 from typing import Any
 
 from idds.domain.identifiers import CollectionId
@@ -60,7 +61,7 @@ async def test_a_large_study_is_told_in_part(database_url: str) -> None:
         numbers = [each["number"] for each in shown["points"]]
         assert POINTS / 2 <= len(numbers) <= POINTS + BEST + 20
         assert set(sorted(range(LARGE), key=scores.__getitem__)[:BEST]) <= set(numbers)
-        gaps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(numbers)]
         assert max(gaps) <= 2.7 * LARGE / (POINTS / 2), "spread evenly"
         await fill(api.database, study, range(LARGE, 2 * LARGE))
         async with api.database.snapshot() as tx:
@@ -106,13 +107,32 @@ async def test_curves_are_of_the_newest_and_no_longer_than_a_chart_is_wide(datab
         assert long["values"] == [1 / (step + 1) for step in long["steps"]]
 
 
+async def test_who_evaluates_what_and_what_came_back_without_a_result(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        study = await api.input_of(await api.submit(STUDY))
+        path = f"/v1/collections/{study}/contents"
+        first, second = (await api.post(f"{path}:lease", {"count": 2, "lessee": "node-1"}))["contents"]
+        await api.post(f"{path}:return", {"held": [{"id": first["id"], "attempt": 1}]})
+        await api.post(f"{path}:lease", {"count": 1, "lessee": "node-2"})
+        report = {"id": second["id"], "attempt": 1, "status": "failed", "reason": "it diverges", "retry": False}
+        await api.post(f"{path}:report", {"reports": [report]})
+        await say(api.database, CollectionId(study), 0, [0.5, 0.25])
+        told = await api.get(f"/v1/studies/{study}/delivery")
+        [running] = told["running"]
+        assert (running["content"], running["number"], running["lessee"]) == (first["id"], 0, "node-2")
+        assert (running["attempt"], running["step"], running["value"]) == (2, 1, 0.25)
+        setbacks = [(each["event"], each["samples"], each["reason"]) for each in told["setbacks"]]
+        assert setbacks[0] == ("failed", 1, "it diverges")
+        assert [(event, number) for event, number, _ in setbacks[1:]] == [("returned", 1)]
+
+
 async def test_charts_are_found_once_for_all_who_watch_and_shown_to_who_may_see_them(sqlite_url: str) -> None:
     async with api_on(sqlite_url) as api:
         study = await a_study(api)
         staged = {"name": "staged", "works": [{"name": "read", "input": {"dataset": "data:set"}}]}
         files = await api.input_of(await api.submit(staged))
         stranger = await api.new_token("stranger")
-        for name in ("series", "points", "curves", "importance"):
+        for name in ("series", "points", "curves", "importance", "delivery"):
             found = await api.get(f"/v1/studies/{study}/{name}")
             with captured(api.database) as statements:
                 assert await api.get(f"/v1/studies/{study}/{name}") == found
