@@ -6,15 +6,20 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from idds.domain.hold import HoldKind
+from idds.domain.redefinition import Change
 from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.workflow import Workflow
+from idds.engine.numbers import NotFinite
 
 LARGEST_ID = 2**63 - 1
 MAX_AT_ONCE = 10_000
+MAX_VALUES_AT_ONCE = 1000
 
 Identifier = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Seconds = Annotated[float, Field(gt=0)]
+Number = float | NotFinite
+"""Of an evaluation, which may have diverged."""
 EventNumber = Annotated[int, Field(ge=0, le=LARGEST_ID)]
 Lifetime = Annotated[float, Field(ge=0.001, le=10**9)]
 After = Annotated[
@@ -99,6 +104,19 @@ class LeaseBody(_Body):
     wait_s: Annotated[float, Field(ge=0)] = 0.0
 
 
+class RedefineBody(_Body):
+    """What changes of a study's space, one after the other, and why; only of version `if_version` where that is given.
+
+    `change` says what a change is: narrow, widen, choices, drop, fix, add, constrain or unconstrain.
+    """
+
+    changes: Annotated[
+        tuple[Annotated[Change, Field(discriminator="change")], ...], Field(min_length=1, max_length=1000)
+    ]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+    if_version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
 class Held(_Body):
     """A leased content and the attempt under which it is held."""
 
@@ -122,7 +140,9 @@ class ReturnBody(Bulk):
 class Report(_Body):
     """What came of a content. Attempt 0 acknowledges one that was announced and never leased.
 
-    `events` is how many events a file has: another work may have it cut into ranges.
+    `events` is how many events a file has: another work may have it cut into ranges. A sample that is done has
+    `objective_values`, and `constraint_values` where its study wants them; one that is `pruned` was stopped before its
+    end and has none. A value that is not finite makes it a failure.
     """
 
     id: Identifier
@@ -130,14 +150,31 @@ class Report(_Body):
     status: Literal["done", "failed"]
     reason: Annotated[str, Field(max_length=4000)] | None = None
     retry: bool = True
-    objective_values: Annotated[list[float], Field(max_length=100)] = []
+    objective_values: Annotated[list[Number], Field(max_length=100)] = []
     events: Annotated[int, Field(ge=0, le=LARGEST_ID)] | None = None
+    constraint_values: Annotated[list[Number], Field(max_length=100)] = []
+    pruned: bool = False
 
 
 class ReportBody(Bulk):
     """Outcomes of contents."""
 
     reports: Annotated[list[Report], Field(min_length=1, max_length=MAX_AT_ONCE)]
+
+
+class IntermediateValue(_Body):
+    """What the objective of a leased sample is at a step of its evaluation, counted as the payload likes."""
+
+    id: Identifier
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    step: Annotated[int, Field(ge=0, le=2**53)]
+    value: Number
+
+
+class IntermediateBody(Bulk):
+    """Values on the way."""
+
+    values: Annotated[list[IntermediateValue], Field(min_length=1, max_length=MAX_VALUES_AT_ONCE)]
 
 
 class NewContentBody(Bulk):

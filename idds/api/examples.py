@@ -36,11 +36,26 @@ BODIES: Mapping[str, Any] = {
     "leaseContents": {"lessee": "pilot-1", "count": 10, "ttl_s": 900, "wait_s": 20},
     "extendLeases": {"held": [{"id": 7, "attempt": 1}], "ttl_s": 900},
     "returnContents": {"held": [{"id": 7, "attempt": 1}]},
+    "reportIntermediates": {"values": [{"id": 7, "attempt": 1, "step": 3, "value": 0.31}]},
     "reportContents": {
         "reports": [
             {"id": 7, "attempt": 1, "status": "done", "objective_values": [0.25]},
             {"id": 8, "attempt": 2, "status": "failed", "reason": "no input", "retry": False},
         ]
+    },
+    "redefineStudy": {
+        "changes": [
+            {"change": "narrow", "parameter": "lr", "high": 0.01},
+            {"change": "fix", "parameter": "optimizer", "value": "adam"},
+            {
+                "change": "add",
+                "parameter": "warmup",
+                "space": {"type": "int", "low": 0, "high": 1000, "step": 100},
+                "earlier": 0,
+            },
+        ],
+        "reason": "above 0.01 nothing converges",
+        "if_version": 1,
     },
     "retryRequest": {"lifetime_s": 604_800},
     "extendRequest": {"lifetime_s": 604_800},

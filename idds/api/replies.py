@@ -9,6 +9,7 @@ from idds.domain.collection import Collection
 from idds.domain.content import Move, Verdict
 from idds.domain.identifiers import CollectionId, ContentId, MoveId, RequestId, TransformId
 from idds.domain.processing import Processing
+from idds.domain.redefinition import StudyVersion
 from idds.domain.replica import Window
 from idds.domain.request import Request, RequestSummary
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
@@ -54,6 +55,14 @@ class RequestReply:
     workflow: Workflow
     transforms: Sequence[Transform]
     collections: Sequence[CollectionReply]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsReply:
+    """What a study was, version by version. `next` asks for the versions after those."""
+
+    versions: Sequence[StudyVersion]
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +201,31 @@ class RegisterReply:
 
 
 @dataclass(frozen=True, slots=True)
+class StopReply:
+    id: ContentId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatReply:
-    """The contents whose lease still holds."""
+    """The contents whose lease still holds; and of them the samples whose evaluation is to stop, and why."""
 
     held: Sequence[ContentId]
+    stop: Sequence[StopReply]
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceReply:
+    id: ContentId
+    stop: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntermediateReply:
+    """For each sample whether its evaluation is to stop, and why: it is then reported as done and pruned."""
+
+    samples: Sequence[AdviceReply]
 
 
 @dataclass(frozen=True, slots=True)

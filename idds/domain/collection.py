@@ -16,7 +16,8 @@ class Collection:
     `new` contents that hold no pin. While a retry looks through its contents, `retried_to` is the last one that it has
     seen, 0 at first; else it is None. Its files are cut into ranges of at most `range_events` events; None: they stay
     whole. They are recalled from the tape `source_rse`, None where that is left to the data management; an operator who
-    forces their staging does so at `forced_at`.
+    forces their staging does so at `forced_at`. Of its samples `taken_back` were cancelled before anybody took them, as
+    the space was redefined or the study stopped: others are drawn in their place, or none.
     """
 
     id: CollectionId
@@ -37,6 +38,7 @@ class Collection:
     retried_to: int | None = None
     source_rse: str | None = None
     forced_at: int | None = None
+    taken_back: int = 0
 
     @property
     def total(self) -> int:

@@ -215,7 +215,7 @@ def _stop(work: Work, collection: Collection, event: Progressed) -> tuple[Instru
     if not waiting and collection.is_closed:
         return ()
     samples = work.input.samples if work.input else None
-    has_all = event.source_ended if samples is None else collection.total >= samples.count
+    has_all = event.source_ended if samples is None else collection.total - collection.taken_back >= samples.count
     return (CloseInput(cut_off=not has_all), CancelContents())
 
 
@@ -250,9 +250,9 @@ def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruct
     assert work.input is not None
     assert work.input.samples is not None
     samples = work.input.samples
-    missing = samples.count - collection.next_no
+    missing = samples.count + collection.taken_back - collection.next_no
     if missing <= 0:
-        return (CloseInput(),) if collection.total >= samples.count else ()
+        return (CloseInput(),) if collection.total - collection.taken_back >= samples.count else ()
     if not runs_low(samples, collection):
         return ()
     count = missing if room is None else min(missing, room)
@@ -299,9 +299,11 @@ def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]
     done, bad = counts[ContentStatus.DONE], counts[ContentStatus.FAILED] + counts[ContentStatus.MISSING]
     if intent in _BY_ORDER:
         return _BY_ORDER[intent]
-    if bad == 0 and counts[ContentStatus.CANCELLED] == 0 and not collection.cut_off:
+    cancelled = counts[ContentStatus.CANCELLED] - collection.taken_back
+    if bad == 0 and cancelled == 0 and not collection.cut_off:
         return Status.FINISHED, None
-    reason = f"{done} of {collection.total} contents done, {bad} failed, {counts[ContentStatus.CANCELLED]} cancelled"
+    total = collection.total - collection.taken_back
+    reason = f"{done} of {total} contents done, {bad} failed, {cancelled} cancelled"
     if collection.cut_off:
         reason += "; its source had more to tell"
     return (Status.SUBFINISHED if done else Status.FAILED), reason

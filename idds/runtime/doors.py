@@ -13,6 +13,7 @@ from idds.services.files import Files
 from idds.services.forecast import Forecast
 from idds.services.hinting import Hinting
 from idds.services.metering import Metering
+from idds.services.redefining import Redefining
 from idds.services.registration import Registration
 from idds.services.series import Series
 from idds.services.steering import Steering
@@ -34,6 +35,7 @@ class Doors:
     catalogue: Catalogue
     delivery: Delivery
     registration: Registration
+    redefining: Redefining
     explanation: Explanation
     events: Events
     metering: Metering

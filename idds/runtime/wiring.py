@@ -50,6 +50,7 @@ from idds.services.placement import Placement
 from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.publishing import Acknowledging, Publishing
+from idds.services.redefining import Redefining
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.series import Series
@@ -347,6 +348,7 @@ def _doors(
         catalogue=Catalogue(database, providers),
         delivery=Delivery(database),
         registration=Registration(database),
+        redefining=Redefining(database),
         explanation=Explanation(database, settings.providers, rules_of(settings)),
         events=Events(database),
         metering=Metering(database),

@@ -250,6 +250,11 @@ class Collections(Noun):
         """Note to which disk those of their files are brought that are not admitted yet."""
         await self._execute(update(collections).where(among(collections.c.id, ids)).values(rse=rse))
 
+    async def count_taken_back(self, collection: CollectionId, number: int) -> None:
+        """Note that so many more of its samples were taken back."""
+        counted = update(collections).where(collections.c.id == collection)
+        await self._execute(counted.values(taken_back=collections.c.taken_back + number))
+
     async def force(self, ids: Iterable[int]) -> None:
         """Have their files admitted before those of others; who was forced first goes first."""
         forced = update(collections).where(among(collections.c.id, ids), collections.c.forced_at.is_(None))
@@ -293,4 +298,5 @@ def read_collection(row: Row[Any]) -> Collection:
         retried_to=row.retried_to,
         source_rse=row.source_rse,
         forced_at=row.forced_at,
+        taken_back=row.taken_back,
     )

@@ -31,7 +31,7 @@ from idds.domain.identifiers import CollectionId, ContentId, RequestId, Transfor
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.registering import Registering
-from idds.store.schema import contents, processings, replicas
+from idds.store.schema import contents, processings, replicas, samples
 from idds.store.sets import among, among_bound, among_bound_texts, among_selected, among_texts, has_status, is_status
 
 COLUMNS = tuple(contents.c[field.name] for field in fields(Content))
@@ -184,6 +184,9 @@ class Contents(Registering):
         if collection.range_events is not None:
             # A whole file among ranges could not be cut: that is not tried again.
             query = query.where(contents.c.max_id > 0)
+        if collection.taken_back:
+            was_taken_back = select(samples.c.content_id).where(samples.c.content_id == contents.c.id)
+            query = query.where(~was_taken_back.where(samples.c.is_taken_back).exists())
         query = query.order_by(contents.c.collection_id, contents.c.id).limit(limit)
         return [(ContentId(row.id), row.group_no) for row in await self._execute(query)]
 

@@ -1,12 +1,14 @@
 """Studies: the versions of their spaces, and where one stands that goes by iterations or stops by what was found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, update
 
-from idds.domain.identifiers import CollectionId
+from idds.domain.collection import Collection
+from idds.domain.content import Move
+from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.redefinition import (
     Add,
     Change,
@@ -19,9 +21,13 @@ from idds.domain.redefinition import (
     Unconstrain,
     Widen,
 )
+from idds.domain.space import Point
+from idds.domain.statuses import ContentStatus, EffectKind
+from idds.engine.transitions import ContentEvent
 from idds.store.documents import read_parameter
 from idds.store.noun import Noun
-from idds.store.schema import study_versions
+from idds.store.schema import contents, effects, samples, study_versions
+from idds.store.sets import among, is_status
 
 _KINDS: Mapping[str, type[Change]] = {
     "narrow": Narrow,
@@ -46,6 +52,34 @@ class Studies(Noun):
         """The versions that a study was redefined to, in order; those above `after`."""
         query = select(study_versions).where(study_versions.c.study_id == study, study_versions.c.version > after)
         return [_version(row) for row in await self._execute(query.order_by(study_versions.c.version).limit(limit))]
+
+    async def waiting(self, study: CollectionId) -> list[tuple[ContentId, int, Point]]:
+        """The samples that nobody has taken yet: each with the version that it is of, and its point."""
+        query = select(contents.c.id, contents.c.payload, samples.c.version)
+        query = query.join(samples, samples.c.content_id == contents.c.id).where(
+            contents.c.collection_id == study, is_status(contents.c.status, ContentStatus.AVAILABLE)
+        )
+        rows = await self._execute(query.order_by(contents.c.collection_id, contents.c.id))
+        return [(ContentId(row.id), row.version, row.payload["parameters"]) for row in rows]
+
+    async def take_back(self, study: CollectionId, ids: Sequence[int], reason: str) -> list[Move]:
+        """Cancel those of these samples that nobody has taken: they are wanted no more, and no retry brings them."""
+        moves = await self._tx.contents.move(
+            ContentEvent.CANCELLED, among(contents.c.id, ids), sources=(ContentStatus.AVAILABLE,), reason=reason
+        )
+        taken_back = [each for move in moves for each in move.ids]
+        noted = update(samples).where(among(samples.c.content_id, taken_back))
+        await self._execute(noted.values(is_taken_back=True))
+        await self._tx.collections.count_taken_back(study, len(taken_back))
+        return moves
+
+    async def first_undrawn(self, study: Collection) -> int:
+        """The lowest number that no sample has, of what was asked for or comes next."""
+        query = select(effects.c.payload).where(
+            effects.c.entity == f"collection:{study.id}", effects.c.kind == EffectKind.ASK
+        )
+        await self._tx.write_gathered()
+        return min([study.next_no, *(int(row.payload["first"]) for row in await self._execute(query))])
 
     async def add(self, version: StudyVersion) -> None:
         """Record a version. The caller holds the lock of its request, and has looked which one holds."""

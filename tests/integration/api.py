@@ -30,6 +30,7 @@ from idds.services.metering import Metering
 from idds.services.placement import Placement
 from idds.services.planning import Planning
 from idds.services.progress import Progress
+from idds.services.redefining import Redefining
 from idds.services.registration import Registration
 from idds.services.sampling import Sampling
 from idds.services.series import Series
@@ -155,6 +156,7 @@ async def api_on(
             catalogue=Catalogue(database, providers or {}),
             delivery=Delivery(database),
             registration=Registration(database),
+            redefining=Redefining(database),
             explanation=Explanation(database),
             events=Events(database),
             metering=Metering(database),

@@ -1,0 +1,141 @@
+"""Studies that are redefined while they run: what was found counts where it fits, what waits is replaced."""
+
+from typing import Any
+
+from idds.domain.identifiers import CollectionId
+from tests.integration.api import Api, api_on
+from tests.integration.test_studies import evaluate, study
+
+BOWL = {"x": {"type": "float", "low": -5, "high": 5}, "n": {"type": "int", "low": 1, "high": 64, "log": True}}
+NARROWED = [{"change": "narrow", "parameter": "x", "low": 1, "high": 4}]
+
+
+async def redefine(api: Api, study: int, changes: list[dict[str, Any]], **more: Any) -> Any:
+    return await api.post(f"/v1/studies/{study}:redefine", {"changes": changes, "reason": "test", **more})
+
+
+async def some(api: Api, collection: int, number: int) -> list[dict[str, Any]]:
+    """Lease so many, and report on them; the samples."""
+    path, found = f"/v1/collections/{collection}/contents", []
+    while len(found) < number:
+        leased = (await api.post(f"{path}:lease", {"count": 1, "lessee": "test"}))["contents"]
+        assert leased, "the study stands still"
+        values = [(leased[0]["parameters"]["x"] - 2) ** 2]
+        report = {"id": leased[0]["id"], "attempt": 1, "status": "done", "objective_values": values}
+        await api.post(f"{path}:report", {"reports": [report]})
+        found += leased
+        await api.advance()
+    return found
+
+
+async def test_what_is_drawn_afterwards_is_of_the_new_version(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        for sampler in ("tpe", "cmaes", "nsgaii", "random", "qmc"):
+            request = await api.submit(study(sampler=sampler, space=BOWL, count=16))
+            await _narrowed(api, request)
+
+
+async def _narrowed(api: Api, request: int) -> None:
+    collection = await api.input_of(request)
+    before = await some(api, collection, 8)
+    version = await redefine(api, collection, NARROWED, if_version=1)
+    assert (version["version"], version["parent"]) == (2, 1)
+    assert version["space"]["x"]["low"] == 1
+    await api.advance()
+    after = await evaluate(api, collection)
+    assert all(1 <= each["parameters"]["x"] <= 4 for each in after)
+    assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
+    # As many as were wanted came to an end; those in whose place others were drawn are told as cancelled.
+    counts = (await api.get(f"/v1/collections/{collection}"))["counts"]
+    assert counts["done"] == 16 == len(before) + len(after)
+    listed = await api.get(f"/v1/collections/{collection}/contents", params={"status": "cancelled"})
+    assert all(each["reason"] == "version 2 of its study has no such sample" for each in listed["contents"])
+
+
+async def test_results_that_fit_are_told_and_late_ones_are_knowledge(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        collection = await api.input_of(await api.submit(study(space=BOWL, count=30)))
+        path = f"/v1/collections/{collection}/contents"
+        held = (await api.post(f"{path}:lease", {"count": 1, "lessee": "slow"}))["contents"][0]
+        await some(api, collection, 8)
+        await redefine(api, collection, NARROWED)
+        await redefine(api, collection, [{"change": "fix", "parameter": "n", "value": 8}])
+        report = {"id": held["id"], "attempt": 1, "status": "done", "objective_values": [1.0]}
+        receipts = (await api.post(f"{path}:report", {"reports": [report]}))["receipts"]
+        assert [each["verdict"] for each in receipts] == ["accepted"]
+        await api.advance()
+        found = await some(api, collection, 3)
+        assert {each["parameters"]["n"] for each in found} == {8}
+        async with api.database.snapshot() as tx:
+            _, known = await tx.samples.news(CollectionId(collection), None)
+        assert sum(each.state == "done" for each in known) == 12
+        assert {each.version for each in known} == {1, 3}
+
+
+async def test_versions_tell_what_was_and_why(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        request = await api.submit(study(space=BOWL))
+        collection = await api.input_of(request)
+        await redefine(api, collection, NARROWED)
+        await redefine(api, collection, [{"change": "constrain", "expression": "x < 3.0"}])
+        page = await api.get(f"/v1/studies/{collection}/versions", params={"limit": "2"})
+        assert [each["version"] for each in page["versions"]] == [1, 2]
+        rest = await api.get(f"/v1/studies/{collection}/versions", params={"after": str(page["next"])})
+        assert [(each["version"], each["constraints"]) for each in rest["versions"]] == [(3, ["x < 3.0"])]
+        assert rest["next"] is None
+        assert rest["versions"][0]["changes"] == [{"change": "constrain", "expression": "x < 3.0"}]
+        moves = (await api.get(f"/v1/requests/{request}/history"))["moves"]
+        told = [
+            (each["from_status"], each["to_status"], each["reason"]) for each in moves if each["event"] == "redefined"
+        ]
+        assert told == [("version 1", "version 2", "test"), ("version 2", "version 3", "test")]
+
+
+WRONG = [
+    ([{"change": "narrow", "parameter": "y", "low": 1}], "/changes/0/parameter", "there is no parameter 'y'"),
+    ([{"change": "narrow", "parameter": "x", "low": -6}], "/changes/0/low", "low is -5"),
+    ([{"change": "widen", "parameter": "x", "high": 4}], "/changes/0/high", "high is 5"),
+    ([{"change": "fix", "parameter": "n", "value": 100}], "/changes/0/value", "'n' never has this value"),
+    ([{"change": "constrain", "expression": "y > 1"}], "/changes/0/expression", "there is no parameter 'y'"),
+    (
+        [*NARROWED, {"change": "constrain", "expression": "x > 4.5"}],
+        "/changes/1/expression",
+        "none of 1,000 points that were drawn fulfils it",
+    ),
+    ([{"change": "shrink", "parameter": "x"}], "/changes/0", ""),
+    ([], "/changes", ""),
+]
+
+
+async def test_what_cannot_be_is_refused_at_its_place_and_changes_nothing(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        request = await api.submit(study(space=BOWL))
+        collection = await api.input_of(request)
+        before = await api.rows()
+        path = f"/v1/studies/{collection}:redefine"
+        for changes, place, message in WRONG:
+            answer = await api.call("POST", path, {"changes": changes, "reason": "test"})
+            assert answer.status == 422, answer.document
+            assert [each["pointer"] for each in answer.document["problems"]] == [place]
+            assert message in answer.document["problems"][0]["message"]
+        answer = await api.call("POST", path, {"changes": NARROWED, "reason": "test", "if_version": 2})
+        assert (answer.status, "has version 1" in answer.document["detail"]) == (409, True)
+        assert await api.rows() == before
+        await api.post(f"/v1/requests/{request}:cancel", None)
+        await api.advance()
+        answer = await api.call("POST", path, {"changes": NARROWED, "reason": "test"})
+        assert answer.status == 409
+
+
+async def test_a_closed_study_is_opened_again_for_what_takes_the_place_of_what_waits(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        document = study(sampler="random", space=BOWL, count=8)
+        request = await api.submit(document)
+        collection = await api.input_of(request)
+        assert (await api.get(f"/v1/collections/{collection}"))["is_closed"]
+        await redefine(api, collection, [{"change": "narrow", "parameter": "x", "low": 4.5}])
+        await api.advance()
+        found = await evaluate(api, collection)
+        assert len(found) == 8
+        assert all(each["parameters"]["x"] >= 4.5 for each in found)
+        assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
