@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from idds.cli import carousel, contents, history, login, operations, orders, pilot, processings, requests, tokens, watch
+from idds.cli import (
+    carousel,
+    contents,
+    history,
+    login,
+    operations,
+    orders,
+    payload,
+    pilot,
+    processings,
+    requests,
+    tokens,
+    watch,
+)
 from idds.cli.later import add_later
 from idds.cli.session import Target
 
@@ -57,6 +70,7 @@ app.command("contents")(contents.contents)
 app.command("register")(contents.register)
 app.command("close")(contents.close)
 app.command("pilot")(pilot.pilot)
+app.command("payload")(payload.payload)
 app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
 app.add_typer(carousel.app, name="carousel")

@@ -13,21 +13,34 @@ from idds.cli.session import AsJson, Target
 from idds.domain.errors import IddsError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from idds.sdk.client import Client
     from idds.sdk.pilot import Limits, Pilot
+
+Url = Annotated[str | None, typer.Option(help="Where the service is; else IDDS_URL.")]
+Walltime = Annotated[
+    float | None, typer.Option("--walltime", "--walltime-s", min=1, help="The job's; without it there is no end.")
+]
+Margin = Annotated[float, typer.Option("--margin-s", min=0, help="Of the walltime, kept for winding up.")]
+Ttl = Annotated[float, typer.Option("--ttl-s", min=1, help="How long leases outlast one that is killed.")]
+Grace = Annotated[float, typer.Option("--grace-s", min=0, help="What the command has to end in when told to.")]
+Patience = Annotated[float, typer.Option("--patience-s", min=0, help="How long the service may be away.")]
+Idle = Annotated[float | None, typer.Option("--idle-s", min=0, help="Leave when nothing came for so long.")]
 
 
 def pilot(
     context: typer.Context,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What is run on the contents.")],
     collection: Annotated[int, typer.Option(min=1, help="The id; see: idds show REQUEST")],
-    url: Annotated[str | None, typer.Option(help="Where the service is; else IDDS_URL.")] = None,
+    url: Url = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="Contents that the command gets at once.")] = 1,
-    walltime_s: Annotated[float | None, typer.Option(min=1, help="The job's; without it there is no end.")] = None,
-    margin_s: Annotated[float, typer.Option(min=0, help="Of the walltime, kept for winding up.")] = 60.0,
-    ttl_s: Annotated[float, typer.Option(min=1, help="How long leases outlast a pilot that is killed.")] = 300.0,
-    grace_s: Annotated[float, typer.Option(min=0, help="What the command has to end in when told to.")] = 10.0,
-    patience_s: Annotated[float, typer.Option(min=0, help="How long the service may be away.")] = 600.0,
-    idle_s: Annotated[float | None, typer.Option(min=0, help="Leave when nothing came for so long.")] = None,
+    walltime_s: Walltime = None,
+    margin_s: Margin = 60.0,
+    ttl_s: Ttl = 300.0,
+    grace_s: Grace = 10.0,
+    patience_s: Patience = 600.0,
+    idle_s: Idle = None,
     scratch: Annotated[Path | None, typer.Option(help="Where the command's folders are made.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +48,8 @@ def pilot(
 
     The token comes from IDDS_TOKEN or IDDS_TOKEN_FILE. On SIGTERM what is finished is reported, the rest given back.
     """
-    from idds.sdk.pilot import Limits, Useless
+    from idds.sdk.dialects import Jobs
+    from idds.sdk.pilot import Limits, Pilot
 
     limits = Limits(
         count=count,
@@ -46,29 +60,48 @@ def pilot(
         patience_s=patience_s,
         idle_s=idle_s,
     )
-    target = context.find_object(Target)
+
+    async def make(client: "Client") -> "Pilot":
+        return Pilot(client, collection, command, limits, Jobs(scratch))
+
+    fly(context, url, None, make, limits, as_json)
+
+
+def fly(
+    context: typer.Context,
+    url: str | None,
+    token_file: Path | None,
+    make: "Callable[[Client], Awaitable[Pilot]]",
+    limits: "Limits",
+    as_json: bool,
+) -> None:
+    """Have a pilot made and fly until it ends or is told to; what came of it is told, however it ends."""
+    from idds.sdk.pilot import Useless
+
+    target = context.find_object(Target) or Target(None, None)
     try:
-        asyncio.run(_fly(url or (target.url if target else None), collection, command, limits, scratch, as_json))
+        asyncio.run(_fly(url or target.url, token_file or target.token_file, make, limits.patience_s, as_json))
     except IddsError as error:
         raise leave(error) from None
     except Useless as error:
         typer.echo(f"idds: {error}", err=True)
         raise typer.Exit(Exit.REFUSED) from None
     except OSError as error:
-        typer.echo(f"idds: {command[0]} cannot be run: {error.strerror}", err=True)
+        typer.echo(f"idds: {error.filename or 'the command'} cannot be run: {error.strerror}", err=True)
         raise typer.Exit(Exit.REFUSED) from None
 
 
 async def _fly(
-    url: str | None, collection: int, command: list[str], limits: "Limits", scratch: Path | None, as_json: bool
+    url: str | None,
+    token_file: Path | None,
+    make: "Callable[[Client], Awaitable[Pilot]]",
+    patience_s: float,
+    as_json: bool,
 ) -> None:
     from idds.sdk.client import Client
-    from idds.sdk.connection import find_connection
-    from idds.sdk.pilot import Pilot
 
-    found = find_connection(url)
-    async with Client(found.url, found.token, patience_s=limits.patience_s) as client:
-        flying = Pilot(client, collection, command, limits, scratch)
+    async with Client(url, token_file=token_file, patience_s=patience_s) as client:
+        flying = await make(client)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, flying.stop)

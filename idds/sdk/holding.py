@@ -1,16 +1,18 @@
 """Leased contents in the hands of a pilot: kept while they are processed, reported as soon as each is known."""
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from idds.domain.content import Outcome, Verdict
-from idds.domain.errors import Unavailable
+from idds.domain.errors import InvalidInput, Unavailable
 from idds.sdk.client import Client
-from idds.sdk.command import Told
+from idds.sdk.dialects import Told
 from idds.sdk.views import Lease, LeasedContent
 
 REPORTED_AT_ONCE = 1000
+_REPORT = re.compile(r"/reports/(\d+)(?:/|$)")
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Holding:
         self._changed = asyncio.Event()
         self._closing = False
         self._has_lost = False
+        self.finished: set[int] = set()
+        """What has come to its end, by whatever report: nobody will be given it again."""
 
     @property
     def is_lost(self) -> bool:
@@ -84,12 +88,29 @@ class Holding:
                 await self._changed.wait()
                 continue
             outcomes = [outcome for _, outcome in self._ready.values()][:REPORTED_AT_ONCE]
-            receipts = await self._client.report(self._collection, outcomes)
+            try:
+                receipts = await self._client.report(self._collection, outcomes)
+            except InvalidInput as error:
+                self._refuse(outcomes, error)
+                continue
             for outcome, receipt in zip(outcomes, receipts, strict=True):
                 del self._ready[outcome.content_id]
                 self._count(outcome, receipt.verdict)
 
+    def _refuse(self, outcomes: Sequence[Outcome], error: InvalidInput) -> None:
+        """What the service does not take as a result is a failure of that content, and of no other."""
+        said = [(_REPORT.match(problem.pointer), problem.message) for problem in error.problems]
+        reasons = {int(place[1]): message for place, message in said if place is not None}
+        if not any(number < len(outcomes) and outcomes[number].done for number in reasons):
+            raise error
+        for number, outcome in enumerate(outcomes):
+            if number in reasons:
+                content, _ = self._ready[outcome.content_id]
+                self._ready[content.id] = (content, content.failed(reasons[number], retry=False))
+
     def _count(self, outcome: Outcome, verdict: Verdict) -> None:
+        if verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+            self.finished.add(outcome.content_id)
         if verdict in (Verdict.STALE, Verdict.UNKNOWN):
             self._tally.lost += 1
         elif outcome.done:

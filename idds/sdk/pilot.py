@@ -6,21 +6,18 @@
         print(await pilot.run())
 
 It goes on until nothing more will come, or no time is left for one more. What is finished when it is stopped is
-reported; what was under way fails, to be tried again; what was not begun is given back.
+reported; what was under way fails, to be tried again; what was not begun, or can be gone on with, is given back.
 """
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from idds.domain.errors import Unavailable
 from idds.sdk.client import Client
-from idds.sdk.command import Command, Told
+from idds.sdk.command import Command
+from idds.sdk.dialects import Dialect, Jobs, Run, Told
 from idds.sdk.exchange import Delays
 from idds.sdk.holding import Holding, Tally
 from idds.sdk.views import Lease
@@ -58,7 +55,7 @@ class Limits:
 
 
 class Pilot:
-    """Runs `argv` in folders below `scratch` (None: where temporary files go) that are removed afterwards."""
+    """Runs `argv` on what it leases, a run after the other."""
 
     def __init__(
         self,
@@ -66,13 +63,13 @@ class Pilot:
         collection: int,
         argv: Sequence[str],
         limits: Limits | None = None,
-        scratch: Path | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self._client = client
         self._collection = collection
         self._argv = argv
         self._limits = limits or Limits()
-        self._scratch = scratch
+        self._dialect: Dialect = dialect or Jobs()
         self._stopping = asyncio.Event()
         walltime_s = self._limits.walltime_s
         self._end = None if walltime_s is None else time.monotonic() + walltime_s - self._limits.margin_s
@@ -102,6 +99,8 @@ class Pilot:
         if self._end is None:
             return self._limits.count
         left_s = self._end - time.monotonic()
+        if self._dialect.is_resumable:
+            return self._limits.count if left_s > 0 else 0
         if self._slowest_s is None:
             # The first one alone tells how long one takes.
             return 1 if left_s > 0 else 0
@@ -142,18 +141,18 @@ class Pilot:
         begun = time.monotonic()
         holding = Holding(self._client, self._collection, lease, self._limits.ttl_s, self.tally)
         keeping, reporting = asyncio.create_task(holding.keep()), asyncio.create_task(holding.report())
+        run = self._dialect.begin(lease.contents)
         try:
-            async with _folder(self._scratch) as folder:
-                await self._run(Command(self._argv, lease.contents, folder), holding, reporting)
-        finally:
             try:
-                await self._wind_up(holding, reporting)
+                await self._run(run, holding, reporting)
             finally:
-                await _cancel(keeping, reporting)
+                await self._wind_up(run, holding, reporting)
+        finally:
+            await _cancel(keeping, reporting)
         elapsed_s = (time.monotonic() - begun) / len(lease.contents)
         self._slowest_s = max(self._slowest_s or 0.0, elapsed_s)
 
-    async def _wind_up(self, holding: Holding, reporting: "asyncio.Task[None]") -> None:
+    async def _wind_up(self, run: Run, holding: Holding, reporting: "asyncio.Task[None]") -> None:
         # Whoever stopped it will not wait for ever.
         seconds = self._limits.margin_s if self._stopping.is_set() else None
         try:
@@ -161,37 +160,34 @@ class Pilot:
                 await holding.conclude(reporting)
         except TimeoutError:
             raise Unavailable(f"what is finished could not be reported within {seconds:g} s") from None
+        finally:
+            await asyncio.to_thread(run.close, frozenset(holding.finished))
 
-    async def _run(self, command: Command, holding: Holding, reporting: "asyncio.Task[None]") -> None:
+    async def _run(self, run: Run, holding: Holding, reporting: "asyncio.Task[None]") -> None:
+        environment = await asyncio.to_thread(run.open)
+        command = Command(self._argv, run.folder, environment)
         await command.start()
         try:
-            why = await self._watch(command, holding, reporting)
+            why = await self._watch(command, run, holding, reporting)
         finally:
             await command.end(self._limits.grace_s)
-        for told in await command.news():
-            holding.settle(told)
-        try:
-            for told in await command.conclusion():
-                holding.settle(told)
-        except ValueError as error:
-            reason = str(error)
-            holding.settle_rest(lambda content: Told(content, "failed", reason))
+        await _settle(run, holding)
         code = await command.wait()
         if why is None and code == 0:
-            holding.settle_rest(lambda content: Told(content, "done"))
-        elif why is not None or self._stopping.is_set():
-            holding.fail_first(why or PREEMPTED)
-        else:
+            holding.settle_rest(run.silence)
+        elif why is None and not self._stopping.is_set():
             holding.settle_rest(lambda content: Told(content, "failed", f"the command ended with exit code {code}"))
+        elif not await asyncio.to_thread(run.is_resumable):
+            holding.fail_first(why or PREEMPTED)
 
-    async def _watch(self, command: Command, holding: Holding, reporting: "asyncio.Task[None]") -> str | None:
+    async def _watch(self, command: Command, run: Run, holding: Holding, reporting: "asyncio.Task[None]") -> str | None:
         """Pass on outcomes while it runs; why it is to be ended, None when it has ended by itself."""
         ending, stopping = asyncio.create_task(command.wait()), asyncio.create_task(self._stopping.wait())
         try:
             while True:
                 waited = (ending, stopping, reporting)
                 await asyncio.wait(waited, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-                for told in await command.news():
+                for told in await asyncio.to_thread(run.news):
                     holding.settle(told)
                 if ending.done():
                     return None
@@ -207,17 +203,19 @@ class Pilot:
             await _cancel(ending, stopping)
 
 
+async def _settle(run: Run, holding: Holding) -> None:
+    """See to all that the command has told by its end."""
+    for told in await asyncio.to_thread(run.news):
+        holding.settle(told)
+    try:
+        for told in await asyncio.to_thread(run.conclusion):
+            holding.settle(told)
+    except ValueError as error:
+        reason = str(error)
+        holding.settle_rest(lambda content: Told(content, "failed", reason))
+
+
 async def _cancel(*tasks: "asyncio.Task[object]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _folder(scratch: Path | None) -> AsyncIterator[Path]:
-    made = await asyncio.to_thread(tempfile.mkdtemp, prefix="idds-pilot-", dir=scratch)
-    try:
-        yield Path(made)
-    finally:
-        with suppress(OSError):
-            await asyncio.to_thread(shutil.rmtree, made)

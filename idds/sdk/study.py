@@ -264,7 +264,8 @@ class Sample:
 
     def _conclude(self, error: BaseException | None) -> bool:
         """Report what came of it, or give it back; whether the error goes no further."""
-        if self.verdict is not None or isinstance(error, StudyError):
+        is_odd = isinstance(error, Refused) and error.status in (400, 422)
+        if self.verdict is not None or (isinstance(error, StudyError) and not is_odd):
             return False
         if isinstance(error, (KeyboardInterrupt, _Terminated)):
             self._wind_up()
@@ -281,7 +282,7 @@ class Sample:
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
         reason = text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
         self._outcome = {**self._held, "status": "failed", "reason": reason}
-        if isinstance(error, Unprocessable):
+        if isinstance(error, (Unprocessable, Refused)):
             self._outcome["retry"] = False
         self._send(None)
 

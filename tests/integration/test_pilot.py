@@ -21,6 +21,7 @@ from idds.domain.workflow import Input, Ranges, Work, Workflow
 from idds.runtime.settings import Settings, read_settings
 from idds.sdk import pilot as pilots
 from idds.sdk.client import Client
+from idds.sdk.dialects import Jobs
 from idds.sdk.pilot import OUT_OF_TIME, Limits, Pilot, Useless
 from idds.sdk.views import ContentView, Lease
 
@@ -114,7 +115,7 @@ with payload.job() as job:
 async def test_all_events_are_read_once_and_nothing_stays(site: Site, count: int, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    pilot = Pilot(site.client, site.collection, site.command(READ), Limits(count=count), scratch)
+    pilot = Pilot(site.client, site.collection, site.command(READ), Limits(count=count), Jobs(scratch))
     tally = await pilot.run()
     assert (tally.done, tally.failed, tally.given_back, tally.lost) == (4, 0, 0, 0)
     assert (await site.client.wait(site.request)).status is Status.FINISHED

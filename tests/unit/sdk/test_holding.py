@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from idds.domain.content import Outcome, Verdict
 from idds.domain.errors import Unavailable
 from idds.sdk.client import Client
-from idds.sdk.command import Told
+from idds.sdk.dialects import Told
 from idds.sdk.holding import Holding, Tally
 from idds.sdk.views import Lease, LeasedContent, Receipt
 
