@@ -79,7 +79,7 @@ def make_application(doors: Doors, settings: ApiSettings, access: AccessSettings
         if route.method == "GET":
             application.router.add_route("HEAD", pattern, handler)
 
-    facade = Facade(doors, settings, authentication, parts.rates)
+    facade = Facade(doors, counters, settings, parts.access.open_samples, authentication, parts.rates)
     for each in FACADE:
         application.router.add_route(each.method, each.path, facade.handler(each), name=each.name)
 

@@ -1,6 +1,7 @@
 """Addresses on the web."""
 
-from ipaddress import ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 
@@ -21,3 +22,13 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_within(peer: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an address, as a connection tells of it, is of one of these networks."""
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from idds.domain.errors import Problem
-from idds.domain.space import Parameter, Value
+from idds.domain.space import Parameter, Point, Value
 
 MODEL = "model_id"
 Read = tuple[dict[str, Parameter], dict[str, Value]]
@@ -54,6 +54,13 @@ def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) 
             spaces.append((parameters, {MODEL: model}))
             problems += odd
     return spaces, problems
+
+
+def point_of(point: Point, *, segmented: bool) -> Any:
+    """A point as workload managers write it: one of a segment has the name of its model before it."""
+    if not segmented:
+        return dict(point)
+    return [point[MODEL], {name: value for name, value in point.items() if name != MODEL}]
 
 
 def _read_space(document: Mapping[str, Any], place: str) -> tuple[dict[str, Parameter], list[Problem]]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from idds.domain.addresses import is_safe
+from idds.domain.addresses import is_safe, is_within
 from idds.domain.request import Role
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -100,3 +100,22 @@ class ProxyOptions(_Options):
     @property
     def ranges(self) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(text) for text in self.networks)
+
+
+class OpenSamples(_Options):
+    """Payloads of a workload manager that show nothing. Nobody is let in so unless networks and a VO are given."""
+
+    networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        (), description="Whence they may fetch and report samples of tasks without a token, as in 10.0.0.0/28."
+    )
+    vo: str | None = Field(None, min_length=1, max_length=256, description="The VO whose tasks these are.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "OpenSamples":
+        if bool(self.networks) != (self.vo is not None):
+            raise ValueError("networks and vo go together")
+        return self
+
+    def vo_of(self, peer: str) -> str | None:
+        """The VO whose samples are open to this address; None: none's."""
+        return self.vo if is_within(peer, map(ip_network, self.networks)) else None

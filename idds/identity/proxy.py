@@ -2,12 +2,12 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from idds.domain.access import Grant, Proof
+from idds.domain.addresses import is_within
 from idds.domain.errors import InvalidInput, Problem, Unauthenticated
 from idds.domain.request import Principal, Role
 from idds.identity.options import ProxyOptions
@@ -38,7 +38,7 @@ class CertificateProxy:
 
     def identify(self, peer: str, names: Sequence[str]) -> Grant | None:
         """As the port has it."""
-        if not self._is_trusted(peer):
+        if not is_within(peer, self._ranges):
             return None
         if len(names) != 1:
             raise Unauthenticated("the proxy tells of more than one certificate")
@@ -46,14 +46,6 @@ class CertificateProxy:
         if grant is None:
             raise Unauthenticated("this certificate is not known here")
         return grant
-
-    def _is_trusted(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._ranges)
 
 
 def _read(path: Path) -> Mapping[str, _Named]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from idds.domain.errors import InvalidInput, Problem
-from idds.identity.options import IssuerOptions, ProxyOptions
+from idds.identity.options import IssuerOptions, OpenSamples, ProxyOptions
 from idds.runtime.settings_file import NESTED, PREFIX, Sources, load
 
 
@@ -60,6 +60,9 @@ class AccessSettings(_Section):
     max_payload_token_s: int = Field(30 * 86400, gt=0, le=10**9, description="Longest life of a payload's token.")
     issuers: dict[str, IssuerOptions] = Field({}, description="OpenID Connect issuers by name.")
     proxy: ProxyOptions = Field(ProxyOptions(networks=(), names=None), description="A proxy that checks certificates.")
+    open_samples: OpenSamples = Field(
+        OpenSamples(networks=(), vo=None), description="Payloads in the field, which show no token."
+    )
     rucio_secret_file: Path | None = Field(
         None, description="File with the secret that Rucio's hermes shows; none: its events are not taken."
     )

@@ -13,7 +13,7 @@ from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
 from idds.domain.transform import Transform
 from idds.ports.wakeups import Channel
 from idds.services.ranges import cut_counted
-from idds.services.telling import tell_complete, tell_staged
+from idds.services.telling import tell_complete, tell_drawn, tell_ended, tell_staged
 from idds.store.collections import Address
 from idds.store.database import Transaction
 
@@ -57,13 +57,15 @@ async def _follow_one(tx: Transaction, move: Move, address: Address, known: Know
         ids = move.ids[start : start + MAX_CONTENTS]
         contents = await tx.contents.get(ids) if known is None else known.of(ids)
         await _announce(tx, address, status, contents)
+        if address.workload_id is not None and address.source is SourceKind.SAMPLES and move.from_status is None:
+            await tell_drawn(tx, address, contents)
         if status is ContentStatus.DONE and address.is_counted:
             more += await cut_counted(tx, address.collection_id, contents)
         if status.is_terminal:
             await _give_back(tx, address, contents)
     if status is ContentStatus.AVAILABLE:
         tx.wake(Channel.CONTENTS)
-    if address.workload_id is not None:
+    if address.workload_id is not None and address.source is not SourceKind.SAMPLES:
         await tell_complete(tx, address)
     return more
 
@@ -72,7 +74,8 @@ async def _announce(tx: Transaction, address: Address, status: ContentStatus, co
     paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
     described = [describe(content, paths.get(content.id)) for content in contents]
     _tell_contents(tx, address, status, described)
-    if status is ContentStatus.AVAILABLE and address.workload_id is not None:
+    is_file = address.source is not SourceKind.SAMPLES
+    if status is ContentStatus.AVAILABLE and address.workload_id is not None and is_file:
         tell_staged(tx, address, described)
 
 
@@ -172,7 +175,7 @@ async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> N
         "collection": collection,
     }
     tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
-    if address.workload_id is not None:
+    if address.workload_id is not None and address.source is not SourceKind.SAMPLES:
         await tell_complete(tx, address)
 
 
@@ -196,3 +199,5 @@ async def tell_request(tx: Transaction, request: Request) -> None:
         "reason": request.reason,
     }
     tx.messages.add(request.id, [(f"idds/{request.vo}/requests/{request.status}", body)])
+    if request.status.is_terminal:
+        await tell_ended(tx, request)

@@ -9,7 +9,7 @@ import structlog
 
 from idds.domain.collection import Collection
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
-from idds.domain.identifiers import CollectionId, RequestId
+from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.request import Principal, Request
 from idds.domain.statuses import Intent
 from idds.domain.task import Task
@@ -18,6 +18,7 @@ from idds.services.announcing import follow
 from idds.services.submission import Submission
 from idds.services.telling import topic_of
 from idds.store.database import Database
+from idds.store.tasks import TaskInput, TaskSample
 from idds.store.visibility import sees
 
 AGENT = "conductor"
@@ -118,52 +119,87 @@ class Tasks:
                 return
             after = recorded[-1].seq
 
-    async def take(self, reporter: Principal, body: bytes) -> bool:
-        """Take in what a workload manager says of a job or a task; False for what is nothing of the sort.
+    async def sample(
+        self,
+        principal: Principal,
+        content: ContentId,
+        *,
+        request: RequestId | None = None,
+        workload_id: int | None = None,
+    ) -> TaskSample:
+        """A sample of a request, of a task, or of both. Raises NotFound."""
+        async with self._database.snapshot(timeless=True) as tx:
+            found = await tx.tasks.sample(content, principal, request=request, workload_id=workload_id)
+        if found is None:
+            raise NotFound(f"there is no sample {content} of this")
+        return found
 
-        It concerns requests of the reporter's VO that it may see. Saying it again changes nothing. Raises
-        msgspec.MsgspecError for what cannot be read.
+    async def take(self, reporter: Principal, body: bytes) -> bool:
+        """Read what a workload manager says, and take it in; False for what it says of something else.
+
+        Raises msgspec.MsgspecError for what cannot be read.
         """
-        if msgspec.json.decode(body, type=_Kind).msg_type not in _KNOWN:
-            return False
-        match msgspec.json.decode(body, type=JobStatus | TaskStatus):
+        said = read_status(body)
+        if said is not None:
+            await self.take_in(reporter, said)
+        return said is not None
+
+    async def take_in(self, reporter: Principal, said: JobStatus | TaskStatus) -> None:
+        """Take in how a job or a task stands.
+
+        It concerns requests of the reporter's VO that it may see. Saying it again changes nothing.
+        """
+        match said:
             case JobStatus(status="finished", taskid=int(task), inputs=list(inputs)) if inputs:
                 await self._processed(reporter, task, inputs)
             case TaskStatus(status=status, taskid=task) if status in _WELL | _BADLY:
                 await self._ended(reporter, task, status)
             case _:
                 pass
-        return True
 
     async def _processed(self, reporter: Principal, workload_id: int, inputs: Sequence[str]) -> None:
         """Files of a task that a job of it has processed."""
-        for request, collection in await self._inputs_of(reporter, workload_id):
+        for each in await self._inputs_of(reporter, workload_id):
+            if each.is_study:
+                continue
             async with self._database.transaction(AGENT) as tx:
-                await tx.requests.lock([request])
-                await follow(tx, await tx.tasks.processed(collection, inputs))
+                await tx.requests.lock([each.request])
+                await follow(tx, await tx.tasks.processed(each.collection, inputs))
 
     async def _ended(self, reporter: Principal, workload_id: int, status: str) -> None:
-        """A task that has ended needs nothing more: what is left on disk for it is given back."""
-        for request, collection in await self._inputs_of(reporter, workload_id):
-            while status in _WELL and await self._all_processed(request, collection):
+        """A task that has ended needs nothing more: files on disk for it are given back, and no sample is drawn."""
+        for each in await self._inputs_of(reporter, workload_id):
+            while status in _WELL and not each.is_study and await self._all_processed(each):
                 pass
+            intent = Intent.FINISH if status in _WELL else Intent.CANCEL
             try:
-                await self._submission.order(reporter, request, Intent.FINISH if status in _WELL else Intent.CANCEL)
+                await self._submission.order(reporter, each.request, intent)
             except Conflict as conflict:
                 log.debug("nothing is to be ordered any more", task=workload_id, reason=str(conflict))
 
-    async def _all_processed(self, request: RequestId, collection: CollectionId) -> int:
+    async def _all_processed(self, files: TaskInput) -> int:
         """Take some of what is available as processed; how many."""
         async with self._database.transaction(AGENT) as tx:
-            await tx.requests.lock([request])
-            moves = await tx.tasks.all_processed(collection, PROCESSED_AT_ONCE)
+            await tx.requests.lock([files.request])
+            moves = await tx.tasks.all_processed(files.collection, PROCESSED_AT_ONCE)
             await follow(tx, moves)
             return sum(move.n for move in moves)
 
-    async def _inputs_of(self, reporter: Principal, workload_id: int) -> Sequence[tuple[RequestId, CollectionId]]:
+    async def _inputs_of(self, reporter: Principal, workload_id: int) -> Sequence[TaskInput]:
         async with self._database.snapshot(timeless=True) as tx:
             return await tx.tasks.inputs_of(workload_id, reporter)
 
 
 class _Kind(msgspec.Struct):
     msg_type: str = ""
+
+
+def read_status(body: bytes) -> JobStatus | TaskStatus | None:
+    """What a workload manager says of a job or a task; None for what is nothing of the sort.
+
+    Raises msgspec.MsgspecError for what cannot be read.
+    """
+    if msgspec.json.decode(body, type=_Kind).msg_type not in _KNOWN:
+        return None
+    said: JobStatus | TaskStatus = msgspec.json.decode(body, type=JobStatus | TaskStatus)
+    return said

@@ -9,6 +9,7 @@ from idds.domain.workflow import (
     Output,
     Payload,
     Ranges,
+    Refill,
     Registered,
     Resources,
     Samples,
@@ -58,6 +59,7 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
             values[name] = tuple(values[name])
     if isinstance(values.get("opt_space"), list):
         values["opt_space"] = tuple(values["opt_space"])
+    values["refill"] = Refill(**samples["refill"]) if samples.get("refill") else None
     return Samples(**values)
 
 

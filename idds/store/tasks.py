@@ -1,19 +1,20 @@
 """Tasks of workload managers: which request is whose, and whether its end was told."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
-from idds.domain.content import Move
-from idds.domain.identifiers import CollectionId, Did, RequestId
+from idds.domain.content import Content, Move
+from idds.domain.identifiers import CollectionId, ContentId, Did, RequestId
 from idds.domain.request import Principal
-from idds.domain.statuses import ContentStatus, Relation
+from idds.domain.statuses import ContentStatus, Relation, SourceKind
 from idds.domain.task import Task
 from idds.engine.transitions import ContentEvent
-from idds.store.contents import whole_files
+from idds.store.contents import COLUMNS, read_content, whole_files
 from idds.store.noun import Noun
-from idds.store.schema import collections, contents, requests, tasks
+from idds.store.schema import collections, contents, requests, samples, tasks
 from idds.store.sets import among_bound, among_selected, is_status
 from idds.store.visibility import visible
 
@@ -24,6 +25,24 @@ _TELL_CLOSED = (
     .where(tasks.c.request_id == bindparam("request"), tasks.c.closed_at.is_(None))
     .values(closed_at=bindparam("at"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSample:
+    """A sample, the task that it was drawn for (None: nobody's), and what came of it so far."""
+
+    content: Content
+    task: Task | None
+    objective_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInput:
+    """What a task asked for: files, or the samples of a study."""
+
+    request: RequestId
+    collection: CollectionId
+    is_study: bool
 
 
 class Tasks(Noun):
@@ -54,13 +73,37 @@ class Tasks(Noun):
         query = query.order_by(tasks.c.request_id.desc()).limit(limit)
         return [RequestId(row.request_id) for row in await self._execute(query)]
 
-    async def inputs_of(self, workload_id: int, principal: Principal) -> Sequence[tuple[RequestId, CollectionId]]:
+    async def sample(
+        self, content: ContentId, principal: Principal, *, request: RequestId | None, workload_id: int | None
+    ) -> TaskSample | None:
+        """A sample that the principal may see; only if it is of this request, and of this task."""
+        query = (
+            select(*COLUMNS, samples.c.objective_values, tasks.c.workload_id, tasks.c.document)
+            .add_columns(tasks.c.scope.label("task_scope"), tasks.c.name.label("task_name"))
+            .join(samples, samples.c.content_id == contents.c.id)
+            .join(requests, requests.c.id == contents.c.request_id)
+            .outerjoin(tasks, tasks.c.request_id == contents.c.request_id)
+            .where(contents.c.id == content)
+        )
+        if request is not None:
+            query = query.where(contents.c.request_id == request)
+        if workload_id is not None:
+            query = query.where(tasks.c.workload_id == workload_id)
+        row = (await self._execute(visible(query, principal))).first()
+        if row is None:
+            return None
+        task = None
+        if row.document is not None:
+            task = Task(row.workload_id, Did(row.task_scope, row.task_name), row.document)
+        return TaskSample(read_content(row), task, tuple(row.objective_values or ()))
+
+    async def inputs_of(self, workload_id: int, principal: Principal) -> Sequence[TaskInput]:
         """The input collections of all requests of a task of the principal's VO, as far as it may see them.
 
         They come in the order of their requests.
         """
         query = (
-            select(collections.c.request_id, collections.c.id)
+            select(collections.c.request_id, collections.c.id, collections.c.source)
             .join(tasks, tasks.c.request_id == collections.c.request_id)
             .join(requests, requests.c.id == tasks.c.request_id)
             .where(tasks.c.workload_id == workload_id, collections.c.relation == Relation.INPUT)
@@ -68,7 +111,10 @@ class Tasks(Noun):
             .order_by(collections.c.request_id, collections.c.id)
         )
         found = await self._execute(visible(query, principal))
-        return [(RequestId(row.request_id), CollectionId(row.id)) for row in found]
+        return [
+            TaskInput(RequestId(row.request_id), CollectionId(row.id), row.source == SourceKind.SAMPLES)
+            for row in found
+        ]
 
     async def processed(self, collection: CollectionId, names: Sequence[str]) -> list[Move]:
         """Move those of these files that are available to `done`. `names` may go without their scope."""

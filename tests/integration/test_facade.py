@@ -281,7 +281,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"request_metadata": {"workload_id": "many"}}, "BadRequest", "/request_metadata/workload_id"),
     ({"request_metadata": {"workload_id": 1, "rule_id": 7}}, "BadRequest", "/request_metadata/rule_id"),
     ({"site": {"class": "A", "module": "b", "attributes": {}}}, "BadRequest", "/site"),
-    ({"request_type": "RequestType.HyperParameterOpt"}, "NotImplementedException", "HyperParameterOpt"),
+    ({"request_type": "RequestType.ActiveLearning"}, "NotImplementedException", "ActiveLearning"),
     ({"request_type": "RequestType.iWorkflow"}, "NotImplementedException", "iWorkflow"),
     ({"request_type": None}, "NotImplementedException", "StageIn"),
 ]
@@ -294,9 +294,6 @@ async def test_what_cannot_be_is_told_by_its_place_and_changes_nothing(sqlite_ur
             async with raises(kind, place):
                 await world.client.call("add_request", **STAGE_IN | other)
         for call in (
-            ("get_hyperparameters", TASK, None),
-            ("update_hyperparameter", TASK, None, 3, 0.1),
-            ("update_hyperparameter", TASK, None, 3, "nan"),
             ("add_transform", 1),
             ("update_build_request", 1, "a", "b"),
             ("create_workflow_task", {}),
@@ -315,6 +312,9 @@ async def test_what_cannot_be_is_told_by_its_place_and_changes_nothing(sqlite_ur
         ):
             async with raises("BadRequest", "/0"):
                 await world.client.call("send_messages", 1, msgs=[message])
+        good = {"msg_type": "task_status", "status": "aborted", "taskid": TASK}
+        async with raises("BadRequest", "/1"):
+            await world.client.call("send_messages", 1, msgs=[good, "task_status"])
         async with raises("BadRequest", "taskid"):
             await world.client.call("send_messages", 1, msgs=[{"msg_type": "task_status", "status": "done"}])
         async with raises("BadRequest", "number"):
@@ -346,11 +346,22 @@ async def test_every_route_lets_in_whom_it_is_for_and_nobody_else(sqlite_url: st
         tokens |= {role.value: await api.new_token(role.value, role=role) for role in Role if role is not Role.USER}
         for route in FACADE:
             path = (
-                route.path.replace("{rest:.*}", "hpo")
+                route.path.replace("{rest:.*}", "logs")
                 .replace("{verb:abort|close|retry}", "retry")
                 .replace("{verb:abort}", "abort")
             )
-            for name in ("request", "workload", "transform", "name", "scope", "relation", "status", "id"):
+            for name in (
+                "request",
+                "workload",
+                "transform",
+                "name",
+                "scope",
+                "relation",
+                "status",
+                "id",
+                "limit",
+                "loss",
+            ):
                 path = path.replace(f"{{{name}}}", "null" if name in ("workload", "transform", "status") else "1")
             path = path.replace("{", "").replace("}", "")
             for role, token in tokens.items():

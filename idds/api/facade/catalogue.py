@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from idds.api.facade.replies import collection_row, content_row
+from idds.api.facade.replies import collection_row, content_row, did_of, words_of
 from idds.api.facade.route import Call, FacadeRoute
 from idds.api.facade.sending import send_list
-from idds.api.facade.vocabulary import CONTENTS
 from idds.api.route import Caller
 from idds.domain.collection import Collection
-from idds.domain.identifiers import RequestId
+from idds.domain.identifiers import Did, RequestId
 from idds.domain.statuses import Relation
 from idds.services.tasks import Asked
 
@@ -30,7 +29,7 @@ async def list_contents(call: Call) -> web.StreamResponse:
 
     async def rows() -> AsyncGenerator[list[bytes]]:
         for asked, collection in found:
-            for status in [status for status, name in CONTENTS.items() if wanted is None or name == wanted]:
+            for status in [status for status, name in words_of(collection).items() if wanted is None or name == wanted]:
                 async with aclosing(call.doors.catalogue.stream(call.principal, collection.id, status=status)) as pages:
                     async for page in pages:
                         told = (content_row(call, asked, collection, each, relation) for each in page)
@@ -55,9 +54,12 @@ async def _found(call: Call, scope: str, name: str) -> Sequence[tuple[Asked, Col
         for collection in each.collections
         if collection.relation is Relation.INPUT
         and transform in (None, collection.transform_id)
-        and _matches(call.argument(scope), collection.did.scope if collection.did else "")
-        and _matches(call.argument(name), collection.did.name if collection.did else "")
+        and _is_called(did_of(each, collection), call.argument(scope), call.argument(name))
     ]
+
+
+def _is_called(did: Did | None, scope: str | None, name: str | None) -> bool:
+    return _matches(scope, did.scope if did else "") and _matches(name, did.name if did else "")
 
 
 def _matches(pattern: str | None, text: str) -> bool:

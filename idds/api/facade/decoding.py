@@ -5,10 +5,9 @@ other object is refused.
 """
 
 import base64
-import binascii
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,25 @@ from idds.domain.errors import InvalidInput, Problem
 ZIPPED = "idds_zip:"
 _TAGS = frozenset({"class", "module", "attributes"})
 _DEEPEST = 60
+MOST_VALUES = 1_000_000
+"""In a body: for reading them takes a thread that holds up all others."""
+_NOT_STORABLE = "no text may hold NUL or half a character"
 
 
 @dataclass(slots=True)
 class _Room:
-    """How many bytes may still be unpacked."""
+    """How many bytes may still be unpacked, and how many values may still come."""
 
-    left: int
+    bytes: int
+    values: int = MOST_VALUES
+
+
+class _Odd(Exception):
+    """What is wrong, and the parts of its place from the end to the beginning: nobody names what is all right."""
+
+    def __init__(self, message: str, *parts: str) -> None:
+        super().__init__(message)
+        self.parts = list(parts)
 
 
 def decode(body: bytes, largest: int) -> Any:
@@ -33,11 +44,10 @@ def decode(body: bytes, largest: int) -> Any:
     Raises InvalidInput.
     """
     try:
-        return _plain(json.loads(body), "", _Room(largest))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, RecursionError):
-            raise _wrong("", "it is nested too deep") from None
-        raise _wrong("", f"it is no JSON: {error}") from None
+        return _plain(_parsed(body), _Room(largest), 0)
+    except _Odd as odd:
+        place = "".join(f"/{part}" for part in reversed(odd.parts))
+        raise _wrong(place, str(odd)) from None
 
 
 def fields_of(document: Any, place: str) -> Mapping[str, Any]:
@@ -47,57 +57,74 @@ def fields_of(document: Any, place: str) -> Mapping[str, Any]:
     return document
 
 
-def _plain(value: Any, place: str, room: _Room) -> Any:
-    if place.count("/") > _DEEPEST:
-        raise _wrong(place, "it is nested too deep")
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise _Odd("it is nested too deep") from None
+    except ValueError as error:
+        raise _Odd(f"it is no JSON: {error}") from None
+
+
+def _plain(value: Any, room: _Room, depth: int) -> Any:
+    room.values -= 1
+    if depth > _DEEPEST or room.values < 0:
+        raise _Odd("it is nested too deep" if depth > _DEEPEST else f"there are more than {MOST_VALUES} values")
     match value:
         case dict() if value.keys() >= _TAGS:
-            return _member(value, place)
+            return _member(value)
+        case dict() if not all(map(is_storable, value)):
+            raise _Odd(_NOT_STORABLE)
         case dict():
-            if not all(map(is_storable, value)):
-                raise _wrong(place, "no text may hold NUL or half a character")
-            return {name: _plain(each, f"{place}/{_escaped(name)}", room) for name, each in value.items()}
+            return dict(_inside(value.items(), room, depth + 1))
         case list():
-            return [_plain(each, f"{place}/{number}", room) for number, each in enumerate(value)]
+            return [each for _, each in _inside(enumerate(value), room, depth + 1)]
         case str() if value.startswith(ZIPPED):
-            return _plain(_unpacked(value, place, room), place + "/", room)
+            return _plain(_unpacked(value, room), room, depth + 1)
         case str() if not is_storable(value):
-            raise _wrong(place, "no text may hold NUL or half a character")
+            raise _Odd(_NOT_STORABLE)
         case float() if value != value or value in (float("inf"), float("-inf")):
-            raise _wrong(place, "this is no number in JSON")
+            raise _Odd("this is no number in JSON")
         case int() if not -(2**63) <= value < 2**63:
-            raise _wrong(place, "this number does not fit into 64 bits")
+            raise _Odd("this number does not fit into 64 bits")
         case _:
             return value
 
 
-def _member(value: Mapping[str, Any], place: str) -> str:
+def _inside(parts: Iterable[tuple[str | int, Any]], room: _Room, depth: int) -> Iterator[tuple[str | int, Any]]:
+    for part, each in parts:
+        try:
+            found = _plain(each, room, depth)
+        except _Odd as odd:
+            odd.parts.append(str(part).replace("~", "~0").replace("/", "~1"))
+            raise
+        yield part, found
+
+
+def _member(value: Mapping[str, Any]) -> str:
     """The name of a member of an enumeration."""
     kind, attributes = value["class"], value["attributes"]
     known = ENUMERATIONS.get(kind) if isinstance(kind, str) and value["module"] == MODULE else None
     if known is None:
-        raise _wrong(place, f"objects of class {str(kind)[:100]!r} are not taken here: nothing a client names is made")
+        raise _Odd(f"objects of class {str(kind)[:100]!r} are not taken here: nothing a client names is made")
     number = attributes.get("_value_") if isinstance(attributes, dict) else None
     for name, its in known.items():
         if number == its and type(number) is int:
             return name
-    raise _wrong(f"{place}/attributes/_value_", f"there is no such {kind}")
+    raise _Odd(f"there is no such {kind}", "_value_", "attributes")
 
 
-def _unpacked(text: str, place: str, room: _Room) -> Any:
+def _unpacked(text: str, room: _Room) -> Any:
     try:
         unpacking = zlib.decompressobj()
         # One more than there is room for, as none at all would mean any number.
-        unpacked = unpacking.decompress(base64.b64decode(text[len(ZIPPED) :], validate=True), room.left + 1)
-    except (binascii.Error, zlib.error) as error:
-        raise _wrong(place, f"it cannot be unpacked: {error}") from None
-    room.left -= len(unpacked)
-    if room.left < 0 or not unpacking.eof:
-        raise _wrong(place, "it is cut off, or along with what is packed before unpacks to more than is taken")
-    try:
-        return json.loads(unpacked)
-    except ValueError as error:
-        raise _wrong(place, f"what is packed in it is no JSON: {error}") from None
+        unpacked = unpacking.decompress(base64.b64decode(text[len(ZIPPED) :], validate=True), room.bytes + 1)
+    except (ValueError, zlib.error) as error:
+        raise _Odd(f"it cannot be unpacked: {error}") from None
+    room.bytes -= len(unpacked)
+    if room.bytes < 0 or not unpacking.eof:
+        raise _Odd("it is cut off, or along with what is packed before unpacks to more than is taken")
+    return _parsed(unpacked)
 
 
 def is_storable(text: str) -> bool:
@@ -106,10 +133,6 @@ def is_storable(text: str) -> bool:
         return "\0" not in text and bool(text.encode() or True)
     except UnicodeEncodeError:
         return False
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _wrong(place: str, message: str) -> InvalidInput:

@@ -12,6 +12,7 @@ from idds.api.facade.sending import send_list
 from idds.api.route import Caller
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import RequestId
+from idds.services.tasks import JobStatus, TaskStatus, read_status
 
 
 async def list_messages(call: Call) -> web.StreamResponse:
@@ -30,17 +31,22 @@ async def list_messages(call: Call) -> web.StreamResponse:
 
 
 async def take_messages(call: Call) -> Any:
-    """Taken one after the other; what was said before changes nothing when it is said again."""
+    """All of them are read before the first is taken; what was said before changes nothing when it is said again."""
     if not isinstance(call.body, list):
         raise InvalidInput([Problem("", "this has to be a list of messages")])
-    for number, message in enumerate(call.body):
-        try:
-            is_taken = await call.doors.tasks.take(call.principal, msgspec.json.encode(message))
-        except msgspec.MsgspecError as error:
-            raise InvalidInput([Problem(f"/{number}", str(error))]) from None
-        if not is_taken:
-            raise NotTaken(f"/{number}: only messages of the types job_status and task_status are taken")
+    for said in [_read(number, message) for number, message in enumerate(call.body)]:
+        await call.doors.tasks.take_in(call.principal, said)
     return {"status": 0, "message": f"{len(call.body)} messages were taken"}
+
+
+def _read(number: int, message: Any) -> JobStatus | TaskStatus:
+    try:
+        said = read_status(msgspec.json.encode(message))
+    except msgspec.MsgspecError as error:
+        raise InvalidInput([Problem(f"/{number}", str(error))]) from None
+    if said is None:
+        raise NotTaken(f"/{number}: only messages of the types job_status and task_status are taken")
+    return said
 
 
 _OF = "/idds/message/{request}/{workload}/{transform}/{internal}"

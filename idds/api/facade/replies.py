@@ -4,16 +4,22 @@ A dataset that is staged is one collection here. That client knows two, what is 
 of the same one as either, and of the output where it does not ask for one of them.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from idds.api.facade.route import Call
-from idds.api.facade.vocabulary import CONTENTS, status_name, transform_status_name
+from idds.api.facade.vocabulary import CONTENTS, FAILED, SAMPLES, status_name, transform_status_name
 from idds.domain.collection import Collection
-from idds.domain.statuses import ContentStatus, Relation, Status
+from idds.domain.identifiers import Did
+from idds.domain.statuses import ContentStatus, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.services.tasks import Asked
+from idds.services.telling import path_of
 from idds.store.listings import Listed
+
+_NO_LOSS = (ContentStatus.FAILED, ContentStatus.MISSING, ContentStatus.CANCELLED)
 
 
 def request_rows(call: Call, asked: Asked, *, in_detail: bool, with_metadata: bool) -> list[dict[str, Any]]:
@@ -25,7 +31,7 @@ def request_rows(call: Call, asked: Asked, *, in_detail: bool, with_metadata: bo
         "scope": task.dataset.scope if task is not None else "",
         "name": task.dataset.name if task is not None else request.name,
         "requester": document.get("requester"),
-        "request_type": call.member("RequestType", "StageIn" if task is not None else "Workflow"),
+        "request_type": call.member("RequestType", task.kind if task is not None else "Workflow"),
         "username": request.owner,
         "userdn": None,
         "transform_tag": document.get("transform_tag"),
@@ -50,7 +56,7 @@ def transform_row(call: Call, asked: Asked, transform: Transform) -> dict[str, A
         "transform_id": transform.id,
         "request_id": asked.request.id,
         "workload_id": asked.task.workload_id if asked.task is not None else None,
-        "transform_type": call.member("TransformType", "StageIn" if asked.task is not None else "Processing"),
+        "transform_type": call.member("TransformType", asked.task.kind if asked.task is not None else "Processing"),
         "name": transform.work,
         "status": call.member("TransformStatus", transform_status_name(transform.status)),
         "priority": asked.request.priority,
@@ -65,7 +71,7 @@ def _detail(call: Call, asked: Asked, transform: Transform | None) -> dict[str, 
     status = transform.status if transform is not None else Status.NEW
     detail = {
         "transform_id": transform.id if transform is not None else None,
-        "transform_type": call.member("TransformType", "StageIn" if task is not None else "Processing"),
+        "transform_type": call.member("TransformType", task.kind if task is not None else "Processing"),
         "transform_workload_id": task.workload_id if task is not None else None,
         "transform_status": call.member("TransformStatus", transform_status_name(status)),
         "transform_created_at": _date(request.created_at),
@@ -84,48 +90,63 @@ def _delivered(asked: Asked, transform: Transform | None) -> Collection | None:
 
 
 def _progress(call: Call, asked: Asked, collection: Collection | None) -> dict[str, Any]:
-    did = collection.did if collection is not None else None
-    if did is None and asked.task is not None:
-        did = asked.task.dataset
+    did = did_of(asked, collection)
     return {
         "coll_id": collection.id if collection is not None else None,
         "coll_scope": did.scope if did is not None else "",
         "coll_name": did.name if did is not None else "",
         "coll_status": call.member("CollectionStatus", _collection_status(collection)),
         "total_files": collection.total if collection is not None else 0,
-        "processed_files": _staged(collection),
+        "processed_files": _processed(collection),
         "processing_files": 0,
-        "new_files": collection.counts.get(ContentStatus.NEW, 0) if collection is not None else 0,
+        "new_files": _count(collection, "New") if collection is not None else 0,
     }
+
+
+def did_of(asked: Asked, collection: Collection | None) -> Did | None:
+    """Under which name that client knows a collection."""
+    if collection is not None and collection.did is not None:
+        return collection.did
+    return asked.task.dataset if asked.task is not None else None
+
+
+def words_of(collection: Collection) -> Mapping[ContentStatus, str]:
+    """What its contents are in the words of that client."""
+    return SAMPLES if collection.source is SourceKind.SAMPLES else CONTENTS
+
+
+def _count(collection: Collection, word: str) -> int:
+    return sum(n for status, n in collection.counts.items() if words_of(collection)[status] == word)
 
 
 def _collection_status(collection: Collection | None) -> str:
     return "Closed" if collection is not None and collection.is_closed else "Open"
 
 
-def _staged(collection: Collection | None) -> int:
-    """How many of its files were brought to disk, also those that were processed since."""
-    brought = (ContentStatus.AVAILABLE, ContentStatus.LEASED, ContentStatus.DONE)
-    return sum(collection.counts.get(status, 0) for status in brought) if collection is not None else 0
+def _processed(collection: Collection | None) -> int:
+    """How many files were brought to disk, also those that were processed since; how many samples have their loss."""
+    if collection is None:
+        return 0
+    return sum(_count(collection, word) for word in ("Available", "Deleted"))
 
 
 def collection_row(call: Call, asked: Asked, collection: Collection, relation: str) -> dict[str, Any]:
-    counts, did = collection.counts, collection.did
+    counts, did = collection.counts, did_of(asked, collection)
     return {
         "coll_id": collection.id,
         "request_id": asked.request.id,
         "workload_id": asked.task.workload_id if asked.task is not None else None,
         "transform_id": collection.transform_id,
-        "coll_type": call.member("CollectionType", "Dataset"),
+        "coll_type": call.member("CollectionType", "Dataset" if collection.did is not None else "PseudoDataset"),
         "relation_type": call.member("CollectionRelationType", relation),
         "scope": did.scope if did is not None else "",
         "name": did.name if did is not None else "",
         "status": call.member("CollectionStatus", _collection_status(collection)),
         "storage_id": collection.rse,
         "total_files": collection.total,
-        "new_files": counts.get(ContentStatus.NEW, 0),
+        "new_files": _count(collection, "New"),
         "processing_files": 0,
-        "processed_files": _staged(collection),
+        "processed_files": _processed(collection),
         "failed_files": counts.get(ContentStatus.FAILED, 0),
         "missing_files": counts.get(ContentStatus.MISSING, 0),
         "created_at": _date(asked.request.created_at),
@@ -141,23 +162,42 @@ def content_row(call: Call, asked: Asked, collection: Collection, listed: Listed
         "request_id": asked.request.id,
         "workload_id": asked.task.workload_id if asked.task is not None else None,
         "map_id": listed.id,
-        "scope": listed.scope,
-        "name": listed.name,
+        **_named(asked, collection, listed),
         "min_id": listed.min_id,
         "max_id": listed.max_id,
-        "content_type": call.member("ContentType", "Event" if listed.max_id else "File"),
+        "content_type": call.member("ContentType", _type_of(collection, listed)),
         "content_relation_type": call.member("ContentRelationType", relation),
-        "status": call.member("ContentStatus", CONTENTS[ContentStatus(listed.status)]),
+        "status": call.member("ContentStatus", words_of(collection)[ContentStatus(listed.status)]),
         "bytes": listed.bytes,
         "md5": None,
         "adler32": listed.adler32,
-        "path": listed.path,
         "storage_id": collection.rse,
         "external_coll_id": None,
         "external_content_id": None,
         "content_metadata": {"reason": listed.reason} if listed.reason else None,
         "updated_at": _date(listed.changed_at),
     }
+
+
+def _named(asked: Asked, collection: Collection, listed: Listed) -> dict[str, Any]:
+    """A sample has its number for a name, and its point and loss where a file has its path."""
+    if collection.source is not SourceKind.SAMPLES:
+        return {"scope": listed.scope, "name": listed.name, "path": listed.path}
+    did, parameters = did_of(asked, collection), json.loads(listed.parameters or "{}")
+    loss = loss_of(ContentStatus(listed.status), json.loads(listed.objective_values or "[]"))
+    scope = did.scope if did is not None else ""
+    return {"scope": scope, "name": str(listed.id), "path": path_of(asked.task, parameters, loss)}
+
+
+def loss_of(status: ContentStatus, values: Sequence[float]) -> float | None:
+    """Of a sample; what has none and gets none has that of a failure."""
+    return FAILED if status in _NO_LOSS else (values[0] if values else None)
+
+
+def _type_of(collection: Collection, listed: Listed) -> str:
+    if collection.source is SourceKind.SAMPLES:
+        return "PseudoContent"
+    return "Event" if listed.max_id else "File"
 
 
 def _date(time: int | None) -> str | None:

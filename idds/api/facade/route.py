@@ -16,6 +16,8 @@ from idds.api.facade.vocabulary import ENUMERATIONS, tagged
 from idds.api.problems import Malformed, Stalled, TooMany, UnsupportedMedia
 from idds.api.rates import Rates
 from idds.api.route import Caller
+from idds.api.waiting import Counters
+from idds.domain.access import Grant
 from idds.domain.errors import (
     Conflict,
     Forbidden,
@@ -27,7 +29,8 @@ from idds.domain.errors import (
     Unavailable,
     UnknownDid,
 )
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
+from idds.identity.options import OpenSamples
 from idds.runtime.doors import Doors
 from idds.runtime.settings import ApiSettings
 
@@ -45,6 +48,7 @@ class Call:
     """A call of that client, admitted."""
 
     doors: Doors
+    counters: Counters
     request: web.Request
     principal: Principal
     body: Any
@@ -74,12 +78,15 @@ class Call:
         return ENUMERATIONS[kind][name] if self.is_plain else tagged(kind, name)
 
     def named(self, kind: str, argument: str) -> str | None:
-        """The member whose number is an argument in the path. Raises InvalidInput."""
-        number = self.number(argument)
-        if number is None:
+        """The member whose number is an argument in the path, or whose name, as in `ContentStatus.New`.
+
+        Raises InvalidInput.
+        """
+        text = self.argument(argument)
+        if text is None:
             return None
         for name, its in ENUMERATIONS[kind].items():
-            if its == number:
+            if text in (str(its), name, f"{kind}.{name}"):
                 return name
         raise InvalidInput([Problem(f"{{{argument}}}", f"there is no such {kind}")])
 
@@ -95,7 +102,10 @@ Endpoint = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class FacadeRoute:
-    """`path` is as aiohttp writes it, and `*` any method."""
+    """`path` is as aiohttp writes it, and `*` any method.
+
+    Those `of_payloads` may be open to whoever calls from certain networks: payloads in the field show nothing.
+    """
 
     method: str
     path: str
@@ -103,6 +113,7 @@ class FacadeRoute:
     caller: Caller
     endpoint: Endpoint
     reads_body: bool = False
+    of_payloads: bool = False
 
 
 NOBODY = Principal("", "")
@@ -128,7 +139,9 @@ class Facade:
     """What all these routes share."""
 
     doors: Doors
+    counters: Counters
     settings: ApiSettings
+    open_samples: OpenSamples
     authentication: Authentication
     rates: Rates
 
@@ -137,9 +150,9 @@ class Facade:
             try:
                 principal = NOBODY
                 if route.caller is not Caller.PUBLIC:
-                    principal = await self._admit(request, route.caller)
+                    principal = await self._admit(request, route)
                 body = await self._read(request) if route.reads_body else None
-                answer = await route.endpoint(Call(self.doors, request, principal, body))
+                answer = await route.endpoint(Call(self.doors, self.counters, request, principal, body))
             except web.HTTPRequestEntityTooLarge:
                 limit = self.settings.max_body_bytes
                 return refusal(413, "BadRequest", f"the body is larger than {limit} bytes")
@@ -151,15 +164,30 @@ class Facade:
 
         return handle
 
-    async def _admit(self, request: web.Request, caller: Caller) -> Principal:
+    async def _admit(self, request: web.Request, route: FacadeRoute) -> Principal:
         token = request.headers.get(TOKEN)
-        if token is None:
-            grant = await self.authentication.of(request)
-        else:
-            grant = await self.authentication.authenticate(f"Bearer {token}")
+        try:
+            if token is None:
+                grant = await self.authentication.of(request)
+            else:
+                grant = await self.authentication.authenticate(f"Bearer {token}")
+        except Unauthenticated:
+            payload = self._payload(request) if route.of_payloads else None
+            if payload is None:
+                raise
+            grant = payload
         self.rates.take(grant)
-        admit(caller, grant, 0)
+        admit(route.caller, grant, 0)
         return grant.principal
+
+    def _payload(self, request: web.Request) -> Grant | None:
+        """What somebody may who shows nothing and asks for one sample of a task, by its number and the task's."""
+        shows = TOKEN in request.headers or "Authorization" in request.headers
+        if shows or NOTHING in (request.match_info["workload"], request.match_info["id"]):
+            return None
+        vo = self.open_samples.vo_of(request.remote or "")
+        # Each has a rate of its own, as far as it can be told from others.
+        return None if vo is None else Grant(Principal(f"payload at {request.remote}", vo, Role.WFMS))
 
     async def _read(self, request: web.Request) -> Any:
         """The client says of no body what it is: it is JSON."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Never
 
 from idds import __version__
-from idds.api.facade import catalogue, messages, requests
+from idds.api.facade import asking, catalogue, messages, requests, samples
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
 from idds.api.route import Caller
 from idds.domain.errors import NotFound
@@ -30,7 +30,6 @@ async def show_metainfo(call: Call) -> Any:
 
 _WORKFLOWS = "submit a workflow document to /v1/requests"
 _INSTEAD: Mapping[str, str] = {
-    "hpo": "samples are not delivered by this door yet: lease them at /v1/collections/{id}:lease",
     "transform": f"transforms are the service's own to make: {_WORKFLOWS}",
     "workflow_task": f"workers are not steered by this door: {_WORKFLOWS}",
     "request": f"there are no builds here: {_WORKFLOWS}",
@@ -50,7 +49,9 @@ async def refuse(call: Call) -> Never:
 FACADE: Sequence[FacadeRoute] = (
     FacadeRoute("GET", "/idds/ping", "iddsPing", Caller.PUBLIC, ping),
     FacadeRoute("GET", "/idds/metainfo/{name}", "iddsMetainfo", Caller.READER, show_metainfo),
+    *asking.ROUTES,
     *requests.ROUTES,
+    *samples.ROUTES,
     *catalogue.ROUTES,
     *messages.ROUTES,
     FacadeRoute("*", "/idds/{rest:.*}", "iddsRefused", Caller.PUBLIC, refuse),

@@ -71,6 +71,17 @@ CONTENTS: Mapping[ContentStatus, str] = {
 }
 """What ours are in its words. A file on its way is `New` like one that waits."""
 
+SAMPLES: Mapping[ContentStatus, str] = {
+    **CONTENTS,
+    # To be evaluated, whether somebody is at it or not; and evaluated.
+    ContentStatus.AVAILABLE: "New",
+    ContentStatus.LEASED: "New",
+    ContentStatus.DONE: "Available",
+}
+"""The same of samples."""
+FAILED = 1e5
+"""What JEDI says the loss is where the last attempt failed. Whoever asks is told so of a sample that gets none."""
+
 ORDERS: Mapping[str, Intent] = {
     "ToCancel": Intent.CANCEL,
     "ToSuspend": Intent.SUSPEND,

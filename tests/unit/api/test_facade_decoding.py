@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from idds.api.facade.decoding import decode
+from idds.api.facade.decoding import MOST_VALUES, decode
 from idds.api.facade.vocabulary import ENUMERATIONS, MODULE, status_name, tagged
 from idds.domain.errors import InvalidInput
 from idds.domain.identifiers import RequestId
@@ -56,7 +56,9 @@ def test_every_member_that_is_told_can_be_read() -> None:
         ({"a": "idds_zip:!"}, "/a"),
         ({"a": "idds_zip:" + base64.b64encode(b"no zlib").decode()}, "/a"),
         ({"a": zipped("x" * LARGEST)}, "/a"),
-        ({"a": zipped({"class": "Popen", "module": "subprocess", "attributes": {}})}, "/a/"),
+        ({"a": zipped({"class": "Popen", "module": "subprocess", "attributes": {}})}, "/a"),
+        ({"a": [{"b": zipped([0, "\0"])}]}, "/a/0/b/1"),
+        ([[0] * MOST_VALUES], f"/0/{MOST_VALUES - 2}"),
     ],
 )
 def test_all_else_is_refused_at_its_place(document: Any, place: str) -> None:

@@ -1,0 +1,82 @@
+"""Searches for hyperparameters as workload managers ask for them (`hpoRequestData` of panda-server), made studies."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from idds.api.facade.route import NotTaken
+from idds.domain.errors import InvalidInput, Problem
+from idds.domain.space import Point
+from idds.domain.workflow import Input, Refill, Samples, WindowLimits, Work
+from idds.engine.foreign_spaces import read
+
+POINTS = 10
+"""A generation, where nothing is said."""
+_PLACE = "/request_metadata"
+_METHODS = {None: "tpe", "nevergrad": "tpe"}
+"""Samplers by the names that are no names of ours. What is asked of nevergrad, the default can."""
+_STEERED = frozenset({"container", "docker", "sandbox"})
+_Points = Annotated[int, Field(gt=0, le=100_000)]
+
+
+class Search(BaseModel):
+    """What is read of it."""
+
+    opt_space: dict[str, Any] | list[dict[str, Any]] | None = None
+    initial_points: Annotated[list[Any], Field(max_length=10_000)] | None = None
+    max_points: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
+    num_points_per_generation: _Points | None = None
+    min_unevaluated_points: _Points | None = None
+    method: Annotated[str, Field(max_length=128)] | None = None
+    sandbox: str | None = None
+    arguments: str | None = None
+
+
+def study_of(search: Search) -> Work:
+    """The work that draws its samples; they are evaluated by whoever asks for them. Raises InvalidInput, NotTaken."""
+    if search.method in _STEERED or (search.method is None and (search.arguments or search.sandbox)):
+        raise NotTaken(
+            f"{_PLACE}: no steering command is run here; give an `opt_space` and as `method` a sampler of this service"
+        )
+    if not search.opt_space:
+        raise InvalidInput([Problem(f"{_PLACE}/opt_space", "there is no search space")])
+    if search.max_points is None:
+        raise InvalidInput([Problem(f"{_PLACE}/max_points", "say how many points at most")])
+    points = search.num_points_per_generation or POINTS
+    refill = Refill(points=points, below=search.min_unevaluated_points or 1)
+    samples = Samples(
+        **_spaces(search),
+        count=search.max_points,
+        sampler=_METHODS.get(search.method) or search.method or "",
+        refill=refill,
+    )
+    window = WindowLimits(files=points + refill.below - 1)
+    return Work(name="hpo", input=Input(samples=samples, window=window))
+
+
+def _spaces(search: Search) -> dict[str, Any]:
+    """The space in their words; in ours where there are points to begin with."""
+    space = search.opt_space
+    if not search.initial_points:
+        return {"opt_space": tuple(space) if isinstance(space, list) else space}
+    if not isinstance(space, dict):
+        raise InvalidInput([Problem(f"{_PLACE}/initial_points", "a search in segments has none to begin with")])
+    [(parameters, _)], problems = read(space, f"{_PLACE}/opt_space")
+    if problems:
+        raise InvalidInput(problems)
+    return {"space": parameters, "initial": _points(search.initial_points)}
+
+
+def _points(given: Sequence[Any]) -> tuple[Point, ...]:
+    """Each alone, or with the loss that it has not got yet: `[point, null]`."""
+    points: list[Point] = []
+    for number, each in enumerate(given):
+        place = f"{_PLACE}/initial_points/{number}"
+        point, loss = each if isinstance(each, list) and len(each) == 2 else (each, None)
+        if not isinstance(point, dict) or not all(isinstance(value, str | int | float) for value in point.values()):
+            raise InvalidInput([Problem(place, "give a value for each parameter, or [these, null]")])
+        if loss is not None:
+            raise InvalidInput([Problem(f"{place}/1", "a point to begin with is evaluated here: it has no loss yet")])
+        points.append(point)
+    return tuple(points)
