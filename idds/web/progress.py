@@ -1,7 +1,7 @@
 """How far a set of contents is, as parts of a bar."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from idds.domain.collection import Collection
 from idds.domain.statuses import ContentStatus, Relation
@@ -16,6 +16,14 @@ WORDS: Mapping[ContentStatus, str] = {
     _C.CANCELLED: "cancelled",
     _C.MISSING: "missing",
     _C.FAILED: "failed",
+}
+
+
+OF_SAMPLES: Mapping[ContentStatus, str] = {
+    **WORDS,
+    _C.DONE: "evaluated",
+    _C.LEASED: "being evaluated",
+    _C.AVAILABLE: "waiting to be taken",
 }
 
 
@@ -36,6 +44,7 @@ class Bar:
 
     total: int
     counts: Mapping[ContentStatus, int]
+    words: Mapping[ContentStatus, str] = field(default_factory=lambda: WORDS)
 
     @property
     def pieces(self) -> list[Piece]:
@@ -45,7 +54,7 @@ class Bar:
             files = self.counts.get(status, 0)
             if files:
                 width = 100 * files / self.total
-                found.append(Piece(status, WORDS[status], files, round(start, 3), round(width, 3)))
+                found.append(Piece(status, self.words[status], files, round(start, 3), round(width, 3)))
                 start += width
         return found
 

@@ -38,8 +38,9 @@ async def browser_of(api: Api, owner: str = "owner", role: Role = Role.USER) -> 
     return browser
 
 
-def paths(number: int) -> list[str]:
-    return [page.path.replace("{id}", str(number)) for page in PAGES]
+def paths(number: int, study: int) -> list[str]:
+    """Of all pages: about a request, or what has the same number; those of studies about one."""
+    return [page.path.replace("{id}", str(study if page.path.startswith("/studies") else number)) for page in PAGES]
 
 
 def check_sound(shown: Shown) -> None:
@@ -62,10 +63,10 @@ def check_sound(shown: Shown) -> None:
 
 async def test_every_page_is_sound_and_its_json_is_there(each_api: Api) -> None:
     api = each_api
-    await api.submit({**STUDY, "name": HOSTILE})
+    study = await api.input_of(await api.submit({**STUDY, "name": HOSTILE}))
     number = await api.submit(STAGED)
     browser = await browser_of(api, role=Role.OPERATOR)
-    for path in paths(number):
+    for path in paths(number, study):
         shown = await browser.get(path)
         assert shown.status == 200, (path, shown.words)
         check_sound(shown)

@@ -69,7 +69,9 @@
 
   // What was opened stays open when it is shown anew, and scrolled to where it was.
   const kept = new Map();
+  const opened = new Set();
   document.body.addEventListener("htmx:beforeSwap", (event) => {
+    for (const box of event.detail.target.querySelectorAll("details[id][open]")) opened.add(box.id);
     for (const box of event.detail.target.querySelectorAll(".wide")) {
       kept.set(box.getAttribute("aria-label"), [box.scrollLeft, box.scrollTop, document.activeElement === box]);
     }
@@ -83,6 +85,8 @@
       }
     }
     kept.clear();
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    opened.clear();
   });
 
   // What an order would touch is shown in a dialog; without scripts it is a page.

@@ -1,0 +1,145 @@
+"""The pages of studies."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from idds.api.bodies import NoQuery, StudiesQuery
+from idds.domain.errors import InvalidInput, Problem
+from idds.domain.identifiers import CollectionId, RequestId
+from idds.domain.space import Parameter
+from idds.domain.study import Study
+from idds.domain.study_series import StudyPoints
+from idds.domain.workflow import Samples
+from idds.engine.spaces import spaces_of
+from idds.web import studies_charts as charts
+from idds.web.page import Page, View, Visit
+from idds.web.progress import OF_SAMPLES, Bar
+from idds.web.studies_drawing import written
+
+SHOWN = 50
+AXES = 12
+"""So many parameters have an axis at once: more nobody tells apart."""
+ROWS, VERSIONS = 100, 50
+
+
+class ChartsQuery(NoQuery):
+    """What charts show: an objective, counted from 0, and some of the parameters."""
+
+    objective: Annotated[int, Field(ge=0, le=9, description="Counted from 0.")] = 0
+    parameter: Annotated[
+        tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=AXES, description="Those with an axis.")
+    ] = ()
+
+
+async def show_list(visit: Visit[StudiesQuery]) -> View:
+    query = visit.query
+    request = None if query.request is None else RequestId(query.request)
+    limit = min(query.limit, SHOWN)
+    found = await visit.doors.studies.studies(visit.principal, request=request, before=query.before, limit=limit + 1)
+    page = found[:limit]
+    values = {
+        "studies": [(each, Bar(sum(each.counts.values()), each.counts, OF_SAMPLES)) for each in page],
+        "query": query,
+        "next": page[-1].id if len(found) > limit else None,
+    }
+    return View("studies.html", "Studies", values, events="/v1/events")
+
+
+async def show(visit: Visit[ChartsQuery]) -> View:
+    identifier, principal, told = CollectionId(visit.number), visit.principal, visit.doors.study_charts
+    study = await visit.doors.studies.study(principal, identifier)
+    series, points = await told.series(principal, identifier), await told.points(principal, identifier)
+    curves = await told.curves(principal, identifier)
+    delivery = await told.delivery(principal, identifier)
+    objective, direction = _objective(study, visit.query)
+    known = parameters_of(study.definition)
+    axes = _axes(known, visit.query)
+    bar = Bar(sum(study.counts.values()), study.counts, OF_SAMPLES)
+    values = {
+        "study": study,
+        "bar": bar,
+        "objective": objective,
+        "direction": direction,
+        "series": series,
+        "points": points,
+        "rows": _rows(points, objective, direction),
+        "curves": curves,
+        "delivery": delivery,
+        "versions": await visit.doors.redefining.versions(
+            principal, identifier, after=max(0, study.version - VERSIONS), limit=VERSIONS
+        ),
+        "known": known,
+        "axes": axes,
+        "best_over_time": charts.best_over_time(series, points.points, objective),
+        "fronts": charts.fronts(points.points, study.best, study.directions),
+        "parallel": charts.parallel(points.points, axes, objective, direction),
+        "slices": charts.slices(points.points, axes, objective, direction),
+        "on_the_way": charts.curves_on_the_way(curves),
+        "written": written,
+        "as_json": json.dumps,
+    }
+    events = None if study.status.is_terminal else f"/v1/events?entity=collection:{identifier}"
+    return View("study.html", f"{study.work} · study {identifier}", values, events)
+
+
+async def show_importance(visit: Visit[None]) -> View:
+    """A page of its own, as it takes a second or two to find: the page of the study has it come after."""
+    identifier = CollectionId(visit.number)
+    study = await visit.doors.studies.study(visit.principal, identifier)
+    importance = await visit.doors.study_charts.importance(visit.principal, identifier)
+    return View("study-importance.html", f"Importance · study {identifier}", {"study": study, "importance": importance})
+
+
+def parameters_of(samples: Samples) -> Mapping[str, Parameter]:
+    """The parameters of all segments by name, as wide as in any of them."""
+    found: dict[str, Parameter] = {}
+    for space in spaces_of(samples):
+        for name, parameter in space.parameters.items():
+            found.setdefault(name, parameter)
+    return found
+
+
+def _objective(study: Study, query: ChartsQuery) -> tuple[int, str]:
+    if query.objective >= len(study.directions):
+        raise InvalidInput([Problem("/objective", f"this study has {len(study.directions)}, counted from 0")])
+    return query.objective, study.directions[query.objective]
+
+
+def _axes(known: Mapping[str, Parameter], query: ChartsQuery) -> Mapping[str, Parameter]:
+    for place, name in enumerate(query.parameter):
+        if name not in known:
+            raise InvalidInput([Problem(f"/parameter/{place}", f"there is no parameter {name!r} in this space")])
+    wanted = query.parameter or tuple(known)[:AXES]
+    return {name: known[name] for name in known if name in wanted}
+
+
+def _rows(points: StudyPoints, objective: int, direction: str) -> list[object]:
+    """Those of the charts, the best first."""
+    ordered = sorted(points.points, key=lambda each: each.values[objective], reverse=direction == "maximize")
+    return list(ordered[:ROWS])
+
+
+PAGES = (
+    Page("/studies", "studies", show_list, query=StudiesQuery, json=("/v1/studies",)),
+    Page(
+        "/studies/{id}",
+        "study",
+        show,
+        query=ChartsQuery,
+        json=(
+            "/v1/studies/{id}",
+            "/v1/studies/{id}/series",
+            "/v1/studies/{id}/points",
+            "/v1/studies/{id}/best",
+            "/v1/studies/{id}/importance",
+            "/v1/studies/{id}/curves",
+            "/v1/studies/{id}/delivery",
+            "/v1/studies/{id}/samples",
+            "/v1/studies/{id}/versions",
+        ),
+    ),
+    Page("/studies/{id}/importance", "importance", show_importance, json=("/v1/studies/{id}/importance",)),
+)
