@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.replica import Window
+from idds.engine import joining
 from idds.engine.shares import Share, Turns
 from idds.engine.window import Candidate, Room, never
 
@@ -40,7 +41,9 @@ class Demand:
     disk yet. `window` is its own, `tape` the tape system that its files come from (None: not known). It began to wait
     at `waiting_since`, or something of it was last admitted then; an operator who wants it next said so at `forced_at`.
     `hold` says why nothing is recalled for it, None: it is.
-    `heads` are its next complete groups, in tape order; `more` says that there are others behind them.
+    `heads` are its next complete groups, in tape order; `more` says that there are others behind them. `joins` are some
+    of those others all of whose files are there already, or on their way: it joins whoever has them recalled, and
+    recalls less by itself. `pinned_bytes` in `pinned_files` it pins, whoever had them recalled.
     """
 
     collection: CollectionId
@@ -57,6 +60,9 @@ class Demand:
     hold: str | None = None
     heads: tuple[Candidate, ...] = ()
     more: bool = False
+    joins: tuple[Candidate, ...] = ()
+    pinned_bytes: int = 0
+    pinned_files: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +135,11 @@ def plan(standing: Standing, policy: Policy, now: int) -> Plan:
     for queue in sorted((each for each in queues if each.goes_first), key=_Queue.turn):
         while queue.take_run() and queue.goes_first:
             pass
-    turns = Turns(standing.shares, [(each.demand, each.bytes, each.wanted) for each in queues])
-    by_id = {each.demand.collection: each for each in queues}
-    while (turn := turns.take()) is not None:
-        queue = by_id[turn]
-        before = queue.bytes
-        queue.take_run()
-        turns.wait_again(turn, queue.bytes - before, queue.wanted)
+    _take_turns(standing, queues, [each for each in queues if not each.goes_last])
+    for each in queues:
+        if not each.goes_last:
+            each.keep_for_next()
+    _take_turns(standing, queues, [each for each in queues if each.goes_last])
     again = [at for each in queues if (at := each.again_at) is not None and at > now and each.wait is not None]
     return Plan(
         tuple(Admission(q.demand, tuple(q.admitted), q.bytes, q.files) for q in queues if q.admitted),
@@ -143,6 +147,18 @@ def plan(standing: Standing, policy: Policy, now: int) -> Plan:
         {each.demand.collection: each.wait for each in queues if each.wait is not None},
         min(again, default=None),
     )
+
+
+def _take_turns(standing: Standing, queues: Sequence["_Queue"], going: Sequence["_Queue"]) -> None:
+    """Have these take runs in turn, until there is no room, or nothing more that they want."""
+    by_id = {each.demand.collection: each for each in going}
+    claims = [(q.demand, q.bytes, q.wanted if q.demand.collection in by_id else None) for q in queues]
+    turns = Turns(standing.shares, claims)
+    while (turn := turns.take()) is not None:
+        queue = by_id[turn]
+        before = queue.bytes
+        queue.take_run()
+        turns.wait_again(turn, queue.bytes - before, queue.wanted)
 
 
 class _Queue:
@@ -157,6 +173,8 @@ class _Queue:
         self.wait: str | None = None
         self.again_at: int | None = None
         self.goes_first = demand.forced_at is not None
+        self.goes_last = False
+        self._full: Room | None = None
         self._is_stopped = False
         self._rooms = rooms
         self._patient_until = 0
@@ -166,6 +184,12 @@ class _Queue:
             self._sort(group, windows)
         if not demand.heads:
             self.wait = "none of its groups is complete yet"
+
+    def join(self, groups: Sequence[Candidate], *, is_express: bool) -> None:
+        """Pin these of others. Who has a run recalled by others recalls by itself when nobody else has use for it."""
+        self.admitted += groups
+        by_others = self.demand.pinned_files - self.demand.held_files + sum(len(group.contents) for group in groups)
+        self.goes_last = by_others >= self._run_files and not is_express
 
     def _sort(self, group: Candidate, windows: Sequence[Window]) -> None:
         size, files = group.bytes, group.files
@@ -186,6 +210,7 @@ class _Queue:
         if holds_nothing and self.groups:
             self.goes_first = self.goes_first or since + policy.longest_wait <= now
             self.again_at = since + policy.longest_wait
+        self.goes_last = self.goes_last and not self.goes_first
 
     def turn(self) -> tuple[bool, int, CollectionId]:
         """Its turn among those that go first: the forced ones in the order they were, then who waits the longest."""
@@ -222,7 +247,11 @@ class _Queue:
         return number > 0
 
     def _why_not(self, size: int, files: int, groups: int) -> str | None:
-        return next(filter(None, (room.why_not(size, files, groups) for room in self._rooms)), None)
+        for room in self._rooms:
+            if (reason := room.why_not(size, files, groups)) is not None:
+                self._full = room
+                return reason
+        return None
 
     def _may_take_less(self, number: int) -> bool:
         """Whether a part of a run is taken where there is no room for all of it."""
@@ -235,6 +264,11 @@ class _Queue:
     def _wait_for_run(self, full: str) -> str:
         self.again_at = self._patient_until
         return f"room for a run of files is gathered: {full}"
+
+    def keep_for_next(self) -> None:
+        """What it has no room in is not for those who have others recall for them."""
+        if self._is_stopped and self._full is not None and self._full.is_shared and self._full.kept_for is None:
+            self._full.kept_for = "those whose files nobody else recalls"
 
     def _keep_room(self) -> None:
         _, size, files = self.groups[0]
@@ -257,6 +291,7 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
     of_rse = Room.of(standing.window) if standing.window is not None else None
     quotas = {share.name: (share.quota, Room.of(share.quota)) for share in standing.shares if share.quota is not None}
     tapes = {tape.name: (tape, _room_of(tape)) for tape in standing.tapes}
+    express = {share.name for share in standing.shares if share.is_express}
     queues = []
     for demand in standing.demands:
         quota, of_share = quotas.get(demand.share, (None, None))
@@ -265,6 +300,9 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
         windows = [window for window in (standing.window, quota, demand.window) if window is not None]
         rooms = [room for room in (of_rse, of_share, own, of_tape) if room is not None]
         queue = _Queue(demand, windows, rooms, policy)
+        pinned = demand.pinned_bytes, demand.pinned_files
+        joined = joining.choose(demand.joins, windows, standing.window, len(standing.demands), pinned)
+        queue.join(joined, is_express=demand.share in express)
         if demand.hold is not None:
             queue.hold(demand.hold)
         elif tape is not None and tape.hold is not None:

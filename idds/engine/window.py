@@ -11,7 +11,8 @@ from idds.domain.replica import Window
 class Wanted:
     """A content and what admitting it costs: nothing where a replica that can be pinned is there already.
 
-    `blocked` says that its replica is being deleted: the want waits until it is gone.
+    `is_present` says that this replica is on disk, not on its way there; `blocked`, that it is being deleted: the want
+    waits until it is gone.
     """
 
     content_id: ContentId
@@ -19,6 +20,7 @@ class Wanted:
     bytes: int
     is_pinnable: bool = False
     blocked: bool = False
+    is_present: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Candidate:
     @property
     def files(self) -> int:
         return sum(not wanted.is_pinnable for wanted in self.contents)
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether a part of it is on disk: the rest is usually not far."""
+        return any(wanted.is_present for wanted in self.contents)
 
 
 @dataclass(slots=True)

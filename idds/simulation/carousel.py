@@ -6,7 +6,7 @@ from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Protocol
 
-from idds.simulation.layout import Layout
+from idds.simulation.layout import Dataset, Layout
 from idds.simulation.library import Reading, microseconds
 from idds.simulation.measures import Measures
 from idds.simulation.requests import Request
@@ -80,7 +80,12 @@ class Carousel:
         self._strategy = strategy
         self._measures = measures
         self._users: dict[int, list[Request]] = {}
-        """Of each group on disk or on its way: the requests that hold it."""
+        """Of each group on disk or on its way: the requests that pin it."""
+        self._payers: dict[int, Request] = {}
+        """And for which of them it was admitted."""
+        self._alike: dict[Dataset, list[Request]] = {}
+        for request in self.requests:
+            self._alike.setdefault(request.dataset, []).append(request)
         self._link_free_at = 0
         self._plan_at: int | None = None
         self._planned_at = -microseconds(scenario.planning.every_s)
@@ -96,7 +101,7 @@ class Carousel:
             now, _, kind, first, second = heappop(self._events)
             match kind:
                 case _Kind.ARRIVED:
-                    self._wake(now)
+                    self._arrive(self.requests[first], now)
                 case _Kind.READ:
                     self._read(self._names[first], second, now)
                 case _Kind.LANDED:
@@ -104,13 +109,23 @@ class Carousel:
                 case _Kind.PROCESSED:
                     self._end(self.requests[first], second, now)
                 case _Kind.GONE:
-                    self._gone(self.requests[first], second, now)
+                    self._gone(second, now)
                 case _Kind.PLAN:
                     self._plan(now)
 
     def _tell(self, at: int, kind: _Kind, first: int = 0, second: int = 0) -> None:
         self._told += 1
         heappush(self._events, (at, self._told, kind, first, second))
+
+    def _arrive(self, request: Request, now: int) -> None:
+        if len(self._alike[request.dataset]) > 1:
+            for group in filter(self.is_pinnable, range(request.dataset.start, request.dataset.stop)):
+                request.offer(group, has_landed=self.state[group] == State.PRESENT)
+        self._wake(now)
+
+    def is_pinnable(self, group: int) -> bool:
+        """Whether it is on disk, or on its way there."""
+        return self.state[group] in (State.STAGING, State.PRESENT)
 
     def _wake(self, now: int) -> None:
         """Have it planned soon."""
@@ -139,21 +154,23 @@ class Carousel:
         ordered: list[int] = []
         for group in groups:
             size, files = self.layout.bytes[group], self.layout.files[group]
-            request.held_bytes += size
-            request.held_files += files
+            request.pinned_bytes += size
+            request.pinned_files += files
             self._users.setdefault(group, []).append(request)
             state = self.state[group]
             if state == State.ABSENT:
                 self.state[group] = State.STAGING
                 self.reserved_bytes += size
                 self.reserved_files += files
+                self._payers[group] = request
+                request.held_bytes += size
+                request.held_files += files
+                request.in_flight += files
                 ordered.append(group)
             elif state == State.PRESENT:
                 self._deliver(request, group, now)
-                continue
             elif state == State.DELETING:
                 raise AssertionError(f"group {group} was admitted while it is being deleted")
-            request.in_flight += files
         self._measures.reserved(self.reserved_bytes)
         if ordered:
             name = request.dataset.library
@@ -161,11 +178,22 @@ class Carousel:
             self.in_flight_bytes[name] += sum(self.layout.bytes[group] for group in ordered)
             for reading in self.libraries[name].order(ordered, now):
                 self._begin(name, reading, now)
+            for group in ordered:
+                self._offer(group, now)
+
+    def _offer(self, group: int, now: int) -> None:
+        """Tell who waits for the same."""
+        users = self._users[group]
+        for other in self._alike[users[0].dataset]:
+            if other not in users and other.arrives_at <= now and other.has_more:
+                other.offer(group, has_landed=self.state[group] == State.PRESENT)
+                self._wake(now)
 
     def _begin(self, name: str, reading: Reading, now: int) -> None:
         """Bytes flow through the link, one group after the other, while they are read; they count from now on."""
         size = self.layout.bytes[reading.group]
         self._measures.on_disk(size, now)
+        self._measures.recalled(size)
         self._link_free_at = max(self._link_free_at, reading.begins)
         delay = max(0, self._link_free_at - reading.begins)
         self._link_free_at += microseconds(size / self.scenario.disk.bytes_s)
@@ -186,15 +214,15 @@ class Carousel:
         name = users[0].dataset.library
         self.in_flight_files[name] -= files
         self.in_flight_bytes[name] -= size
+        self._payers[group].in_flight -= files
+        self._offer(group, now)
         for request in users:
-            request.in_flight -= files
             self._deliver(request, group, now)
         self._wake(now)
 
     def _deliver(self, request: Request, group: int, now: int) -> None:
         if request.first_at is None:
             request.first_at = now
-        request.landed += 1
         self._measures.delivered(request, self.layout.bytes[group], now)
         self._tell(request.process(group, now), _Kind.PROCESSED, request.number, group)
 
@@ -215,24 +243,23 @@ class Carousel:
     def _release(self, request: Request, group: int, now: int) -> None:
         users = self._users[group]
         users.remove(request)
+        request.pinned_bytes -= self.layout.bytes[group]
+        request.pinned_files -= self.layout.files[group]
         if users:
-            self._give_back(request, group)
             return
         del self._users[group]
         self.state[group] = State.DELETING
         at = now + microseconds(self.scenario.disk.deletion_s)
         self._tell(at, _Kind.GONE, request.number, group)
 
-    def _gone(self, request: Request, group: int, now: int) -> None:
-        """What was deleted counts for the last that needed it, until now."""
-        self._give_back(request, group)
+    def _gone(self, group: int, now: int) -> None:
+        """What was deleted counts for whom it was admitted, until now."""
         self.state[group] = State.ABSENT
         size = self.layout.bytes[group]
+        payer = self._payers.pop(group)
+        payer.held_bytes -= size
+        payer.held_files -= self.layout.files[group]
         self.reserved_bytes -= size
         self.reserved_files -= self.layout.files[group]
         self._measures.on_disk(-size, now)
         self._wake(now)
-
-    def _give_back(self, request: Request, group: int) -> None:
-        request.held_bytes -= self.layout.bytes[group]
-        request.held_files -= self.layout.files[group]

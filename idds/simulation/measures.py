@@ -26,11 +26,13 @@ class Sights:
 class Outcome:
     """Of one strategy on one scenario. Times are microseconds.
 
-    `peak_bytes` were on disk at once at most, half written ones counted in full; `reserved_bytes` were promised room.
+    `peak_bytes` were on disk at once at most, half written ones counted in full; `reserved_bytes` were promised room,
+    `recalled_bytes` read from tape, more than once where they were deleted in between.
     `bound` is what tapes, network and jobs need at least, `makespan` when the last file was processed. `mounts` is of
     all libraries. `unfairness` is 1 minus Jain's index (DEC-TR-301, 1984) of what the requests that compete for a
     library got in the same span of time, on average over spans: 0 when all got the same, up to 1 - 1/n when one got
-    all. `first` is, of each request, from its arrival to its first file.
+    all. `first` is, of each request, from its arrival to its first file, the shortest first; `lasted`
+    from its arrival to its end, in the order of the scenario.
     """
 
     strategy: str
@@ -43,8 +45,10 @@ class Outcome:
     makespan: int
     peak_bytes: int
     reserved_bytes: int
+    recalled_bytes: int
     mounts: int
     first: Sequence[int]
+    lasted: Sequence[int]
     unfairness: float
     sights: Sights
 
@@ -67,7 +71,7 @@ class Measures:
     """Told of what happens while it happens."""
 
     def __init__(self, bound: int) -> None:
-        self.peak_bytes = self.reserved_bytes = 0
+        self.peak_bytes = self.reserved_bytes = self.recalled_bytes = 0
         self._span = max(1, bound // FAIRNESS_SPANS)
         self._sight = max(1, bound // SIGHTS)
         self._now_bytes = 0
@@ -83,6 +87,9 @@ class Measures:
         self.peak_bytes = max(self.peak_bytes, self._now_bytes)
         sight = now // self._sight
         self._on_disk[sight] = max(self._on_disk.get(sight, 0), self._now_bytes)
+
+    def recalled(self, size: int) -> None:
+        self.recalled_bytes += size
 
     def reserved(self, size: int) -> None:
         self.reserved_bytes = max(self.reserved_bytes, size)

@@ -75,8 +75,10 @@ class Trial:
             makespan=max(request.ended_at or 0 for request in requests),
             peak_bytes=measures.peak_bytes,
             reserved_bytes=measures.reserved_bytes,
+            recalled_bytes=measures.recalled_bytes,
             mounts=sum(library.mounts for library in carousel.libraries.values()),
             first=sorted(r.first_at - r.arrives_at for r in requests if r.first_at is not None),
+            lasted=[(request.ended_at or 0) - request.arrives_at for request in requests],
             unfairness=measures.unfairness(requests),
             sights=measures.sights(),
         )

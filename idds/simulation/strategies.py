@@ -12,7 +12,7 @@ from idds.simulation.library import microseconds
 from idds.simulation.requests import Request
 from idds.simulation.scenario import Planning
 
-HEADS = 64
+HEADS = JOINS = 64
 
 
 class WholeDatasets:
@@ -52,6 +52,8 @@ class FixedWindows:
                 if more > limit:
                     choice.refused.append((request, [group]))
                     continue
+                if carousel.state[group] != State.ABSENT:
+                    more = 0
                 if size + more > limit or carousel.state[group] == State.DELETING:
                     break
                 admitted.append(group)
@@ -82,7 +84,10 @@ class Planned:
             for each in found.admissions
         ]
         refused = [(carousel.requests[each.demand.request], [each.group.group_no]) for each in found.refusals]
-        ran_out = any(len(groups) == len(request.heads) and request.has_more for request, groups in admitted)
+        ran_out = any(
+            request.has_more and (len(groups) >= JOINS or set(request.heads) <= set(groups))
+            for request, groups in admitted
+        )
         return Choice(admitted, refused, now if ran_out or refused else found.again_at)
 
     def _standing(self, carousel: Carousel, waiting: list[Request]) -> Standing:
@@ -107,6 +112,7 @@ class Planned:
         # Two runs: who has taken all of them is asked again at once.
         heads = max(2, 2 * self._policy.run_files // request.batch)
         candidates = tuple(_candidate(carousel, group) for group in request.refill(heads))
+        joins = tuple(_candidate(carousel, group) for group in request.joins(carousel.is_pinnable, JOINS))
         return Demand(
             collection=CollectionId(request.number),
             request=RequestId(request.number),
@@ -119,6 +125,9 @@ class Planned:
             waiting_since=request.waiting_since,
             heads=candidates,
             more=request.has_more,
+            joins=joins,
+            pinned_bytes=request.pinned_bytes,
+            pinned_files=request.pinned_files,
         )
 
 
@@ -144,8 +153,9 @@ def _candidate(carousel: Carousel, group: int) -> Candidate:
         ContentId(group),
         f"group {group}",
         -(-size // files),
-        is_pinnable=state in (State.STAGING, State.PRESENT),
+        is_pinnable=carousel.is_pinnable(group),
         blocked=state == State.DELETING,
+        is_present=state == State.PRESENT,
     )
     return Candidate(group, (wanted,) * files)
 

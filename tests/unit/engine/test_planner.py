@@ -76,6 +76,52 @@ def test_what_is_there_is_pinned_whatever_stands_before_it() -> None:
     assert ([group.group_no for group in admission.groups], admission.bytes) == ([1], 0)
 
 
+def joins(number: int, *, present: bool, first: int = 50) -> tuple[Candidate, ...]:
+    """Groups of one byte that somebody else has on disk, or on its way there."""
+    wanted = (Wanted(ContentId(no), f"f{no}", 1, True, is_present=present) for no in range(first, first + number))
+    return tuple(Candidate(wish.content_id, (wish,)) for wish in wanted)
+
+
+def test_what_others_have_recalled_is_joined_wherever_it_stands() -> None:
+    late = demand(1, 9, joins=joins(3, present=False), more=True)
+    (admission,) = plan(of(late, window=a_window(10, reserved_bytes=10)), POLICY, NOW).admissions
+    assert ([group.group_no for group in admission.groups], admission.bytes) == ([50, 51, 52], 0)
+
+
+def test_who_has_a_run_recalled_by_others_recalls_only_what_nobody_else_has_use_for() -> None:
+    """It joins them now, and reads what it missed when they have ended."""
+    late = demand(1, *[1] * 9, joins=joins(4, present=False), pinned_files=2, held_files=1)
+    others = demand(2, *[1] * 30)
+    disk = a_window(None, 200, reserved_files=180)
+    made = plan(of(late, others, window=disk), POLICY, NOW)
+    assert given_to(made) == {1: 4, 2: 20}
+    assert made.waits[CollectionId(1)] == (
+        "what comes free of the window of RSE DISK is kept for those whose files nobody else recalls"
+    )
+    assert given_to(plan(of(late, replace(others, heads=groups(1)), window=disk), POLICY, NOW)) == {1: 4 + 9, 2: 1}
+    assert given_to(plan(of(late, replace(others, hold="no tape"), window=disk), POLICY, NOW)) == {1: 4 + 9}
+    few = replace(late, joins=joins(3, present=False))
+    assert given_to(plan(of(few, others, window=disk), POLICY, NOW)) == {1: 3 + 9, 2: 10}
+    old = replace(late, waiting_since=NOW - POLICY.longest_wait, held_files=0)
+    assert given_to(plan(of(old, others, window=disk), POLICY, NOW))[1] > 4
+    fast = Share("fast", is_express=True)
+    assert given_to(plan(of(replace(late, share="fast"), others, window=disk, shares=(fast,)), POLICY, NOW))[1] == 4 + 9
+
+
+def test_who_processes_slowly_joins_no_more_than_its_part_of_the_disk_and_in_half_of_it_only_what_landed() -> None:
+    full = a_window(40, reserved_bytes=40)
+    slow = demand(1, 9, joins=(*joins(30, present=False), *joins(30, present=True, first=80)))
+    made = plan(of(replace(slow, pinned_bytes=15, pinned_files=15), demand(2, 9), window=full), POLICY, NOW)
+    assert [group.group_no for group in made.admissions[0].groups] == [80, 81, 82, 83, 84]
+    made = plan(of(replace(slow, pinned_bytes=8), demand(2, 9), window=full), POLICY, NOW)
+    assert [group.group_no for group in made.admissions[0].groups] == list(range(80, 92))
+    coming = replace(slow, joins=joins(30, present=False), pinned_bytes=8)
+    made = plan(of(coming, demand(2, 9), window=full), POLICY, NOW)
+    assert [group.group_no for group in made.admissions[0].groups] == [50, 51]
+    made = plan(of(replace(slow, pinned_bytes=20, pinned_files=20), demand(2, 9), window=full), POLICY, NOW)
+    assert made.admissions == ()
+
+
 def test_one_freed_file_makes_no_recall_of_a_single_file() -> None:
     """Room for a run is gathered, but not for ever, and not while nothing else is under way."""
     window = a_window(None, 40, reserved_files=39)
@@ -178,6 +224,7 @@ def demands(draw: st.DrawFn, number: int) -> Demand:
         )
         for no, size in enumerate(draw(sizes))
     )
+    behind = joins(draw(st.integers(0, 5)), present=draw(st.booleans()))
     return Demand(
         CollectionId(number),
         RequestId(draw(st.integers(1, 3))),
@@ -192,6 +239,9 @@ def demands(draw: st.DrawFn, number: int) -> Demand:
         forced_at=draw(st.none() | st.integers(0, NOW)),
         heads=heads,
         more=draw(st.booleans()),
+        joins=behind,
+        pinned_bytes=draw(st.integers(0, 30)),
+        pinned_files=draw(st.integers(0, 5)),
     )
 
 
@@ -284,6 +334,23 @@ def test_room_is_left_only_where_a_run_is_gathered_or_room_is_kept(standing: Sta
                 or tape.in_flight_files + of_tape + first.files <= tape.limit_files
             )
         )
+
+
+@given(standings())
+def test_joining_costs_nothing_and_keeps_no_more_than_a_part_of_the_disk(standing: Standing) -> None:
+    made = plan(standing, POLICY, NOW)
+    of_whom = {admission.demand.collection: admission for admission in made.admissions}
+    for each in standing.demands:
+        groups = of_whom[each.collection].groups if each.collection in of_whom else ()
+        joined = [group for group in groups if group in each.joins]
+        assert sum(g.bytes for g in groups) == (of_whom[each.collection].bytes if groups else 0)
+        if standing.hold is not None:
+            assert not joined
+        elif joined and (len(joined) > 1 or each.pinned_files):
+            parts, disk = len(standing.demands), standing.window
+            assert disk is not None
+            assert disk.limit_bytes is None or len(joined) + each.pinned_bytes <= disk.limit_bytes // parts
+            assert disk.limit_files is None or len(joined) + each.pinned_files <= disk.limit_files // parts
 
 
 @given(st.integers(1, 8), st.integers(1, 300))

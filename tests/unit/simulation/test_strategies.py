@@ -8,6 +8,8 @@ from idds.simulation.running import Trial
 from idds.simulation.scenario import Share
 from tests.unit.simulation.examples import TAPE, requests, scenario
 
+WINDOW = 300 * 10**9
+
 
 @pytest.mark.parametrize("strategy", ["fixed", "planned"])
 def test_a_group_larger_than_the_window_is_refused_and_the_others_go_on(strategy: str) -> None:
@@ -26,6 +28,28 @@ def test_requests_that_share_files_have_them_read_once(strategy: str) -> None:
     assert two.bytes == 2 * one.bytes
     assert two.mounts == one.mounts
     assert two.peak_bytes <= one.bytes
+
+
+@pytest.mark.parametrize(("batch", "part"), [(1, 0.25), (4, 0.0), (4, 0.25), (4, 0.5)])
+def test_who_comes_late_joins_and_only_what_was_deleted_before_is_read_again(batch: int, part: float) -> None:
+    first = requests(files=2000, batch=batch)
+    alone = Trial.of(scenario(first, window_bytes=WINDOW)).run("planned")
+    late = requests("late", library=None, of="some", arrives_s=part * alone.makespan / 1e6)
+    both = Trial.of(scenario(first, late, window_bytes=WINDOW)).run("planned")
+    assert alone.recalled_bytes <= both.recalled_bytes < (1.05 + part) * alone.recalled_bytes
+    assert both.makespan < (1.4 + part) * alone.makespan
+    assert both.reserved_bytes <= WINDOW
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_who_joins_and_processes_slowly_does_not_hold_up_the_first(number: int) -> None:
+    """It may keep its part of the disk, and no more."""
+    first = requests(files=1500)
+    alone = Trial.of(scenario(first, window_bytes=WINDOW)).run("planned")
+    slow = requests("slow", library=None, of="some", arrives_s=500.0, slots=1, process_s=600.0, count=number)
+    both = Trial.of(scenario(first, slow, window_bytes=WINDOW)).run("planned")
+    assert both.makespan > 10 * alone.makespan
+    assert both.lasted[0] < 1.5 * alone.lasted[0]
 
 
 def test_an_express_share_goes_first() -> None:
