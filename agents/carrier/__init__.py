@@ -11,7 +11,7 @@ from idds.runtime.wiring import Wired
 from idds.services.execution import AT_ONCE
 from idds.services.forgetting import JOBS_AT_ONCE
 from idds.services.keeping import AT_ONCE as KEPT_AT_ONCE
-from idds.services.staging import EFFECTS_AT_ONCE
+from idds.services.orders import AT_ONCE as ORDERED_AT_ONCE
 from idds.services.stalls import AT_ONCE as STALLED_AT_ONCE
 from idds.services.stalls import EFFECTS_AT_ONCE as BOOSTED_AT_ONCE
 
@@ -24,17 +24,20 @@ def agent(wired: Wired) -> Agent:
     forgetting, keep = wired.forgetting(), wired.settings.keep.jobs_s * 1_000_000
     due, orphans_s = wired.next_effect, wired.settings.keep.orphans_s
     stalls = wired.stalls()
-    surveying = Surveying(residencies, wired.clock)
+    coming, going = (
+        Surveying(residencies, each, wired.clock) for each in (residencies.arrivals, residencies.departures)
+    )
     pollings = [Polling(name, provider, execution, wired) for name, provider in wired.providers.items()]
     return Agent(
         "carrier",
         [
             Duty("listing", Channel.LIST, listing.step, 1, due(EffectKind.LIST)),
-            Duty("staging", Channel.STAGE, residencies.stage, EFFECTS_AT_ONCE, due(EffectKind.STAGE)),
-            Duty("releasing", Channel.RELEASE, residencies.release, EFFECTS_AT_ONCE, due(EffectKind.RELEASE)),
+            Duty("staging", Channel.STAGE, residencies.recalling.step, ORDERED_AT_ONCE, due(EffectKind.STAGE)),
+            Duty("releasing", Channel.RELEASE, residencies.releasing.step, ORDERED_AT_ONCE, due(EffectKind.RELEASE)),
             Duty("boosting", Channel.BOOST, stalls.boost, BOOSTED_AT_ONCE, due(EffectKind.BOOST)),
             Duty("stalls", Channel.AGE, stalls.judge, STALLED_AT_ONCE, fallback_s=60),
-            Duty("surveying", Channel.REPLICAS, surveying.step, 1, surveying.due_in),
+            Duty("arrivals", Channel.REPLICAS, coming.step, 1, coming.due_in),
+            Duty("departures", Channel.REPLICAS, going.step, 1, going.due_in),
             Duty("keeping", Channel.AGE, wired.keeping().step, KEPT_AT_ONCE, fallback_s=60),
             Duty("tidying", Channel.AGE, wired.tidying().step, MOST_ORPHANS, fallback_s=orphans_s / 4),
             Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),

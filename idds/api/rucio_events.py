@@ -19,9 +19,13 @@ from idds.api.replies import RucioEventsReply
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.errors import InvalidInput, NotFound, Problem, Unauthenticated, Unavailable
 from idds.domain.identifiers import Did
+from idds.domain.replica import Change
 
 _WITHOUT_NEWS = frozenset({"transfer-queued", "transfer-submitted", "transfer-waiting"})
 """Of these events the file stands where it stood."""
+
+
+_DELETIONS = frozenset({"deletion-done", "deletion-not-found"})
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -84,10 +88,10 @@ def _password(header: str) -> bytes:
         return b""
 
 
-def _read(lines: Sequence[bytes], first: int) -> tuple[int, Mapping[str, tuple[str | None, Did]]]:
-    """How many events these lines hold; RSE and file, by the event's id, of those that are of a file."""
+def _read(lines: Sequence[bytes], first: int) -> tuple[int, Mapping[str, Change]]:
+    """How many events these lines hold; what changed, by the event's id, of those that are of a file."""
     told = 0
-    changes: dict[str, tuple[str | None, Did]] = {}
+    changes: dict[str, Change] = {}
     for number, line in enumerate(lines, first):
         try:
             event = _LINE.decode(line) if line.strip() else _Line()
@@ -97,12 +101,12 @@ def _read(lines: Sequence[bytes], first: int) -> tuple[int, Mapping[str, tuple[s
         if event.id is None or isinstance(payload, msgspec.UnsetType):
             continue
         told += 1
-        rse = payload.target or payload.rse
-        if not payload.scope or not payload.name or (event.event_type or "").lower() in _WITHOUT_NEWS:
+        rse, kind = payload.target or payload.rse, (event.event_type or "").lower()
+        if not payload.scope or not payload.name or kind in _WITHOUT_NEWS:
             continue
         # No database holds NUL: nothing of ours is called so, and hermes would send what is refused for ever.
         if not any("\0" in text for text in (event.id, payload.scope, payload.name, rse or "")):
-            changes[f"rucio {event.id}"] = rse, Did(payload.scope, payload.name)
+            changes[f"rucio {event.id}"] = Change(rse, Did(payload.scope, payload.name), kind in _DELETIONS)
     return told, changes
 
 

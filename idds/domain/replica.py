@@ -32,6 +32,18 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """The data management tells that something happened to a file on an RSE; None: on one of its RSEs.
+
+    `is_deletion`: that it was deleted there.
+    """
+
+    rse: str | None
+    did: Did
+    is_deletion: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """How much may be admitted at once: of an RSE (`kind` "rse", `ref` its name) or of a collection (`ref` its id).
 

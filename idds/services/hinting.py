@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from idds.domain.identifiers import Did
+from idds.domain.replica import Change
 from idds.store.database import Database
 
 AGENT = "api"
@@ -14,10 +14,10 @@ class Hinting:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def changed(self, changes: Mapping[str, tuple[str | None, Did]]) -> int:
+    async def changed(self, changes: Mapping[str, Change]) -> int:
         """Have the files looked at that these changes, by their ids, are of; of how many changes that is news.
 
-        An RSE of None stands for any. What is no replica of ours, or was told before, changes nothing; the order in
+        What is no replica of ours, or was told before, changes nothing; the order in
         which they are told does not count.
         """
         async with self._database.snapshot() as tx:
@@ -26,5 +26,6 @@ class Hinting:
             return 0
         async with self._database.transaction(AGENT) as tx:
             fresh = await tx.messages.receive_all(list(ours))
-            await tx.hints.add(place for key in fresh for place in ours[key])
+            deleted = {place for key in fresh if changes[key].is_deletion for place in ours[key]}
+            await tx.hints.add((place for key in fresh for place in ours[key]), deleted=deleted)
         return len(fresh)

@@ -1,12 +1,13 @@
 """Hints: files that data management says have changed, noted by whoever hears of it for whoever looks."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import Did
+from idds.domain.replica import Change
 from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import hints, replicas
@@ -24,13 +25,13 @@ _NEXT_RSE = select(func.min(replicas.c.rse)).where(_HERE, replicas.c.rse > bindp
 class Hints(Noun):
     """Losing one costs the time until everything is looked at, never correctness."""
 
-    async def ours(self, changes: Mapping[str, tuple[str | None, Did]]) -> dict[str, list[tuple[str, Did]]]:
-        """Which of these changes, by their ids, are of replicas that we know of. An RSE of None stands for any."""
+    async def ours(self, changes: Mapping[str, Change]) -> dict[str, list[tuple[str, Did]]]:
+        """Which replicas that we know of each of these changes, by their ids, is of."""
         rses = await self._rses()
         documents = [
-            {"id": key, "rse": one, "scope": did.scope, "name": did.name}
-            for key, (rse, did) in changes.items()
-            for one in (rses if rse is None else [rse])
+            {"id": key, "rse": one, "scope": change.did.scope, "name": change.did.name}
+            for key, change in changes.items()
+            for one in (rses if change.rse is None else [change.rse])
         ]
         each = "json_each(:all)" if self._is_sqlite else "jsonb_array_elements(CAST(:all AS jsonb)) AS each (value)"
         found: dict[str, list[tuple[str, Did]]] = {}
@@ -45,23 +46,35 @@ class Hints(Noun):
             found.append(rse)
         return found
 
-    async def add(self, changed: Iterable[tuple[str, Did]]) -> None:
-        """Have these files looked at, on these RSEs; what is hinted at already is so once."""
+    async def add(self, changed: Iterable[tuple[str, Did]], *, deleted: Container[tuple[str, Did]] = ()) -> None:
+        """Have these files looked at, on these RSEs; what is hinted at already is so once.
+
+        Of those that are among `deleted` it was told that they are no more.
+        """
         # In one order: else two that hint at the same files could wait for each other in a circle.
-        rows = [{"rse": rse, "scope": did.scope, "name": did.name} for rse, did in sorted(set(changed))]
+        rows = [
+            {"rse": each[0], "scope": each[1].scope, "name": each[1].name, "is_deletion": each in deleted}
+            for each in sorted(set(changed))
+        ]
         if rows:
-            upsert = sqlite.insert(hints) if self._is_sqlite else postgresql.insert(hints)
-            await self._execute(upsert.on_conflict_do_nothing(), rows)
+            adding = sqlite.insert(hints) if self._is_sqlite else postgresql.insert(hints)
+            both = {"is_deletion": or_(hints.c.is_deletion, adding.excluded.is_deletion)}
+            key = [hints.c.rse, hints.c.scope, hints.c.name]
+            await self._execute(adding.on_conflict_do_update(index_elements=key, set_=both), rows)
             self._tx.wake(Channel.REPLICAS)
 
     async def any(self) -> bool:
         return (await self._execute(select(hints.c.id).limit(1))).first() is not None
 
-    async def take(self, limit: int) -> dict[str, set[Did]]:
-        """Up to `limit` files that were hinted at, by RSE: from now on it is the caller's to look at them."""
+    async def take(self, limit: int) -> dict[str, dict[Did, bool]]:
+        """Up to `limit` files that were hinted at, by RSE, and whether deletions of them were told.
+
+        From now on it is the caller's to look at them.
+        """
         some = select(hints.c.id).order_by(hints.c.id).limit(limit).with_for_update(skip_locked=True)
         taken = delete(hints).where(among_selected(hints.c.id, some))
-        found: dict[str, set[Did]] = {}
-        for row in await self._execute(taken.returning(hints.c.rse, hints.c.scope, hints.c.name)):
-            found.setdefault(row.rse, set()).add(Did(row.scope, row.name))
+        found: dict[str, dict[Did, bool]] = {}
+        columns = (hints.c.rse, hints.c.scope, hints.c.name, hints.c.is_deletion)
+        for row in await self._execute(taken.returning(*columns)):
+            found.setdefault(row.rse, {})[Did(row.scope, row.name)] = bool(row.is_deletion)
         return found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, and_, bindparam, func, or_, select, text, update
@@ -246,6 +247,13 @@ class Replicas(Noun):
         fresh = {replica.id: replica for replica in await self.get([replica.id for replica in seen])}
         return [replica for replica in seen if fresh.get(replica.id) == replica]
 
+    async def lock_unmoved(self, seen: Sequence[Replica]) -> list[Replica]:
+        """Lock these replicas; those of them, as they are now, that have at most been found stalled since."""
+        await self.lock([replica.id for replica in seen])
+        before = {replica.id: _but_stalled(replica) for replica in seen}
+        fresh = await self.get([replica.id for replica in seen])
+        return [replica for replica in fresh if _but_stalled(replica) == before[replica.id]]
+
     async def find(self, rse: str, dids: Sequence[Did]) -> list[Replica]:
         """The replicas of these files on an RSE."""
         by_scope: dict[str, list[str]] = {}
@@ -294,6 +302,10 @@ class Replicas(Noun):
 
 def _pins() -> ColumnElement[bool]:
     return is_status(contents.c.status, *PINNING)
+
+
+def _but_stalled(replica: Replica) -> Replica:
+    return replace(replica, stalled_times=0, stalled_at=None)
 
 
 def read_replica(row: Row[Any]) -> Replica:

@@ -248,6 +248,7 @@ hints = Table(
     Column("rse", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("name", Text, nullable=False),
+    Column("is_deletion", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("rse", "scope", "name"),
 )
 

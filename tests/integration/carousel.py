@@ -27,6 +27,7 @@ from idds.services.submission import Offer, Submission
 from idds.store.database import Database
 from idds.testing.clock import ManualClock
 from idds.testing.memory_ddm import MemoryDDM
+from tests.integration.surveys import survey
 
 DISK, OTHER = "DISK", "OTHER"
 SECOND = 1_000_000
@@ -95,14 +96,14 @@ class Running:
             await self.progress.step()
             + await self.listing.step()
             + await self.planning.step()
-            + await self.residencies.stage()
-            + await self.residencies.release()
+            + await self.residencies.recalling.step()
+            + await self.residencies.releasing.step()
             + await self.stalls.boost()
         ):
             pass
 
     async def survey(self) -> None:
-        await self.residencies.survey(everything=True)
+        await survey(self.residencies, everything=True)
         await self.advance()
 
     async def input_of(self, request: RequestId) -> Collection:

@@ -18,6 +18,7 @@ from idds.services.listing import Listing
 from idds.services.staging import Residencies
 from idds.store.schema import effects
 from tests.integration.api import STUDY, Api, api_on
+from tests.integration.surveys import survey
 
 
 class Tape:
@@ -174,16 +175,16 @@ async def test_files_from_tape_to_their_processings(outside: Outside) -> None:
         "7 files waiting for admission: the window of this input has 300 of 350 bytes reserved, the next takes 100",
     )
     outside.tape.is_away = True
-    await outside.residencies.stage()
+    await outside.residencies.recalling.step()
     says(await outside.of(request, "count"), "recall is to be ordered", "tried once, last: the data management")
     outside.tape.is_away = False
     await _due_now(api)
-    await outside.residencies.stage()
+    await outside.residencies.recalling.step()
     await api.advance()
     text = "waits for 2 files to land on DISK: 2 recalls under way; the window of this input has 300 of 350 bytes"
     assert says(await outside.of(request, "count"), text, "as they land")["since"]
     outside.tape.landed = {"f1", "f2"}
-    await outside.residencies.survey(everything=True)
+    await survey(outside.residencies, everything=True)
     await api.advance()
     says(await outside.of(request, "count"), "2 processings to be submitted to local", "a carrier takes it up")
     await _fail_twice(outside, request)

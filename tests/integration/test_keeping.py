@@ -15,13 +15,17 @@ from idds.runtime.wakeups import LocalWakeups
 from idds.services.announcing import follow
 from idds.services.delivery import Delivery
 from idds.services.keeping import INTERVAL, Keeping
-from idds.services.staging import LEASE, SETTLED, Residencies
+from idds.services.orders import LEASE
+from idds.services.staging import Residencies
+from idds.services.surveying import SETTLED
 from idds.services.tidying import Tidying
+from idds.store.carousel import Carousel
 from idds.store.contents import pinned_to
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
 from idds.store.waits import Waits
 from idds.testing.clock import ManualClock
+from tests.integration.surveys import survey
 from tests.integration.test_residencies import DISK, SET, Service, some
 
 FILE = Did("data", "f0")
@@ -42,7 +46,7 @@ class Kept(Service):
 
     async def look(self) -> int:
         """Look at what was hinted at, and at nothing else."""
-        return await self.residencies.survey(everything=False)
+        return await survey(self.residencies, everything=False)
 
     async def rule(self) -> str:
         async with self.database.snapshot() as tx:
@@ -124,7 +128,7 @@ async def test_a_file_that_vanished_for_good_fails_and_its_room_comes_back(servi
     await service.advance()
     assert await service.statuses() == [ContentStatus.FAILED]
     while await service.reserved():
-        await service.residencies.release()
+        await service.residencies.releasing.step()
         await service.survey()
 
 
@@ -205,6 +209,35 @@ async def test_what_just_landed_is_not_looked_at_again_for_its_own_echo(service:
     assert await service.look() == 1
 
 
+async def test_a_deletion_that_is_told_of_what_just_landed_is_looked_at_when_it_has_settled(service: Kept) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    await service.land()
+    service.ddm.take(DISK, FILE)
+    async with service.database.transaction("test") as tx:
+        await tx.hints.add([(DISK, FILE)], deleted={(DISK, FILE)})
+        await tx.hints.add([(DISK, FILE)])
+    assert await service.look() == 0
+    pause = await service.residencies.arrivals.due_in()
+    assert pause == SETTLED
+    service.clock.advance(pause)
+    assert await service.look() == 1
+    await service.advance()
+    assert await service.replica() == (ReplicaStatus.STAGING, True)
+    assert await service.residencies.arrivals.due_in() is None
+
+
+async def test_a_landing_counts_that_was_seen_while_the_recall_was_found_stalled(service: Kept) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    await service.submit()
+    async with service.database.transaction("test") as tx:
+        (seen,) = await tx.replicas.find(DISK, [FILE])
+        await Carousel(tx).note_stalled([seen.id], counted=True)
+    service.ddm.put(DISK, FILE)
+    assert await service.residencies.arrivals._look_on(DISK, [seen]) == 1
+    assert await service.replica() == (ReplicaStatus.PRESENT, True)
+
+
 async def test_a_carrier_that_was_stopped_before_its_deletion_harms_no_later_recall(
     service: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +252,7 @@ async def test_a_carrier_that_was_stopped_before_its_deletion_harms_no_later_rec
         monkeypatch.setattr(service.ddm, "release", release)
         service.clock.advance(LEASE + 1)
         other = Residencies(service.database, service.ddm, LocalWakeups(), "other")
-        assert await other.release() == 1
+        assert await other.releasing.step() == 1
         while (await service.replica())[0] is not ReplicaStatus.GONE:
             service.ddm.tick()
             await service.survey()
@@ -228,7 +261,7 @@ async def test_a_carrier_that_was_stopped_before_its_deletion_harms_no_later_rec
         await release(rse, released)
 
     monkeypatch.setattr(service.ddm, "release", stopped)
-    await service.residencies.release()
+    await service.residencies.releasing.step()
     await service.survey()
     assert (await service.replica())[0] is ReplicaStatus.PRESENT
     found = (await service.ddm.residency(DISK, [FILE]))[FILE]
@@ -247,7 +280,7 @@ async def test_a_deletion_learns_of_the_rule_before_it_ends_it(service: Kept, is
         await tx.replicas.note_rules([(replica.id, None, True)])  # type: ignore[list-item]
     rules = [rule.rule_id for rule in await service.ddm.rules()]
     await service.give_up()
-    assert await service.residencies.release() == 1
+    assert await service.residencies.releasing.step() == 1
     assert await service.ddm.rules() == []
     if is_known:
         assert [await service.rule()] == rules
@@ -276,7 +309,7 @@ async def test_a_deletion_that_asks_late_for_the_rule_harms_no_later_recall(
         return await residency(rse, dids)
 
     monkeypatch.setattr(service.ddm, "residency", late)
-    await service.residencies.release()
+    await service.residencies.releasing.step()
     assert [rule.rule_id for rule in await service.ddm.rules()] == [await service.rule()]
     assert await service.replica() == (ReplicaStatus.STAGING, True)
 
@@ -286,7 +319,7 @@ async def test_a_deletion_never_ends_the_rule_of_somebody_else(service: Kept, mo
     service.ddm.add_dataset(SET, some(1))
     await service.submit()
     service.ddm.lose(FILE)
-    await service.residencies.survey(everything=True)
+    await survey(service.residencies, everything=True)
     service.ddm.put(DISK, FILE)
     stage, ended = service.ddm.stage, list[Mapping[Did, str | None]]()
 
@@ -299,9 +332,9 @@ async def test_a_deletion_never_ends_the_rule_of_somebody_else(service: Kept, mo
 
     monkeypatch.setattr(service.ddm, "stage", given_up)
     monkeypatch.setattr(service.ddm, "release", release)
-    await service.residencies.stage()
+    await service.residencies.recalling.step()
     assert await service.replica() == (ReplicaStatus.DELETING, False)
-    await service.residencies.release()
+    await service.residencies.releasing.step()
     assert ended == []
     await service.survey()
     assert await service.replica() == (ReplicaStatus.GONE, False)
@@ -360,7 +393,7 @@ async def test_the_rule_of_a_replica_that_is_gone_is_an_orphan(service: Kept) ->
     await service.land()
     await service.give_up()
     while (await service.replica())[0] is not ReplicaStatus.GONE:
-        await service.residencies.release()
+        await service.residencies.releasing.step()
         service.ddm.tick()
         await service.survey()
     await service.ddm.stage(DISK, some(1))
@@ -399,9 +432,9 @@ async def test_what_does_not_go_now_and_nobody_wants_any_more_gives_its_room_bac
     assert await service.replica() == (ReplicaStatus.ADMITTED, True)
     for tries in range(1, 4):
         service.clock.advance(backoff(tries + 1))
-        await service.residencies.stage()
+        await service.residencies.recalling.step()
     while (await service.replica())[0] is not ReplicaStatus.GONE:
-        await service.residencies.release()
+        await service.residencies.releasing.step()
         service.ddm.tick()
         await service.survey()
     assert await service.reserved() == 10 * others
@@ -426,6 +459,6 @@ async def test_what_nobody_wants_any_more_when_it_is_not_ordered_gives_its_room_
     await service.submit()
     assert (await service.replica())[0] is ReplicaStatus.DELETING
     while await service.reserved() > 20:
-        await service.residencies.release()
+        await service.residencies.releasing.step()
         service.ddm.tick()
         await service.survey()

@@ -25,6 +25,7 @@ from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from idds.testing.memory_ddm import MemoryDDM
 from tests.integration.simulation.world import OWNER
+from tests.integration.surveys import survey
 
 DISK = "DISK"
 SET = Did("data", "set")
@@ -72,10 +73,10 @@ class Service:
         await self.listing.step()
         while await self.progress.step() + await self.planning.step():
             pass
-        await self.residencies.stage()
+        await self.residencies.recalling.step()
 
     async def survey(self) -> None:
-        await self.residencies.survey(everything=True)
+        await survey(self.residencies, everything=True)
         await self.advance()
 
     async def reserved(self) -> int:
@@ -208,22 +209,22 @@ async def test_a_file_that_was_told_of_too_early_is_looked_at_again_soon(service
     files = [Did("data", "f0"), Did("data", "f1")]
     service.ddm.foreign |= {(DISK, did) for did in files}
     await service.submit()
-    await service.residencies.survey(everything=True)
-    assert await service.residencies.due_in() is None
+    await survey(service.residencies, everything=True)
+    assert await service.residencies.arrivals.due_in() is None
     async with service.database.transaction("test") as tx:
         await tx.hints.add([(DISK, files[0])])
-    await service.residencies.survey(everything=False)
+    await survey(service.residencies, everything=False)
     for did in files:
         service.ddm.put(DISK, did)
-    waited = [await service.residencies.due_in()]
-    assert await service.residencies.survey(everything=False) == 0, "not before it is due"
+    waited = [await service.residencies.arrivals.due_in()]
+    assert await survey(service.residencies, everything=False) == 0, "not before it is due"
     service.clock.advance(waited[0] or 0)
-    assert await service.residencies.survey(everything=False) == 1
+    assert await survey(service.residencies, everything=False) == 1
     assert [status for _, _, status in await service.contents()] == [ContentStatus.AVAILABLE, ContentStatus.NEW]
-    assert await service.residencies.due_in() is not None
-    service.clock.advance(await service.residencies.due_in() or 0)
-    await service.residencies.survey(everything=False)
-    assert await service.residencies.due_in() is None, "it is there"
+    assert await service.residencies.arrivals.due_in() is not None
+    service.clock.advance(await service.residencies.arrivals.due_in() or 0)
+    await survey(service.residencies, everything=False)
+    assert await service.residencies.arrivals.due_in() is None, "it is there"
 
 
 async def test_what_was_told_and_never_comes_is_left_to_the_slow_look(service: Service) -> None:
@@ -232,12 +233,12 @@ async def test_what_was_told_and_never_comes_is_left_to_the_slow_look(service: S
     await service.submit()
     async with service.database.transaction("test") as tx:
         await tx.hints.add([(DISK, Did("data", "f0"))])
-    await service.residencies.survey(everything=False)
+    await survey(service.residencies, everything=False)
     waited = []
-    while (pause := await service.residencies.due_in()) is not None:
+    while (pause := await service.residencies.arrivals.due_in()) is not None:
         waited.append(pause)
         service.clock.advance(pause)
-        await service.residencies.survey(everything=False)
+        await survey(service.residencies, everything=False)
     assert waited == [250_000 * 2**n for n in range(7)]
 
 
@@ -292,7 +293,7 @@ async def test_an_order_overtaken_by_the_deletion_is_taken_back(
     monkeypatch.setattr(service.ddm, "stage", stage_late)
     await service.submit()
     assert (await service.ddm.residency(DISK, [did]))[did].where is Where.STAGING
-    assert await service.residencies.release() == 1
+    assert await service.residencies.releasing.step() == 1
     assert (await service.ddm.residency(DISK, [did]))[did].where in (Where.DELETING, Where.ABSENT)
 
 
@@ -310,6 +311,6 @@ async def test_what_an_agent_saw_before_it_was_stopped_counts_no_more(service: S
         await tx.replicas.admit(DISK, some(1), None)
         await tx.replicas.move("recalled", DISK, [seen.id])  # type: ignore[arg-type]
     service.ddm.then = {did: Residency(Where.PRESENT, "/gone")}
-    await service.residencies._survey(DISK, [seen])
+    await service.residencies.arrivals._look_on(DISK, [seen])
     assert (await service.replica())[0] is ReplicaStatus.STAGING
     assert [status for _, _, status in await service.contents()] == [ContentStatus.NEW]

@@ -38,6 +38,7 @@ from idds.testing.memory_ddm import MemoryDDM
 from idds.testing.memory_provider import MemoryProvider
 from tests.integration.consumers import Consumers
 from tests.integration.simulation.filling import Filling
+from tests.integration.surveys import survey
 
 OWNER = Principal("alice", "atlas")
 DISK = "DISK"
@@ -72,9 +73,9 @@ class World:
             progress.step,
             sampling.step,
             listing.step,
-            residencies.stage,
-            residencies.release,
-            lambda: residencies.survey(everything=True),
+            residencies.recalling.step,
+            residencies.releasing.step,
+            lambda: survey(residencies, everything=True),
             execution.submit,
             lambda: execution.poll("local", []),
             execution.cancel,

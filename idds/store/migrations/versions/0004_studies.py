@@ -97,6 +97,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("content_id", "rung", name=op.f("pk_rungs")),
     )
     op.create_index(op.f("ix_rungs_study_id_bracket_rung_value"), "rungs", ["study_id", "bracket", "rung", "value"])
+    with op.batch_alter_table("hints") as hints:
+        hints.add_column(sa.Column("is_deletion", sa.Boolean(), server_default=sa.false(), nullable=False))
     with op.batch_alter_table("tokens") as tokens:
         tokens.add_column(sa.Column("made_by", _ID, nullable=True))
         tokens.create_foreign_key(op.f("fk_tokens_made_by"), "tokens", ["made_by"], ["id"], ondelete="SET NULL")
@@ -104,6 +106,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("hints") as hints:
+        hints.drop_column("is_deletion")
     op.drop_index(op.f("ix_tokens_made_by"), table_name="tokens")
     with op.batch_alter_table("tokens") as tokens:
         tokens.drop_constraint(op.f("fk_tokens_made_by"), type_="foreignkey")
