@@ -25,6 +25,7 @@ class Changes:
         self._rules = rules
         self._pause_s = pause_s
         self._listeners: set[asyncio.Queue[Hint]] = set()
+        self._told: frozenset[tuple[str, str]] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     async def listen(self) -> AsyncIterator[Hint]:
@@ -61,9 +62,18 @@ class Changes:
             self._task = None
 
     def _tell(self, changed: Sequence[Rule]) -> None:
+        # Of one that was just made, or goes on, there is nothing to see yet; one that was told of is found once more,
+        # as the times that are asked for overlap.
+        ended = [rule for rule in changed if rule.state != "REPLICATING" or rule.is_dying]
         by_rse: dict[str, list[Did]] = {}
-        for rule in changed:
-            by_rse.setdefault(rule.rse, []).append(rule.did)
+        for rule in ended:
+            if (rule.rule_id, _standing(rule)) not in self._told:
+                by_rse.setdefault(rule.rse, []).append(rule.did)
+        self._told = frozenset((rule.rule_id, _standing(rule)) for rule in ended)
         for hint in by_rse.items():
             for queue in self._listeners:
                 queue.put_nowait((hint[0], tuple(hint[1])))
+
+
+def _standing(rule: Rule) -> str:
+    return f"{rule.state} {rule.expires_at}"

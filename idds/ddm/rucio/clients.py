@@ -35,6 +35,8 @@ class Clients:
         _configure()
         self._options = options
         self._threads = ThreadPoolExecutor(options.threads, "rucio")
+        # Many calls for many files leave a thread to whoever wants to know where one is.
+        self._many = asyncio.Semaphore(max(1, options.threads - 1))
         self._local = threading.local()
         self._tokens = Path(tempfile.mkdtemp(prefix="idds-rucio-"))
         self._made: list[Client] = []
@@ -44,12 +46,16 @@ class Clients:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, work)
 
     async def run_each(self, work: Callable[["Client", T], R], things: Iterable[T]) -> list[R]:
-        """`work` for each of the things, as many at once as there are threads; in order. Raises when all have ended."""
+        """`work` for each of the things, one less at once than there are threads; in order.
 
-        def bound(thing: T) -> Callable[["Client"], R]:
-            return lambda client: work(client, thing)
+        Raises when all have ended.
+        """
 
-        done = await asyncio.gather(*(self.run(bound(thing)) for thing in things), return_exceptions=True)
+        async def one(thing: T) -> R:
+            async with self._many:
+                return await self.run(lambda client: work(client, thing))
+
+        done = await asyncio.gather(*map(one, things), return_exceptions=True)
         results: list[R] = []
         for outcome in done:
             if isinstance(outcome, BaseException):

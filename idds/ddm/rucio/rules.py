@@ -69,6 +69,8 @@ class Rules:
             return {}
         if len(dids) > ONE_BY_ONE:
             rules = await self._ask(rse_expression=rse)
+        elif len(dids) == 1:
+            rules = await self._ask(rse_expression=rse, scope=dids[0].scope, name=dids[0].name)
         else:
             some = await self._clients.run_each(
                 lambda client, did: self._list(client, rse_expression=rse, scope=did.scope, name=did.name), dids
