@@ -16,6 +16,7 @@ from idds.cli import (
     pilot,
     processings,
     requests,
+    study,
     tokens,
     watch,
 )
@@ -74,6 +75,7 @@ app.command("payload")(payload.payload)
 app.command("agents")(operations.agents)
 app.command("audit")(operations.audit)
 app.add_typer(carousel.app, name="carousel")
+app.add_typer(study.app, name="study")
 app.add_typer(tokens.app, name="token")
 app.command("login")(login.login)
 app.command("logout")(login.logout)

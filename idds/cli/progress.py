@@ -74,7 +74,7 @@ def picture(update: Update, width: int, height: int, left: Left) -> RenderableTy
         parts.append(_line(f"and {sum(rest.values())} more: {more}", "dim"))
     parts += [_line(plain(f"window {_named(window)} {_room(window)}")) for window in update.windows]
     parts += [_line(f"waits: {sentence}") for sentence in _waits(update)]
-    return Group(*parts, _legend())
+    return Group(*parts, legend())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ def _work(
     line = _line("")
     line.append(_fit(_name(transform), layout.name)).append("  ")
     line.append(_fit(transform.status, layout.status, _style(transform.status))).append("  ")
-    line.append(_bar(collection, layout.bar) if collection else Text(" " * layout.bar)).append("  ").append(ended)
+    counts, total = (collection.counts, collection.total) if collection else ({}, 0)
+    line.append(bar(counts, total, layout.bar)).append("  ").append(ended)
     if layout.is_wide and rest:
         line.append(f", {rest}" if ended else rest)
     yield line
@@ -166,17 +167,17 @@ def _in(seconds: float | None) -> Iterator[str]:
         yield f"about {duration(int(seconds * 1e6))} left"
 
 
-def _bar(collection: "CollectionView", cells: int) -> Text:
-    """Whole cells, in the proportion of the counts; the ends of segments are rounded, so they always fill the bar."""
-    bar = Text()
+def bar(counts: Mapping[ContentStatus, int], total: int, cells: int) -> Text:
+    """Whole cells, in the proportion of the counts; the ends of segments are rounded, so that all fill the bar."""
+    drawn_bar = Text()
     count, drawn = 0, 0
     for _, statuses, block, colour in SEGMENTS:
-        count += collection.count(*statuses)
-        end = round(cells * count / collection.total) if collection.total else 0
-        bar.append(block * (end - drawn), style=colour)
+        count += sum(counts.get(status, 0) for status in statuses)
+        end = min(cells, round(cells * count / total)) if total else 0
+        drawn_bar.append(block * (end - drawn), style=colour)
         drawn = end
-    bar.append(" " * (cells - drawn))
-    return bar
+    drawn_bar.append(" " * (cells - drawn))
+    return drawn_bar
 
 
 def _named(window: Window) -> str:
@@ -191,7 +192,7 @@ def _room(window: Window) -> str:
     return f"{contents}, {size(window.reserved_bytes)}{of_bytes}" if has_bytes else contents
 
 
-def _legend() -> Text:
+def legend() -> Text:
     legend = _line("")
     for name, _, block, colour in SEGMENTS:
         legend.append(block, style=colour)

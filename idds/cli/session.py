@@ -27,6 +27,7 @@ RequestNumber = Annotated[
     int, typer.Argument(metavar="REQUEST", min=1, help="The request's id.", autocompletion=complete_request)
 ]
 CollectionNumber = Annotated[int, typer.Argument(metavar="COLLECTION", min=1, help="The id; see: idds show REQUEST")]
+StudyNumber = Annotated[int, typer.Argument(metavar="STUDY", min=1, help="The id; see: idds study list")]
 EventNumber = Annotated[int | None, typer.Option("--after", min=0, help="Only what came after this id.")]
 
 

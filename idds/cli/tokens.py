@@ -47,7 +47,7 @@ def new(
     async def talk(client: "Client") -> "TokenView":
         return await client.new_token(role, owner=owner, vo=vo, shares=share or None, lifetime_s=lifetime, note=note)
 
-    with _new_file(file) as give:
+    with new_file(file) as give:
         made = converse(context, talk)
         if as_json:
             write_json(made if file is None else replace(made, token=None))
@@ -66,7 +66,7 @@ def payload(
     as_json: AsJson = False,
 ) -> None:
     """Make a token that is good for leases and reports of one collection, and nothing else."""
-    with _new_file(file) as give:
+    with new_file(file) as give:
         secret = converse(context, lambda client: client.payload_token(collection, lifetime))
         if as_json and file is None:
             write_json({"token": secret})
@@ -126,7 +126,7 @@ def revoke(
 
 
 @contextmanager
-def _new_file(path: Path | None) -> "Iterator[Callable[[str], object]]":
+def new_file(path: Path | None) -> "Iterator[Callable[[str], object]]":
     """Where to write what comes: made before a token is, so that none is made in vain, and removed if none is."""
     if path is None:
         yield write

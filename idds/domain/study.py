@@ -77,7 +77,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Intermediate:
+class StepValue:
     """What was said of a sample on its way."""
 
     step: int
@@ -90,7 +90,7 @@ class SampleStory:
     """A sample, and what was said of it on its way, by steps; of very many steps the first."""
 
     sample: Sample
-    intermediates: tuple[Intermediate, ...]
+    intermediates: tuple[StepValue, ...]
 
 
 @dataclass(frozen=True, slots=True)

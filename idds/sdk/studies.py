@@ -57,9 +57,9 @@ class StudyCalls(Calls):
         """A sample, and what was said of it on its way."""
         return await self._ask(SampleStory, Call("GET", f"/v1/studies/{study}/samples/{number}"))
 
-    async def versions(self, study: int) -> tuple[StudyVersion, ...]:
+    def versions(self, study: int) -> AsyncGenerator[StudyVersion]:
         """The definitions of a study's space, the first one first."""
-        return await self._ask(tuple[StudyVersion, ...], Call("GET", f"/v1/studies/{study}/versions"), "versions")
+        return self._pages(StudyVersion, f"/v1/studies/{study}/versions", "versions", {})
 
     async def redefine(
         self,

@@ -11,7 +11,7 @@ from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.request import Principal
 from idds.domain.statuses import CONTENT_TERMINAL, ContentStatus, SourceKind, Status
-from idds.domain.study import Intermediate, Origin
+from idds.domain.study import Origin, StepValue
 from idds.store.collections import read_collection
 from idds.store.noun import Noun
 from idds.store.schema import collections, intermediates, moves, requests, samples, study_versions, transforms
@@ -167,11 +167,11 @@ class StudyListings(Noun):
         rows = {row[0]: _sample(row) for row in await self._execute(_NUMBERED, {"study": study, "numbers": [*numbers]})}
         return [rows[number] for number in numbers if number in rows]
 
-    async def intermediates(self, content: int, limit: int) -> list[Intermediate]:
+    async def intermediates(self, content: int, limit: int) -> list[StepValue]:
         """What was said of a sample on its way, by steps; the first `limit` of them."""
         query = select(intermediates.c.step, intermediates.c.value, intermediates.c.at)
         query = query.where(intermediates.c.content_id == content).order_by(intermediates.c.step).limit(limit)
-        return [Intermediate(row.step, row.value, row.at) for row in await self._execute(query)]
+        return [StepValue(row.step, row.value, row.at) for row in await self._execute(query)]
 
     async def best(self, study: CollectionId, direction: str, limit: int) -> list[SampleRow]:
         """The samples with the best feasible values of the first objective, best first."""

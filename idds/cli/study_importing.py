@@ -1,0 +1,194 @@
+"""The command `study import`: results found elsewhere become a study, from which another may start.
+
+No door of its own is needed for that: a study is created that has the known points as its initial ones, and nothing
+else; they are leased, and reported with the values that are known.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from idds.cli.exits import Exit, leave
+from idds.cli.output import write, write_json
+from idds.cli.session import AsJson, converse
+from idds.cli.study_creating import as_workflow, submit
+from idds.domain.errors import IddsError, InvalidInput, Problem
+
+if TYPE_CHECKING:
+    from idds.domain.space import Value
+    from idds.domain.study import StudySummary
+    from idds.sdk.client import Client
+
+MOST = 10_000
+AT_ONCE = 500
+PARAMETER = "params_"
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Points and their values; `space` is a JSON document, as in a study."""
+
+    name: str
+    directions: Sequence[str]
+    space: Mapping[str, Any]
+    found: Sequence[tuple[Mapping[str, "Value"], tuple[float, ...]]]
+
+
+def import_study(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="A table (.csv) as study export makes it, or an Optuna storage.")],
+    study: Annotated[str | None, typer.Option(help="Which study of the storage; needed if it has several.")] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A study document whose space the points are of; else they tell it.")
+    ] = None,
+    direction: Annotated[
+        list[str] | None, typer.Option(help="Of a table: minimize or maximize, for each value.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the request; else that of the source.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a study of results that were found elsewhere; others take them over with `"warm_start": STUDY`."""
+    from idds.sdk.documents import load_document
+
+    try:
+        results = _read(source, study, direction)
+        document = load_document(space) if space is not None else {}
+        made = converse(context, lambda client: _take(client, results, document, name), patience_s=PATIENCE_S)
+    except IddsError as error:
+        raise leave(error) from None
+    except OSError as error:
+        typer.echo(f"idds: {error.filename} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(Exit.REFUSED) from None
+    if as_json:
+        write_json(made)
+    else:
+        write(f"study {made.id} of request {made.request} has {made.ended:,} results")
+
+
+def _read(source: str, study: str | None, directions: list[str] | None) -> Results:
+    if source.endswith(".csv"):
+        return read_table(Path(source), directions)
+    try:
+        from idds.search.optuna_exchange import read_study
+    except ModuleNotFoundError as error:
+        typer.echo(f"idds: {source} needs {error.name}: install it with pip install 'idds-next[search]'", err=True)
+        raise typer.Exit(Exit.REFUSED) from None
+    from idds.sdk.documents import to_plain
+
+    found = read_study(source, study)
+    described = {name: to_plain(parameter) for name, parameter in found.space.items()}
+    return Results(found.name, found.directions, described, found.results)
+
+
+def read_table(path: Path, directions: list[str] | None) -> Results:
+    """What `study export --csv` wrote, or Optuna's data frames: columns `params_NAME`, and `value` or `values_N`.
+
+    Rows without all their values are passed over. Raises OSError, and InvalidInput naming the line.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or ()
+        valued = [column for column in columns if column == "value" or column.startswith("values_")]
+        searched = [column for column in columns if column.startswith(PARAMETER)]
+        if not (valued and searched):
+            raise InvalidInput([Problem("", f"{path} has no columns value (or values_0, ...) and {PARAMETER}NAME")])
+        rows = [
+            (number, row)
+            for number, row in enumerate(reader, 2)
+            if all(row[column] for column in valued) and None not in row and row.get("pruned") != "True"
+        ]
+    ways = directions or ["minimize"] * len(valued)
+    if len(ways) != len(valued):
+        raise InvalidInput([Problem("--direction", f"there are {len(valued)} values: give as many directions")])
+    typed = {column: _typed([row[column] for _, row in rows if row[column]]) for column in searched}
+    found = []
+    for number, row in rows:
+        point = {column.removeprefix(PARAMETER): typed[column][row[column]] for column in searched if row[column]}
+        found.append((point, tuple(_number(row[column], number, column) for column in valued)))
+    space = {column.removeprefix(PARAMETER): _described(typed[column].values()) for column in searched}
+    return Results(path.stem, ways, space, found)
+
+
+def _number(text: str, line: int, column: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidInput([Problem(f"/{line}/{column}", f"{text!r} is no number")]) from None
+
+
+def _typed(texts: Sequence[str]) -> dict[str, "Value"]:
+    """The value of each text: whole numbers where all are, else numbers where all are, true and false, else texts."""
+    for read in (int, float, _truth):
+        try:
+            return {text: read(text) for text in texts}
+        except ValueError:
+            continue
+    return {text: text for text in texts}
+
+
+def _truth(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError
+    return text == "True"
+
+
+def _described(values: Iterable["Value"]) -> dict[str, Any]:
+    """A parameter that has room for these values; a choice where there is one value only."""
+    found = list(dict.fromkeys(values))
+    numbers = [value for value in found if not isinstance(value, str | bool)]
+    if len(numbers) < len(found) or len(found) < 2:
+        return {"type": "categorical", "choices": found}
+    kind = "int" if all(isinstance(value, int) for value in numbers) else "float"
+    return {"type": kind, "low": min(numbers), "high": max(numbers)}
+
+
+async def _take(client: "Client", results: Results, document: Mapping[str, Any], name: str | None) -> "StudySummary":
+    """The study that was made of them. Raises InvalidInput where the points do not fit their space."""
+    _check(results, document)
+    samples = {
+        "space": results.space,
+        "directions": list(results.directions),
+        **{key: document[key] for key in ("space", "fixed", "constraints", "directions") if key in document},
+        "sampler": "random",
+        "count": len(results.found),
+        "initial": [dict(point) for point, _ in results.found],
+    }
+    (made,) = await submit(client, as_workflow(samples, name or results.name, MOST, 1), is_alone=True)
+    try:
+        await _report(client, made.id, results)
+        await client.wait(made.request)
+        return await client.study(made.id)
+    except BaseException:
+        await client.cancel(made.request)
+        raise
+
+
+def _check(results: Results, document: Mapping[str, Any]) -> None:
+    if not 0 < len(results.found) <= MOST:
+        raise InvalidInput([Problem("", f"there are {len(results.found):,} results; a study takes 1 to {MOST:,}")])
+    if "space" in document:
+        return
+    lacking = {name for point, _ in results.found for name in results.space if name not in point}
+    if lacking:
+        reason = f"not all results have {', '.join(sorted(lacking))}: tell with --space on what that depends"
+        raise InvalidInput([Problem("", reason)])
+
+
+async def _report(client: "Client", study: int, results: Results) -> None:
+    while True:
+        lease = await client.lease(study, count=AT_ONCE, wait_s=5.0, ttl_s=600.0)
+        if lease.contents:
+            outcomes = [each.done(*results.found[_number_of(each.name)][1]) for each in lease.contents]
+            await client.report(study, outcomes)
+        elif lease.ended:
+            return
+
+
+def _number_of(name: str) -> int:
+    """Of a sample: initial points have the first numbers, in their order."""
+    return int(name.rpartition("-")[2])
