@@ -84,7 +84,7 @@ def test_what_is_packed_is_bounded_together() -> None:
     assert read([zipped(half), zipped(half)]) == [half, half]
     for document, place in (
         ([zipped(half), zipped(half), zipped(1)], "/2"),
-        ([zipped(half), zipped(zipped(half))], "/1/"),
+        ([zipped(half), zipped(zipped(half))], "/1"),
         ([zipped("x" * (LARGEST - 1))], "/0"),
     ):
         with pytest.raises(InvalidInput) as caught:
