@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Len, MaxLen, MinLen
 
+from idds.domain.course import Iterations, Stop, WarmStart
 from idds.domain.space import Expression, Name, Value
 from idds.domain.space import Parameter as Parameter
 
@@ -49,7 +50,8 @@ class Samples:
     or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
     are points to begin with, of which the sampler chooses what they leave out. Without a `refill` few samples of a
     sampler that learns are drawn ahead, so that each is drawn as late as can be. `result_constraints` is how many
-    constraint values are reported of a sample beside those, each 0 or less where the result is feasible.
+    constraint values are reported of a sample beside those, each 0 or less where the result is feasible. `stop`,
+    `iterations` and `warm_start` are its course.
     """
 
     space: Annotated[dict[Name, Parameter], MaxLen(1000)] = field(default_factory=dict)
@@ -65,6 +67,9 @@ class Samples:
     pruner: Pruner | None = None
     result_constraints: Annotated[int, Ge(0), Le(100)] = 0
     refill: Refill | None = None
+    stop: Stop | None = None
+    iterations: Iterations | None = None
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

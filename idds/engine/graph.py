@@ -6,8 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 from idds.domain.errors import Problem
 from idds.domain.identifiers import Did
 from idds.domain.statuses import Status
-from idds.domain.workflow import Input, Work, Workflow
-from idds.engine import spaces
+from idds.domain.workflow import Input, Samples, Work, Workflow
+from idds.engine import pruning, spaces, stopping
 
 _USABLE = frozenset({Status.FINISHED, Status.SUBFINISHED})
 _SOURCES = ("dataset", "outputs", "samples", "registered")
@@ -68,7 +68,17 @@ def _input_problems(source: Input, place: str) -> Iterator[Problem]:
             yield Problem(f"{place}/batch", "samples are drawn while they are evaluated: give a number")
         elif source.window.files is not None and source.window.files < source.batch:
             yield Problem(f"{place}/window/files", f"a batch of {source.batch} samples does not fit into it")
-        yield from spaces.problems(source.samples, f"{place}/samples")
+        yield from _study_problems(source, source.samples, f"{place}/samples")
+
+
+def _study_problems(source: Input, samples: Samples, place: str) -> Iterator[Problem]:
+    yield from spaces.problems(samples, place)
+    yield from pruning.problems(samples, place)
+    yield from stopping.problems(samples, place)
+    iterations = samples.iterations
+    if iterations is not None and isinstance(source.batch, int) and iterations.samples % source.batch:
+        text = f"an iteration has whole batches of {source.batch} samples"
+        yield Problem(f"{place}/iterations/samples", text)
 
 
 def _range_problems(work: Work, source: Input, names: Mapping[str, Work], place: str) -> Iterator[Problem]:
@@ -113,6 +123,9 @@ def _did_problems(text: str, place: str) -> Iterator[Problem]:
 def _delivery_problems(work: Work, place: str) -> Iterator[Problem]:
     if work.input is None and work.payload is None:
         yield Problem(place, "a work without an input needs a payload")
+    samples = work.input.samples if work.input is not None else None
+    if samples is not None and samples.pruner is not None and work.payload is not None:
+        yield Problem(f"{place}/input/samples/pruner", "what a provider runs says nothing on its way")
     if work.output is not None:
         yield from _did_problems(work.output.dataset, f"{place}/output/dataset")
         if work.payload is None:

@@ -299,4 +299,5 @@ def read_collection(row: Row[Any]) -> Collection:
         source_rse=row.source_rse,
         forced_at=row.forced_at,
         taken_back=row.taken_back,
+        created_at=row.created_at,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from idds.domain.course import Around, Iterations, Plateau, Result, Stop, WarmStart
 from idds.domain.space import Parameter, When
 from idds.domain.workflow import (
     Input,
@@ -60,7 +61,24 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
     if isinstance(values.get("opt_space"), list):
         values["opt_space"] = tuple(values["opt_space"])
     values["refill"] = Refill(**samples["refill"]) if samples.get("refill") else None
+    values["stop"] = _stop(samples["stop"]) if samples.get("stop") else None
+    values["iterations"] = _iterations(samples["iterations"]) if samples.get("iterations") else None
+    values["warm_start"] = _warm_start(samples["warm_start"]) if samples.get("warm_start") else None
     return Samples(**values)
+
+
+def _stop(stop: Mapping[str, Any]) -> Stop:
+    return Stop(**{**stop, "plateau": Plateau(**stop["plateau"]) if stop["plateau"] else None})
+
+
+def _iterations(iterations: Mapping[str, Any]) -> Iterations:
+    redefine = iterations["redefine"]
+    return Iterations(samples=iterations["samples"], redefine=Around(**redefine) if redefine else None)
+
+
+def _warm_start(given: Mapping[str, Any]) -> WarmStart:
+    results = (Result(parameters=each["parameters"], values=tuple(each["values"])) for each in given["results"])
+    return WarmStart(study=given["study"], results=tuple(results))
 
 
 def read_parameter(parameter: Mapping[str, Any]) -> Parameter:

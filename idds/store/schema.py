@@ -223,6 +223,15 @@ replicas = Table(
         postgresql_where=text("status IN ('staging', 'deleting')"),
         sqlite_where=text("status IN ('staging', 'deleting')"),
     ),
+    # Whoever plans looks at what came since: others may want to pin it, too.
+    Index(
+        "ix_replicas_pinnable",
+        "rse",
+        "changed_at",
+        "id",
+        postgresql_where=text("ours AND status IN ('admitted', 'staging', 'present')"),
+        sqlite_where=text("ours AND status IN ('admitted', 'staging', 'present')"),
+    ),
     Index(
         "ix_replicas_recalled",
         "rse",
@@ -428,10 +437,12 @@ studies = Table(
     metadata,
     Column("study_id", Id, ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("iteration", Integer, nullable=False, server_default="1"),
+    Column("heard", BigInteger, nullable=False, server_default="0"),
     Column("results", BigInteger, nullable=False, server_default="0"),
     Column("best", Double),
     Column("improved_at", BigInteger, nullable=False, server_default="0"),
     Column("spent", BigInteger, nullable=False, server_default="0"),
+    Column("running", BigInteger, nullable=False, server_default="0"),
     Column("is_on_target", Boolean, nullable=False, server_default=false()),
     Column("stopped", Text),
 )

@@ -1,10 +1,11 @@
 """Studies: the versions of their spaces, and where one stands that goes by iterations or stops by what was found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.collection import Collection
 from idds.domain.content import Move
@@ -23,11 +24,38 @@ from idds.domain.redefinition import (
 )
 from idds.domain.space import Point
 from idds.domain.statuses import ContentStatus, EffectKind
+from idds.engine.stopping import Standing
 from idds.engine.transitions import ContentEvent
 from idds.store.documents import read_parameter
 from idds.store.noun import Noun
-from idds.store.schema import contents, effects, samples, study_versions
+from idds.store.schema import contents, effects, moves, samples, studies, study_versions
 from idds.store.sets import among, is_status
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a study stands: in which iteration, why it `stopped` if it has, and what came of its samples.
+
+    That was folded from its moves up to `heard`.
+    """
+
+    iteration: int
+    stopped: str | None
+    standing: Standing
+    heard: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What was folded of a study's moves, up to `heard`: the sum of the times at which samples came back, less that of
+    those at which they were leased, from when the study began; how many more are leased; and the scores, in order.
+    """
+
+    heard: int
+    spent: int
+    running: int
+    scores: tuple[float | None, ...]
+
 
 _KINDS: Mapping[str, type[Change]] = {
     "narrow": Narrow,
@@ -52,6 +80,59 @@ class Studies(Noun):
         """The versions that a study was redefined to, in order; those above `after`."""
         query = select(study_versions).where(study_versions.c.study_id == study, study_versions.c.version > after)
         return [_version(row) for row in await self._execute(query.order_by(study_versions.c.version).limit(limit))]
+
+    async def course(self, study: Collection) -> Course:
+        """Where the course of a study stands, as of what was folded last."""
+        row = (await self._execute(select(studies).where(studies.c.study_id == study.id))).first()
+        if row is None:
+            return Course(1, None, Standing(study.created_at), 0)
+        standing = Standing(
+            study.created_at, row.results, row.best, row.improved_at, row.is_on_target, row.spent, row.running
+        )
+        return Course(row.iteration, row.stopped, standing, row.heard)
+
+    async def keep_course(self, study: CollectionId, course: Course) -> None:
+        """Write where it stands."""
+        standing = course.standing
+        values = {
+            "iteration": course.iteration,
+            "stopped": course.stopped,
+            "heard": course.heard,
+            "results": standing.results,
+            "best": standing.best,
+            "improved_at": standing.improved_at,
+            "is_on_target": standing.is_on_target,
+            "spent": standing.spent,
+            "running": standing.running,
+        }
+        kept = (sqlite if self._is_sqlite else postgresql).insert(studies).values(values | {"study_id": study})
+        await self._execute(kept.on_conflict_do_update(index_elements=[studies.c.study_id], set_=values))
+
+    async def ended_since(self, study: Collection, heard: int) -> Ended:
+        """What of a study's samples was leased and came to an end since it was `heard` of, by the ids of moves."""
+        await self._tx.write_gathered()
+        entity = f"collection:{study.id}"
+        query = select(moves).where(moves.c.entity == entity, moves.c.id > heard).order_by(moves.c.id)
+        spent, running, done = 0, 0, list[int]()
+        for row in await self._execute(query):
+            heard = row.id
+            sign = (row.from_status == ContentStatus.LEASED) - (row.to_status == ContentStatus.LEASED)
+            spent += sign * row.n * (row.at - study.created_at)
+            running -= sign * row.n
+            if row.to_status == ContentStatus.DONE:
+                done += row.ids or ()
+        query = select(samples.c.content_id, samples.c.score).where(among(samples.c.content_id, done))
+        scores = {row.content_id: row.score for row in await self._execute(query)} if done else {}
+        return Ended(heard, spent, running, tuple(scores.get(each) for each in done))
+
+    async def results(self, study: CollectionId, limit: int) -> list[tuple[Point, tuple[float, ...]]]:
+        """Points of a study and the objective values that came of them: the newest ones."""
+        query = select(contents.c.payload, samples.c.objective_values).join(
+            contents, contents.c.id == samples.c.content_id
+        )
+        query = query.where(samples.c.study_id == study, samples.c.objective_values.is_not(None), ~samples.c.is_pruned)
+        rows = await self._execute(query.order_by(samples.c.number.desc()).limit(limit))
+        return [(row.payload["parameters"], tuple(row.objective_values)) for row in rows]
 
     async def waiting(self, study: CollectionId) -> list[tuple[ContentId, int, Point]]:
         """The samples that nobody has taken yet: each with the version that it is of, and its point."""

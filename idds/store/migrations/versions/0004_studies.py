@@ -43,10 +43,12 @@ def upgrade() -> None:
         "studies",
         sa.Column("study_id", _ID, autoincrement=False, nullable=False),
         sa.Column("iteration", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("heard", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("results", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("best", sa.Double(), nullable=True),
         sa.Column("improved_at", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("spent", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("running", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("is_on_target", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("stopped", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["study_id"], ["collections.id"], name=op.f("fk_studies_study_id"), ondelete="CASCADE"),
@@ -71,6 +73,8 @@ def upgrade() -> None:
     _index("ix_samples_complete", "samples", ["study_id", "number"], "objective_values IS NOT NULL AND NOT is_pruned")
     _index("ix_samples_pruned", "samples", ["study_id"], "is_pruned")
     _index("ix_collections_studies", "collections", ["id"], "source = 'samples'")
+    pinnable = "ours AND status IN ('admitted', 'staging', 'present')"
+    _index("ix_replicas_pinnable", "replicas", ["rse", "changed_at", "id"], pinnable)
     op.create_table(
         "intermediates",
         sa.Column("content_id", _ID, autoincrement=False, nullable=False),
@@ -116,6 +120,7 @@ def downgrade() -> None:
     op.drop_table("rungs")
     op.drop_index(op.f("ix_intermediates_study_id_step"), table_name="intermediates")
     op.drop_table("intermediates")
+    op.drop_index("ix_replicas_pinnable", table_name="replicas")
     op.drop_index("ix_collections_studies", table_name="collections")
     for index in ("ix_samples_pruned", "ix_samples_complete", "ix_samples_origin", "ix_samples_score"):
         op.drop_index(index, table_name="samples")
