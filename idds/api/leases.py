@@ -1,13 +1,23 @@
 """Contents leased, kept, and reported."""
 
-from idds.api.bodies import HeartbeatBody, LeaseBody, ReportBody, ReturnBody
+from idds.api.bodies import HeartbeatBody, IntermediateBody, LeaseBody, ReportBody, ReturnBody
 from idds.api.problems import Stale
-from idds.api.replies import HeartbeatReply, LeaseReply, ReportReply, ReturnReply, of_delivered, of_receipt
+from idds.api.replies import (
+    AdviceReply,
+    HeartbeatReply,
+    IntermediateReply,
+    LeaseReply,
+    ReportReply,
+    ReturnReply,
+    StopReply,
+    of_delivered,
+    of_receipt,
+)
 from idds.api.route import Call, Caller, Reply, Route
-from idds.domain.content import Outcome, Verdict
+from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import CollectionId, ContentId
-from idds.services.delivery import GiveBack, Heartbeat, Lease, Report
+from idds.services.delivery import GiveBack, Heartbeat, Lease, Report, Said
 
 MICROSECONDS = 1_000_000
 
@@ -22,7 +32,15 @@ async def lease(call: Call[None, LeaseBody]) -> Reply:
 
 async def heartbeat(call: Call[None, HeartbeatBody]) -> Reply:
     order = Heartbeat(call.principal, _held(call.body), _ttl(call, call.body.ttl_s))
-    return Reply(HeartbeatReply(sorted(await call.counters.keep(CollectionId(call.number), order))))
+    kept = await call.counters.keep(CollectionId(call.number), order)
+    stop = [StopReply(content, reason) for content, reason in sorted(kept.stop.items())]
+    return Reply(HeartbeatReply(sorted(kept.held), stop))
+
+
+async def intermediate(call: Call[None, IntermediateBody]) -> Reply:
+    said = [Intermediate(ContentId(v.id), v.attempt, v.step, float(v.value)) for v in call.body.values]
+    advice = await call.counters.hear(CollectionId(call.number), Said(call.principal, said))
+    return Reply(IntermediateReply([AdviceReply(each.content_id, each.stop, each.reason) for each in advice]))
 
 
 async def give_back(call: Call[None, ReturnBody]) -> Reply:
@@ -52,8 +70,10 @@ async def report(call: Call[None, ReportBody]) -> Reply:
             done=each.status == "done",
             reason=each.reason,
             retry=each.retry,
-            objective_values=tuple(each.objective_values),
+            objective_values=tuple(map(float, each.objective_values)),
             events=each.events,
+            constraint_values=tuple(map(float, each.constraint_values)),
+            is_pruned=each.pruned,
         )
         for each in call.body.reports
     ]
@@ -82,7 +102,7 @@ ROUTES = (
         "POST",
         f"{_OF_COLLECTION}/contents:heartbeat",
         "extendLeases",
-        "Keep leases; answers those that still held",
+        "Keep leases; answers those that still held, and which samples are to stop",
         Caller.PAYLOAD,
         heartbeat,
         reply=HeartbeatReply,
@@ -98,6 +118,17 @@ ROUTES = (
         give_back,
         reply=ReturnReply,
         body=ReturnBody,
+        statuses=(200, 404, 409),
+    ),
+    Route(
+        "POST",
+        f"{_OF_COLLECTION}/contents:intermediate",
+        "reportIntermediates",
+        "Say what samples are on their way; answers which of them are to stop",
+        Caller.PAYLOAD,
+        intermediate,
+        reply=IntermediateReply,
+        body=IntermediateBody,
         statuses=(200, 404, 409),
     ),
     Route(

@@ -8,10 +8,23 @@ from enum import Enum, auto
 from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
+from idds.domain.content import Advice
 from idds.domain.errors import IddsError
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.ports.wakeups import Channel, Wakeups
-from idds.services.delivery import Answer, Delivery, GiveBack, Heartbeat, Lease, Leased, Order, Receipt, Report
+from idds.services.delivery import (
+    Answer,
+    Delivery,
+    GiveBack,
+    Heartbeat,
+    Kept,
+    Lease,
+    Leased,
+    Order,
+    Receipt,
+    Report,
+    Said,
+)
 from idds.services.grouping import Grouping
 
 LOOK_AGAIN_S = 1.0
@@ -42,6 +55,8 @@ class _Ordered:
                 return len(held)
             case Report(outcomes=outcomes):
                 return len(outcomes)
+            case Said(values=values):
+                return len(values)
 
     @property
     def wanted(self) -> Order:
@@ -88,8 +103,11 @@ class Counters:
             if called is not _Called.TO_LEASE:
                 return Leased((), has_ended=called is _Called.AT_THE_END)
 
-    async def keep(self, collection: CollectionId, order: Heartbeat) -> set[ContentId]:
-        return cast("set[ContentId]", await self._groups.order(collection, _Ordered(order)))
+    async def keep(self, collection: CollectionId, order: Heartbeat) -> Kept:
+        return cast("Kept", await self._groups.order(collection, _Ordered(order)))
+
+    async def hear(self, collection: CollectionId, order: Said) -> Sequence[Advice]:
+        return cast("Sequence[Advice]", await self._groups.order(collection, _Ordered(order)))
 
     async def give_back(self, collection: CollectionId, order: GiveBack) -> set[ContentId]:
         return cast("set[ContentId]", await self._groups.order(collection, _Ordered(order)))

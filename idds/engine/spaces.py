@@ -28,6 +28,8 @@ LEARNING = frozenset(OPTIONS) - {"random", "grid", "qmc"}
 """Samplers that choose by what came of the samples before. The others' points are known from the first."""
 _FRACTIONS = frozenset({"sigma"})
 _ONE_OBJECTIVE = frozenset({"cmaes"})
+_UNCONSTRAINED = frozenset({"cmaes"})
+"""Samplers that cannot be told which results are feasible."""
 
 
 def spaces_of(samples: Samples) -> tuple[Space, ...]:
@@ -104,6 +106,8 @@ def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:
             yield Problem(at, "give a whole number")
     if len(samples.directions) > 1 and samples.sampler in _ONE_OBJECTIVE:
         yield Problem(f"{place}/directions", f"sampler {samples.sampler!r} knows one objective only")
+    if samples.result_constraints and samples.sampler in _UNCONSTRAINED:
+        yield Problem(f"{place}/result_constraints", f"sampler {samples.sampler!r} knows no constraints on results")
 
 
 def _space_problems(parameters: Mapping[str, Parameter], samples: Samples, place: str, study: str) -> Iterator[Problem]:

@@ -6,15 +6,16 @@ from itertools import islice
 from typing import TypeVar
 
 from idds.domain.collection import Collection
-from idds.domain.content import Content, Outcome, Verdict
+from idds.domain.content import Advice, Content, Intermediate, Outcome, Verdict
 from idds.domain.errors import Conflict, IddsError, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
-from idds.engine.spaces import values_wanted
+from idds.engine.reporting import misreported
 from idds.engine.transform import runs_low
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
+from idds.services.advising import advise, stopping
 from idds.services.announcing import follow
 from idds.services.reporting import FREE, Receipt, give_again, take_in
 from idds.store.collections import Place
@@ -23,7 +24,19 @@ from idds.store.database import Database, Transaction
 from idds.store.leases import Delivered, Wanted
 from idds.store.visibility import sees
 
-__all__ = ["Delivered", "Delivery", "GiveBack", "Heartbeat", "Lease", "Leased", "Order", "Receipt", "Report"]
+__all__ = [
+    "Delivered",
+    "Delivery",
+    "GiveBack",
+    "Heartbeat",
+    "Kept",
+    "Lease",
+    "Leased",
+    "Order",
+    "Receipt",
+    "Report",
+    "Said",
+]
 
 LEASES_ENDED_AT_ONCE = 1000
 SHORT = 60_000_000
@@ -69,7 +82,15 @@ class Report:
     outcomes: Sequence[Outcome]
 
 
-Order = Lease | Heartbeat | GiveBack | Report
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What samples are on their way."""
+
+    principal: Principal
+    values: Sequence[Intermediate]
+
+
+Order = Lease | Heartbeat | GiveBack | Report | Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +101,20 @@ class Leased:
     has_ended: bool = False
 
 
-Answer = Leased | set[ContentId] | Sequence[Receipt]
-"""To a lease; to a heartbeat and to what is given back: those that still held; to a report: a receipt each."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The leases that still held; and of these the samples that are to stop, and why."""
 
-O = TypeVar("O", Lease, Heartbeat, GiveBack, Report)  # noqa: E741 -- an order
+    held: set[ContentId]
+    stop: Mapping[ContentId, str]
+
+
+Answer = Leased | Kept | set[ContentId] | Sequence[Receipt] | Sequence[Advice]
+"""To a lease; to a heartbeat; to what is given back: those that still held; to a report: a receipt each; to what was
+said: advice on each sample.
+"""
+
+O = TypeVar("O", Lease, Heartbeat, GiveBack, Report, Said)  # noqa: E741 -- an order
 
 
 class Delivery:
@@ -93,7 +124,7 @@ class Delivery:
         self._database = database
 
     async def serve(self, collection: CollectionId, orders: Sequence[Order]) -> list[Answer | IddsError]:
-        """Serve consumers of a collection, all at once: first what comes back, for it makes room, then who wants some.
+        """Serve consumers of a collection, all at once: first what they say, then what comes back, for it makes room.
 
         Each has an answer, or an error: NotFound, and Conflict where the collection is not delivered this way.
         """
@@ -102,7 +133,7 @@ class Delivery:
             answers: dict[int, Answer | IddsError] = {}
             welcome: list[tuple[int, Order]] = []
             for number, order in enumerate(orders):
-                refusal = _refusal(place, collection, order.principal) or _odd_report(place, order)
+                refusal = _refusal(place, collection, order.principal) or _odd(place, order)
                 if refusal is None:
                     welcome.append((number, order))
                 else:
@@ -177,14 +208,19 @@ def _refusal(place: Place | None, collection: CollectionId, principal: Principal
     return None
 
 
-def _odd_report(place: Place | None, order: Order) -> IddsError | None:
-    """Why a report says too much or too little of samples."""
-    source = place.work.input if place is not None else None
-    if not isinstance(order, Report) or source is None or source.samples is None:
-        return None
-    wanted = [values_wanted(source.samples, len(o.objective_values)) if o.done else None for o in order.outcomes]
-    found = [Problem(f"/reports/{i}/objective_values", why) for i, why in enumerate(wanted) if why is not None]
-    return InvalidInput(found) if found else None
+def _odd(place: Place | None, order: Order) -> IddsError | None:
+    """What of an order does not go with what is delivered here."""
+    samples = place.work.input.samples if place is not None and place.work.input is not None else None
+    match order:
+        case Report(outcomes=outcomes) if samples is not None:
+            odd = [(number, misreported(samples, outcome)) for number, outcome in enumerate(outcomes)]
+            found = [Problem(f"/reports/{number}/{why[0]}", why[1]) for number, why in odd if why is not None]
+            return InvalidInput(found) if found else None
+        case Said() if samples is None:
+            return Conflict("what is delivered here are no samples: nothing is said of them on the way")
+        case Said() if samples is not None and len(samples.directions) > 1:
+            return Conflict("this study has several objectives: there is no one value on the way")
+    return None
 
 
 def _is_final(status: Status, collection: Collection) -> bool:
@@ -217,10 +253,19 @@ class _Serving:
         return [(number, order) for number, order in self._orders if isinstance(order, kind)]
 
     async def serve(self) -> None:
+        await self._hear()
         ended = await self._take_reports()
         await self._take_back()
         await self._extend()
         await self._lease(ended)
+
+    async def _hear(self) -> None:
+        orders = self._of(Said)
+        source = self._place.work.input
+        if orders and source is not None and source.samples is not None:
+            told = [order.values for _, order in orders]
+            advice = await advise(self._tx, self._place, source.samples, told)
+            self._answers.update({number: each for (number, _), each in zip(orders, advice, strict=True)})
 
     async def _take_reports(self) -> int:
         """How many contents ended with them."""
@@ -248,7 +293,9 @@ class _Serving:
         if heartbeats := self._of(Heartbeat):
             held = [(order.held, self._tx.now + order.ttl) for _, order in heartbeats]
             extended = await self._tx.leases.extend(self._place.collection.id, held)
-            self._answers.update({number: still for (number, _), still in zip(heartbeats, extended, strict=True)})
+            stop = await stopping(self._tx, self._place, [content for still in extended for content in still])
+            for (number, _), still in zip(heartbeats, extended, strict=True):
+                self._answers[number] = Kept(still, {content: stop[content] for content in still if content in stop})
 
     async def _lease(self, ended: int) -> None:
         leases = self._of(Lease)

@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from idds.domain.content import Content
+from idds.domain.content import Content, Outcome
 from idds.domain.effect import Effect
 from idds.domain.errors import Unavailable
-from idds.domain.identifiers import Handle
+from idds.domain.identifiers import ContentId, Handle
 from idds.domain.job import JobSpec, JobState, Rejected, Submission, Submitted, Unknown
 from idds.domain.processing import Processing, lessee_of
 from idds.domain.request import Request
 from idds.domain.statuses import EffectKind, Intent, JobStatus, Status
-from idds.domain.workflow import Work
+from idds.domain.workflow import Samples, Work
 from idds.engine import processing as engine
 from idds.engine.decision import Decision
+from idds.engine.reporting import settled
 from idds.engine.retry import TRIES
 from idds.ports.provider import Provider
 from idds.services.announcing import describe
@@ -241,14 +242,16 @@ class Execution:
                 continue
             ids = tuple(content.id for content in held[lessee_of(processing.id)])
             _request, work = works[processing.id]
-            event = engine.Ended(result.state, ids, result.outcomes)
+            samples = work.input.samples if work.input is not None else None
+            outcomes = result.outcomes if samples is None else _of_samples(samples, ids, result)
+            event = engine.Ended(result.state, ids, outcomes)
             decision = engine.decide(processing, work.attempts, event, tx.now)
-            told = [outcome for outcome in result.outcomes.values() if outcome.done and outcome.content_id in ids]
+            told = [outcome for outcome in outcomes.values() if outcome.done and outcome.content_id in ids]
             await tx.contents.note_events({o.content_id: o.events for o in told if o.events is not None})
             if not await self._save(tx, processing, decision, "ended"):
                 continue
-            values = [(o.content_id, o.objective_values) for o in result.outcomes.values() if o.done]
-            await tx.samples.note_results([(content, reported) for content, reported in values if reported])
+            if samples is not None:
+                await tx.samples.note_results(told)
             if result.outputs:
                 assert result.collection is not None
                 assert result.rse is not None
@@ -310,6 +313,13 @@ def _with_states(
     claimed: Sequence[tuple[Processing, int]], states: Mapping[Handle, JobState]
 ) -> list[tuple[Processing, JobState]]:
     return [(p, states[p.handle]) for p, _ in claimed if p.handle is not None and p.handle in states]
+
+
+def _of_samples(samples: Samples, ids: Sequence[ContentId], result: Collected) -> dict[ContentId, Outcome]:
+    """What came of samples, those too of which nothing was said by a job that succeeded: no result is a failure."""
+    is_good = result.state.status is JobStatus.SUCCEEDED
+    told = {each: Outcome(each, 0, done=True) for each in ids if is_good} | dict(result.outcomes)
+    return {content: settled(samples, outcome) for content, outcome in told.items()}
 
 
 async def _outcomes(provider: Provider, orders: Sequence[_Order]) -> list[Submission | None]:

@@ -10,6 +10,7 @@ from idds.domain.content import Outcome
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.message import Message
 from idds.domain.request import Principal, Role
+from idds.engine.numbers import NotFinite, worded
 from idds.ports.bus import Bus, Delivery
 from idds.services.delivery import Delivery as ContentDelivery
 from idds.services.tasks import LARGEST, STORABLE, Tasks
@@ -80,8 +81,10 @@ class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
     attempt: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
     reason: Annotated[str, msgspec.Meta(max_length=1000, pattern=STORABLE)] | None = None
     retry: bool = True
-    objective_values: list[float] = []
+    objective_values: list[float | NotFinite] = []
     events: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] | None = None
+    constraint_values: list[float | NotFinite] = []
+    pruned: bool = False
 
 
 class Acknowledgement(msgspec.Struct):
@@ -116,13 +119,21 @@ class Acknowledging:
 
     async def _take(self, vo: str, message: Delivery) -> None:
         try:
-            body = msgspec.json.decode(message.body, type=Acknowledgement)
+            body = msgspec.json.decode(worded(message.body), type=Acknowledgement)
         except msgspec.MsgspecError as error:
             log.warning("a message that is no acknowledgement was dropped", topic=message.topic, error=str(error))
             return
         outcomes = [
             Outcome(
-                ContentId(c.id), c.attempt, c.status == "done", c.reason, c.retry, tuple(c.objective_values), c.events
+                ContentId(c.id),
+                c.attempt,
+                done=c.status == "done",
+                reason=c.reason,
+                retry=c.retry,
+                objective_values=tuple(map(float, c.objective_values)),
+                events=c.events,
+                constraint_values=tuple(map(float, c.constraint_values)),
+                is_pruned=c.pruned,
             )
             for c in body.contents
         ]

@@ -7,7 +7,7 @@ from typing import Any
 from idds.domain.content import Content, Move, Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
-from idds.engine.reporting import judge
+from idds.engine.reporting import judge, settled
 from idds.engine.transform import runs_low
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import Known, follow
@@ -51,6 +51,9 @@ class _Change:
 
 async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) -> Taken:
     """Take in outcomes as if they came one after the other, though all of a kind move together."""
+    source = place.work.input
+    if source is not None and source.samples is not None:
+        outcomes = [settled(source.samples, outcome) for outcome in outcomes]
     contents = {content.id: content for content in await tx.contents.get([outcome.content_id for outcome in outcomes])}
     receipts: list[Receipt] = []
     changes: dict[ContentId, _Change] = {}
@@ -70,7 +73,7 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
     done = [change.outcome for change in changes.values() if change.target is ContentStatus.DONE]
     await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
-        await tx.samples.note_results([(o.content_id, o.objective_values) for o in done])
+        await tx.samples.note_results(done)
     ended = sum(len(move.ids) for move in moves if ContentStatus(move.to_status).is_terminal)
     await _follow(tx, place, moves, ended, moved)
     return Taken(receipts, ended)
@@ -132,7 +135,9 @@ async def _follow(
     moves = await _without_absent(tx, moves, moved)
     samples = place.work.input.samples if place.work.input is not None else None
     fills = samples is not None and (
-        collection.retried_to is not None or (not collection.is_closed and runs_low(samples, collection))
+        collection.retried_to is not None
+        or samples.stop is not None
+        or (not collection.is_closed and runs_low(samples, collection))
     )
     flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
     await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))

@@ -6,6 +6,7 @@ import msgspec
 
 from idds.domain.content import Outcome
 from idds.domain.identifiers import ContentId
+from idds.engine.numbers import NotFinite, worded
 
 Adler32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")]
 EventCount = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -17,8 +18,10 @@ class ContentResult(msgspec.Struct, forbid_unknown_fields=True):
     status: Annotated[str, msgspec.Meta(pattern="^(done|failed)$")]
     reason: str | None = None
     retry: bool = True
-    objective_values: list[float] = []
+    objective_values: list[float | NotFinite] = []
     events: EventCount | None = None
+    constraint_values: list[float | NotFinite] = []
+    pruned: bool = False
 
 
 class OutputResult(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,8 +46,10 @@ class Result(msgspec.Struct, forbid_unknown_fields=True):
                 done=each.status == "done",
                 reason=_short(each.reason) if each.status == "failed" else None,
                 retry=each.retry,
-                objective_values=tuple(each.objective_values),
+                objective_values=tuple(map(float, each.objective_values)),
                 events=each.events,
+                constraint_values=tuple(map(float, each.constraint_values)),
+                is_pruned=each.pruned,
             )
             for each in self.contents
             if each.id in held
@@ -60,7 +65,7 @@ def read_result(document: bytes | None) -> Result:
     if document is None:
         return Result()
     try:
-        return msgspec.json.decode(document, type=Result)
+        return msgspec.json.decode(worded(document), type=Result)
     except msgspec.MsgspecError as error:
         raise BadResult(f"output.json: {error}") from error
 

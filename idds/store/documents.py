@@ -9,6 +9,7 @@ from idds.domain.workflow import (
     Input,
     Output,
     Payload,
+    Pruner,
     Ranges,
     Refill,
     Registered,
@@ -61,6 +62,7 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
     if isinstance(values.get("opt_space"), list):
         values["opt_space"] = tuple(values["opt_space"])
     values["refill"] = Refill(**samples["refill"]) if samples.get("refill") else None
+    values["pruner"] = Pruner(**samples["pruner"]) if samples.get("pruner") else None
     values["stop"] = _stop(samples["stop"]) if samples.get("stop") else None
     values["iterations"] = _iterations(samples["iterations"]) if samples.get("iterations") else None
     values["warm_start"] = _warm_start(samples["warm_start"]) if samples.get("warm_start") else None

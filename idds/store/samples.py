@@ -3,22 +3,44 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, case, func, insert, select, update
 
+from idds.domain.content import Outcome
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import ContentStatus
 from idds.ports.sampler import Known, Origin, State, Suggestion
 from idds.store.noun import Noun
-from idds.store.schema import contents, moves, samples
+from idds.store.schema import contents, intermediates, moves, samples
 from idds.store.sets import among
 
 TOLD_AT_ONCE = 5000
 _OF_INTEREST = [status for status in ContentStatus if status not in (ContentStatus.NEW, ContentStatus.LEASED)]
+
+
+def _last(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Of the last that was said of a pruned sample on its way."""
+    said = select(column).where(intermediates.c.content_id == samples.c.content_id)
+    last = said.order_by(intermediates.c.step.desc()).limit(1)
+    return case((samples.c.is_pruned, last.correlate(samples).scalar_subquery()))
+
+
 _KNOWN = (
     select(samples.c.number, samples.c.version, samples.c.objective_values, samples.c.origin, samples.c.notes)
+    .add_columns(samples.c.constraint_values, samples.c.is_pruned)
+    .add_columns(_last(intermediates.c.step).label("last_step"), _last(intermediates.c.value).label("last_value"))
     .add_columns(contents.c.status, contents.c.payload)
     .join(contents, contents.c.id == samples.c.content_id)
     .order_by(samples.c.number)
+)
+_NOTE_RESULTS = (
+    update(samples)
+    .where(samples.c.content_id == bindparam("content"))
+    .values(
+        objective_values=bindparam("reported"),
+        constraint_values=bindparam("constrained"),
+        is_pruned=bindparam("pruned"),
+        score=bindparam("scored"),
+    )
 )
 
 
@@ -72,20 +94,45 @@ class Samples(Noun):
         found += [range(*row) for row in await self._execute(holes.order_by(each.c.number))]
         return [hole for hole in found if hole]
 
-    async def note_results(self, results: Sequence[tuple[ContentId, Sequence[float]]]) -> None:
-        """Note the objective values that were reported."""
-        if results:
-            noted = update(samples).where(samples.c.content_id == bindparam("content"))
-            noted = noted.values(objective_values=bindparam("reported"), score=bindparam("scored"))
-            rows = [{"content": content, "reported": [*v], "scored": v[0] if v else None} for content, v in results]
-            await self._execute(noted, rows)
+    async def note_results(self, outcomes: Sequence[Outcome]) -> None:
+        """Note what was reported of samples that are done: values, or that it was pruned.
+
+        Only what is feasible has a score.
+        """
+        rows = [
+            {
+                "content": outcome.content_id,
+                "reported": list(outcome.objective_values) or None,
+                "constrained": list(outcome.constraint_values) or None,
+                "pruned": outcome.is_pruned,
+                "scored": _score(outcome),
+            }
+            for outcome in outcomes
+        ]
+        if rows:
+            await self._execute(_NOTE_RESULTS, rows)
+
+
+def _score(outcome: Outcome) -> float | None:
+    is_feasible = all(value <= 0 for value in outcome.constraint_values)
+    return outcome.objective_values[0] if outcome.objective_values and is_feasible else None
 
 
 def _known(row: Row[Any]) -> Known:
     suggestion = Suggestion(row.number, row.payload["parameters"], Origin(row.origin), row.notes or {})
     match ContentStatus(row.status):
+        case ContentStatus.DONE if row.is_pruned:
+            on_the_way = {} if row.last_step is None else {int(row.last_step): float(row.last_value)}
+            return Known(
+                suggestion,
+                State.PRUNED,
+                constraints=tuple(row.constraint_values or ()),
+                intermediates=on_the_way,
+                version=row.version,
+            )
         case ContentStatus.DONE if row.objective_values:
-            return Known(suggestion, State.DONE, tuple(row.objective_values), version=row.version)
+            values, constraints = tuple(row.objective_values), tuple(row.constraint_values or ())
+            return Known(suggestion, State.DONE, values, constraints, version=row.version)
         case status if status.is_terminal:
             return Known(suggestion, State.FAILED, version=row.version)
         case _:

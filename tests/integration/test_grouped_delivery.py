@@ -13,7 +13,7 @@ from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import follow
-from idds.services.delivery import Answer, GiveBack, Heartbeat, Lease, Leased, Report
+from idds.services.delivery import Answer, GiveBack, Heartbeat, Kept, Lease, Leased, Report
 from tests.integration.api import Api, api_on
 
 OWNER = Principal("owner", "vo")
@@ -66,7 +66,10 @@ async def test_each_gets_its_own_part_in_order(api: Api) -> None:
     assert {(one.content.lessee, one.content.attempt) for one in b.contents} == {("b", 1)}
     mine = Heartbeat(OWNER, {contents[0]: 1, contents[2]: 9}, 2 * HOUR)
     other = Heartbeat(OWNER, {contents[2]: 1, contents[5]: 1}, 3 * HOUR)
-    assert await api.doors.delivery.serve(collection, [mine, other]) == [{contents[0]}, {contents[2], contents[5]}]
+    assert await api.doors.delivery.serve(collection, [mine, other]) == [
+        Kept({contents[0]}, {}),
+        Kept({contents[2], contents[5]}, {}),
+    ]
     listed = (await api.get(f"/v1/collections/{collection}/contents"))["contents"]
     until = [one["lease_until"] for one in listed]
     assert until[1] == until[3] == until[4]
