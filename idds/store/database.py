@@ -31,6 +31,7 @@ from idds.store.demands import Demands
 from idds.store.effects import Effects
 from idds.store.hints import Hints
 from idds.store.holds import Holds
+from idds.store.intermediates import Intermediates
 from idds.store.leases import Leases
 from idds.store.messages import Messages
 from idds.store.moves import Moves
@@ -131,6 +132,10 @@ class Transaction:
     @cached_property
     def samples(self) -> Samples:
         return Samples(self)
+
+    @cached_property
+    def intermediates(self) -> Intermediates:
+        return Intermediates(self)
 
     @cached_property
     def studies(self) -> Studies:
