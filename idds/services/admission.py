@@ -28,6 +28,7 @@ def as_wanted(content: Unadmitted) -> Wanted:
         content.bytes,
         is_pinnable=_is_pinnable(content),
         blocked=content.replica_status == ReplicaStatus.DELETING,
+        is_present=content.replica_status == ReplicaStatus.PRESENT,
     )
 
 

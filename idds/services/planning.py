@@ -11,6 +11,7 @@ from idds.domain.identifiers import CollectionId
 from idds.engine.planner import Demand, Plan, Standing, plan
 from idds.engine.retry import backoff
 from idds.services.admission import Outrun, admit, refuse
+from idds.services.joining import Joining
 from idds.services.standing import Rules, read_standing
 from idds.store.database import Database
 
@@ -31,6 +32,7 @@ class Planning:
         self._database = database
         self._rules = rules
         self._heads: dict[str, int] = {}
+        self._joining = Joining()
         self._broken: Counter[CollectionId] = Counter()
         self._left_alone: dict[CollectionId, int] = {}
         self._look_at = 0
@@ -61,14 +63,18 @@ class Planning:
                 return 0, False
             heads = self._heads.pop(rse, HEADS)
             standing = await read_standing(tx, rse, self._rules, heads=heads, without=self._left_alone.keys())
+            standing = await self._joining.offer(tx, standing)
             made = plan(standing, self._rules.policy, tx.now)
             outrun = await self._carry_out(made)
+        more = self._joining.settle(rse, standing, made)
         if made.again_at is not None:
             self._look_at = min(self._look_at, made.again_at)
         exhausted = _exhausted(standing, made)
         if exhausted:
             self._heads[rse] = min(4 * heads, MOST_HEADS)
-        return len(made.refusals) + sum(len(each.groups) for each in made.admissions), outrun or exhausted
+        # What was admitted now is offered to whoever else wants it.
+        more |= len(standing.demands) > 1 and any(each.files for each in made.admissions)
+        return len(made.refusals) + sum(len(each.groups) for each in made.admissions), outrun or exhausted or more
 
     async def _carry_out(self, made: Plan) -> bool:
         """One transaction each; whether somebody else was faster in one of them."""
@@ -108,6 +114,9 @@ class Planning:
 
 def _exhausted(standing: Standing, made: Plan) -> bool:
     """Whether of some queue all was decided that was looked at, though there is more."""
-    decided = Counter({admission.demand.collection: len(admission.groups) for admission in made.admissions})
-    decided.update(refusal.demand.collection for refusal in made.refusals)
-    return any(each.more and each.heads and decided[each.collection] == len(each.heads) for each in standing.demands)
+    decided = {(each.demand.collection, group.group_no) for each in made.admissions for group in each.groups}
+    decided |= {(refusal.demand.collection, refusal.group.group_no) for refusal in made.refusals}
+    return any(
+        each.more and each.heads and all((each.collection, group.group_no) in decided for group in each.heads)
+        for each in standing.demands
+    )

@@ -7,6 +7,7 @@ from itertools import groupby
 from idds.domain.hold import HoldKind
 from idds.domain.identifiers import CollectionId
 from idds.domain.replica import Window
+from idds.domain.statuses import ContentStatus
 from idds.engine.planner import Demand, Policy, Standing, Tape
 from idds.engine.shares import Share
 from idds.engine.window import Candidate
@@ -77,7 +78,11 @@ async def read_standing(
 def _demand(
     waiting: Waiting, own: Window | None, in_flight: int, tape: str | None, files: Sequence[Unadmitted]
 ) -> Demand:
-    collection = waiting.collection
+    collection, counts = waiting.collection, waiting.collection.counts
+    pinned = counts[ContentStatus.NEW] - collection.unadmitted + counts[ContentStatus.AVAILABLE]
+    pinned += counts[ContentStatus.LEASED]
+    # Contents are counted; of files and bytes as many as in the heads.
+    of = max(1, sum(file.n for file in files))
     return Demand(
         collection.id,
         collection.request_id,
@@ -95,6 +100,8 @@ def _demand(
             for number, group in groupby(files, key=lambda file: file.group_no)
         ),
         more=sum(file.n for file in files) < collection.unadmitted,
+        pinned_bytes=pinned * sum(file.bytes for file in files) // of,
+        pinned_files=pinned * len(files) // of,
     )
 
 

@@ -1,9 +1,9 @@
 """What waits for admission, and what the planner has to know besides: the reads behind a plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Lateral, Subquery, and_, func, or_, select, text, true
+from sqlalchemy import Lateral, Subquery, and_, func, or_, select, text, true, tuple_
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, WindowId
@@ -12,10 +12,15 @@ from idds.store.collections import read_collection
 from idds.store.contents import Unadmitted, as_files, read_unadmitted
 from idds.store.noun import Noun
 from idds.store.schema import collections, contents, replicas, requests, transforms, windows
-from idds.store.sets import among, is_status
+from idds.store.sets import among, has_status, is_status
 
 _CLAIM = text("SELECT pg_try_advisory_xact_lock(hashtext('idds.planning'), hashtext(:rse))")
-_WAITS = text("collections.unadmitted > 0")  # as the index has it
+# As the indexes have it.
+_WAITS = text("collections.unadmitted > 0")
+_PINNABLE = text("replicas.ours AND replicas.status IN ('admitted', 'staging', 'present')")
+
+Position = tuple[int, int]
+"""Among replicas in the order in which they last changed: when that was, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,35 @@ class Demands(Noun):
         chosen = listed.c.id.in_(some.correlate(collections).scalar_subquery())
         named = [listed.c[column.name] for column in columns]
         return select(*named).select_from(collections.join(listed, chosen)).where(mine).subquery("waiting")
+
+    async def pinnable(self, rse: str, since: Position, limit: int) -> list[Position]:
+        """Replicas of ours that were admitted, ordered or landed since: they may be pinned by others who want them."""
+        place = (replicas.c.changed_at, replicas.c.id)
+        query = select(*place).where(replicas.c.rse == rse, _PINNABLE, tuple_(*place) >= tuple_(*since))
+        rows = await self._execute(query.order_by(*place).limit(limit))
+        return [(row.changed_at, row.id) for row in rows]
+
+    async def wanting(
+        self, replica_ids: Iterable[int], inputs: Iterable[int]
+    ) -> Sequence[tuple[CollectionId, int, Position]]:
+        """Which of these inputs wait for these replicas, and with which of their groups, in the order of replicas."""
+        # Each is looked up by itself: as a join it may be made by reading all that waits.
+        group = select(contents.c.group_no).where(
+            contents.c.collection_id == collections.c.id,
+            contents.c.scope == replicas.c.scope,
+            contents.c.name == replicas.c.name,
+            has_status(contents.c.status, ContentStatus.NEW),
+            contents.c.replica_id.is_(None),
+        )
+        group = group.order_by(contents.c.min_id).limit(1).correlate(collections, replicas)
+        columns = (collections.c.id.label("collection"), replicas.c.changed_at, replicas.c.id.label("replica"))
+        each = select(*columns, group.scalar_subquery().label("group_no")).select_from(
+            replicas.join(collections, among(collections.c.id, inputs))
+        )
+        looked_up = each.where(among(replicas.c.id, replica_ids)).subquery("looked_up")
+        query = select(looked_up).where(looked_up.c.group_no.is_not(None))
+        rows = await self._execute(query.order_by(looked_up.c.changed_at, looked_up.c.replica))
+        return [(CollectionId(row.collection), row.group_no, (row.changed_at, row.replica)) for row in rows]
 
     async def recalls(self) -> Sequence[Recalls]:
         """What is on its way, everywhere: several disks may share a tape."""
