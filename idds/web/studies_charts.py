@@ -34,7 +34,7 @@ PAIRS = 3
 FAR = 4
 LARGEST = 1e300
 """What is greater has no place of its own: the difference of two of them would be no number."""
-AXIS, HIGH = 104, 320
+AXIS, BROAD, HIGH = 104, 900, 320
 
 
 def best_over_time(series: StudySeries, points: Sequence[StudyPoint], objective: int) -> Sheet | None:
@@ -89,17 +89,18 @@ def parallel(
     scales = {name: scale_of(parameter, points, name) for name, parameter in parameters.items()}
     last = objective_scale([point.values[objective] for point in points], direction)
     lines: list[Line] = []
+    apart = max(AXIS, BROAD // len(parameters))
     for point, style in shaded(points, objective, direction):
         heights = [_height(scales[name], point, name) for name in parameters]
         heights.append(upward(last.place(point.values[objective]), HIGH))
-        lines += _broken(heights, style, _title(point, objective))
+        lines += _broken(heights, apart, style, _title(point, objective))
     named = [*scales.items(), (f"objective {objective + 1}", last)]
     axes = [
-        Axis(LEFT + AXIS * n, name, [Mark(upward(tick.at, HIGH), tick.label) for tick in scale.ticks])
+        Axis(LEFT + apart * n, name, [Mark(upward(tick.at, HIGH), tick.label) for tick in scale.ticks])
         for n, (name, scale) in enumerate(named)
     ]
     words = f"Parallel coordinates of {len(points):,} samples: {', '.join(name for name, _ in named)}"
-    return Parallel(words, axes, lines, width=2 * LEFT + AXIS * len(parameters), height=HIGH)
+    return Parallel(words, axes, lines, width=2 * LEFT + apart * len(parameters), height=HIGH)
 
 
 def slices(
@@ -175,14 +176,14 @@ def _height(scale: Scale, point: StudyPoint, name: str) -> float | None:
     return upward(scale.place(point.parameters[name]), HIGH) if name in point.parameters else None
 
 
-def _broken(heights: Sequence[float | None], style: str, title: str) -> list[Line]:
+def _broken(heights: Sequence[float | None], apart: int, style: str, title: str) -> list[Line]:
     """The pieces of a line; a single point is a short stroke."""
     pieces: list[list[tuple[float, float]]] = [[]]
     for n, height in enumerate(heights):
         if height is None:
             pieces.append([])
         else:
-            pieces[-1].append((LEFT + AXIS * n, height))
+            pieces[-1].append((LEFT + apart * n, height))
     strokes = [[(x - 4, y), (x + 4, y)] if len(piece) == 1 else piece for piece in pieces for x, y in piece[:1]]
     return [line(stroke, style, title) for stroke in strokes]
 

@@ -10,7 +10,7 @@ from aiohttp import ClientResponse
 from idds.api.authentication import SESSION
 from tests.integration.api import Api
 
-_VOID = {"meta", "link", "br", "input", "rect", "circle", "path"}
+_VOID = {"meta", "link", "br", "input"}
 
 
 class Reading(HTMLParser):
