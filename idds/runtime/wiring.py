@@ -161,7 +161,8 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
     """
     settings.state.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        database, wakeups = await _database(settings, stack)
+        owner = owner_name()
+        database, wakeups = await _database(settings, owner, stack)
         ddm: DDM | None = None
         providers: dict[str, Provider] = {}
         if outside:
@@ -177,7 +178,6 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
             stack.push_async_callback(sampler.close)
         talk, url = await _bus(settings, stack) if bus else (None, None)
         await _declare_windows(database, settings)
-        owner = owner_name()
         stack.push_async_callback(_give_back, database, owner)
         yield Wired(
             settings=settings,
@@ -194,9 +194,9 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
         )
 
 
-async def _database(settings: Settings, stack: AsyncExitStack) -> tuple[Database, LocalWakeups]:
+async def _database(settings: Settings, owner: str, stack: AsyncExitStack) -> tuple[Database, LocalWakeups]:
     wakeups = _wakeups(settings)
-    database = Database(settings.database_url, wakeups=wakeups)
+    database = Database(settings.database_url, wakeups=wakeups, name=owner)
     stack.push_async_callback(database.close)
     if database.is_sqlite:
         stack.enter_context(hold(f"{database.url.database}.lock"))

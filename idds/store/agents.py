@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.agent import AgentProcess, DutyReport
 from idds.store.noun import Noun
 from idds.store.schema import agents
+
+LONGEST_NAME = 63
+"""Of what a connection is called PostgreSQL keeps so many bytes."""
+_CONNECTED = text("SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()")
+
+
+def known_as(owner: str) -> str:
+    """What the connections of a process are called: of a long name the end, in which they differ."""
+    return owner.encode()[-LONGEST_NAME:].decode(errors="ignore")
 
 
 class Agents(Noun):
@@ -32,3 +41,17 @@ class Agents(Noun):
         return [
             AgentProcess(**{**row._asdict(), "duties": [DutyReport(**duty) for duty in row.duties]}) for row in rows
         ]
+
+    async def vanished(self, witness: str) -> set[str]:
+        """The processes that have told of themselves and have no connection to the database any more.
+
+        Nobody, where the connections of the `witness`, which asks, are not seen either; nor on SQLite, where nobody
+        else can be. PostgreSQL notices at once that a process has died, and late that a machine has.
+        """
+        if self._is_sqlite:
+            return set()
+        connected = {row.application_name for row in await self._execute(_CONNECTED)}
+        if known_as(witness) not in connected:
+            return set()
+        told = {row.owner for row in await self._execute(select(agents.c.owner))}
+        return {owner for owner in told if known_as(owner) not in connected}

@@ -2,6 +2,8 @@
 
 from sqlalchemy import update
 
+from idds.domain.statuses import EffectKind
+from idds.ports.wakeups import Channel, of_effects
 from idds.store.noun import Noun
 from idds.store.schema import effects, processings, requests
 
@@ -17,3 +19,4 @@ class Claims(Noun):
         ):
             held = column.is_not(None) if owner is None else column == owner
             await self._execute(update(table).where(held).values(free))
+        self._tx.wake(Channel.JOBS, Channel.MESSAGES, *map(of_effects, EffectKind))

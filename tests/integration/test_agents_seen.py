@@ -6,12 +6,17 @@ import socket
 from pathlib import Path
 
 from idds.cli.serve import serving
+from idds.domain.effect import NewEffect
+from idds.domain.statuses import EffectKind
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
 from idds.runtime.presence import KEPT, present
 from idds.runtime.settings import ApiSettings, BusSettings, read_settings
 from idds.runtime.wakeups import LocalWakeups
 from idds.sdk.client import Client
+from idds.services.orders import LEASE
+from idds.store.database import Database
+from idds.store.upgrade import upgrade
 from tests.contract.store_world import world_of
 from tests.integration.api import api_on
 
@@ -46,12 +51,13 @@ async def test_a_process_is_shown_while_it_runs(database_url: str) -> None:
             ("tester", "failing"),
             ("tester", "working"),
             ("presence", "telling"),
+            ("presence", "missing others"),
         ]
         # Its next word says how the duties fared; it runs on in the row of the first.
         await present([agent], api.database, "me-1", api.doors.tallies)[-1].duties[0].step()
         [later] = (await api.get("/v1/agents"))["agents"]
         assert later["started_at"] == process["started_at"]
-        failing, working, _ = later["duties"]
+        failing, working, *_ = later["duties"]
         assert (failing["steps"], failing["failures"], failing["last_error"]) == (1, 1, "ValueError")
         assert (working["failures"], working["last_error"]) == (0, None)
         assert working["stepped_at"] > 0
@@ -74,6 +80,36 @@ async def test_who_is_long_gone_is_forgotten(database_url: str) -> None:
         async with world.transaction() as tx:
             await tx.agents.remove("two")
             assert await tx.agents.all() == []
+
+
+async def test_what_a_process_had_claimed_is_free_when_its_connections_are_gone(bare_postgres_url: str) -> None:
+    """As PostgreSQL sees it when a process is killed."""
+    one = "one of a host with a name that is longer than what the database keeps of a connection's"
+    dying = Database(bare_postgres_url, name=one)
+    await upgrade(dying)
+    living = Database(bare_postgres_url, name="two")
+    watch = present([], living, "two", [])[-1].duties[1]
+
+    async def free() -> int:
+        async with living.transaction("test") as tx:
+            return len(await tx.effects.claim(EffectKind.STAGE, owner="two", lease=LEASE, limit=10))
+
+    try:
+        for database, owner in ((dying, one), (living, "two")):
+            await present([], database, owner, [])[-1].duties[0].step()
+        async with dying.transaction("test") as tx:
+            tx.effects.add([NewEffect(EffectKind.STAGE, "replica:1", 0, {})], None)
+            assert len(await tx.effects.claim(EffectKind.STAGE, owner=one, lease=LEASE, limit=10)) == 1
+        for _ in range(3):
+            await watch.step()
+        assert await free() == 0, "it is there still"
+        await dying.close()
+        async with asyncio.timeout(30):
+            while not await free():
+                await watch.step()
+    finally:
+        await dying.close()
+        await living.close()
 
 
 async def test_a_service_tells_of_its_agents_until_it_stops(tmp_path: Path) -> None:
