@@ -114,4 +114,5 @@ def test_what_workload_managers_are_told_and_say() -> None:
         taken = msgspec.convert(example["payload"], JobStatus | TaskStatus)
         assert taken.status == example["payload"]["status"]
     assert SCHEMAS["report"]["properties"]["inputs"]["maxItems"] == MOST_INPUTS
-    assert SCHEMAS["staged"]["properties"]["files"]["maxItems"] == MAX_CONTENTS
+    for told in ("staged", "drawn"):
+        assert SCHEMAS[told]["properties"]["files"]["maxItems"] == MAX_CONTENTS

@@ -19,8 +19,6 @@ from idds.services.tasks import Asked
 from idds.services.telling import path_of
 from idds.store.listings import Listed
 
-_NO_LOSS = (ContentStatus.FAILED, ContentStatus.MISSING, ContentStatus.CANCELLED)
-
 
 def request_rows(call: Call, asked: Asked, *, in_detail: bool, with_metadata: bool) -> list[dict[str, Any]]:
     """A request; in detail, once for each of its transforms."""
@@ -190,8 +188,10 @@ def _named(asked: Asked, collection: Collection, listed: Listed) -> dict[str, An
 
 
 def loss_of(status: ContentStatus, values: Sequence[float]) -> float | None:
-    """Of a sample; what has none and gets none has that of a failure."""
-    return FAILED if status in _NO_LOSS else (values[0] if values else None)
+    """Of a sample; what has none and gets none any more has that of a failure."""
+    if values:
+        return values[0]
+    return FAILED if status.is_terminal else None
 
 
 def _type_of(collection: Collection, listed: Listed) -> str:
