@@ -21,7 +21,7 @@ from idds.domain.errors import Unavailable
 from idds.ports.clock import Clock
 from idds.ports.wakeups import Channel, Wakeups
 from idds.store import gathered
-from idds.store.agents import Agents
+from idds.store.agents import Agents, known_as
 from idds.store.audit import Audit
 from idds.store.claims import Claims
 from idds.store.collections import Collections
@@ -40,8 +40,8 @@ from idds.store.replicas import Replicas
 from idds.store.requests import Requests
 from idds.store.samples import Samples
 from idds.store.series import Series
-from idds.store.study_series import StudySeries
 from idds.store.studies import Studies
+from idds.store.study_series import StudySeries
 from idds.store.tasks import Tasks
 from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
@@ -209,15 +209,18 @@ class Transaction:
 class Database:
     """SQLite or PostgreSQL behind one URL (`sqlite:///FILE` or `postgresql+asyncpg://...`).
 
-    Time is the database's own on PostgreSQL and this machine's on SQLite, unless a `clock` is given.
+    Time is the database's own on PostgreSQL and this machine's on SQLite, unless a `clock` is given. `name` is what
+    PostgreSQL knows its connections by: whether the process of that name is there still, see `Agents.vanished`.
     """
 
-    def __init__(self, url: str, *, wakeups: Wakeups | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, *, wakeups: Wakeups | None = None, clock: Clock | None = None, name: str | None = None
+    ) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._wakeups = wakeups
         self._clock = clock
-        self._backend: _Sqlite | _Postgresql = _Sqlite(self.url) if self.is_sqlite else _Postgresql(self.url)
+        self._backend: _Sqlite | _Postgresql = _Sqlite(self.url) if self.is_sqlite else _Postgresql(self.url, name)
 
     @property
     def sync_engine(self) -> Engine:
@@ -331,13 +334,14 @@ def _begun(connection: sqlalchemy.Connection) -> None:
 
 
 class _Postgresql:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, name: str | None) -> None:
         self._engine = create_async_engine(
             url,
             connect_args={
                 "command_timeout": COMMAND_TIMEOUT_S,
                 "timeout": 10.0,
                 "prepared_statement_cache_size": PREPARED_STATEMENTS,
+                "server_settings": {"application_name": known_as(name)} if name else {},
             },
             # All are kept: one opened for a crowd and closed after it costs more than what is done on it.
             pool_size=POSTGRESQL_CONNECTIONS,
