@@ -52,7 +52,7 @@ def import_study(
     name: Annotated[str | None, typer.Option(help="Of the request; else that of the source.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a study of results that were found elsewhere; others take them over with `"warm_start": STUDY`."""
+    """Make a study of results that were found elsewhere; others begin with it by `warm_start`."""
     from idds.sdk.documents import load_document
 
     try:

@@ -30,8 +30,8 @@ def point(parameters: "Mapping[str, Value]", width: int | None = None) -> str:
 
 
 def amounts(study: "StudySummary") -> str:
-    """How far it is: samples that ended of those wanted, and which of the rest are where."""
-    parts = [f"{study.ended:,} of {study.wanted:,} samples ended"]
+    """How far it is: samples that are done of those wanted, and where the others are."""
+    parts = [f"{study.counts.get(ContentStatus.DONE, 0):,} of {study.wanted:,} samples done"]
     parts += [f"{n:,} {status}" for status, n in study.counts.items() if n and status is not ContentStatus.DONE]
     return ", ".join(parts)
 
@@ -65,7 +65,9 @@ def pace(study: "Study") -> str:
     if not study.rate.ended:
         return ""
     a_minute = study.rate.per_s * 60
-    left = max(0, study.wanted - study.ended) / study.rate.per_s
+    # What was cancelled is replaced by others.
+    came = study.ended - study.counts.get(ContentStatus.CANCELLED, 0)
+    left = max(0, study.wanted - came) / study.rate.per_s
     return f"{a_minute:.3g} a minute, about {duration(int(left * 1e6))} left"
 
 

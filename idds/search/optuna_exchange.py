@@ -132,6 +132,7 @@ def _is_sound(trial: FrozenTrial) -> bool:
 
 
 def _storage(place: str) -> BaseStorage:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # whoever asks is told what was done, and by us
     if "://" not in place:
         if place.endswith((".journal", ".log")):
             return JournalStorage(JournalFileBackend(place))
