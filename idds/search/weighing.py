@@ -13,7 +13,7 @@ from typing import Any
 from idds.domain.space import Parameter
 from idds.ports.importance import ImportanceFailure, Weighed
 
-LONGEST_S = 60.0
+LONGEST_S = 120.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG")
 
 

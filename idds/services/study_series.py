@@ -28,8 +28,8 @@ TIMES = 200
 POINTS, BEST = 300, 100
 CURVES, STEPS = 30, 100
 RUNNING, SETBACKS = 50, 30
-WEIGHED, FEWEST = 2000, 20
-"""Importance is told of so many samples at most, and of no fewer: in their best tenth should be two."""
+WEIGHED, FEWEST = 2000, 50
+"""Importance is told of so many samples at most, and of no fewer: less than five in their best tenth are chance."""
 
 
 class StudyCharts:

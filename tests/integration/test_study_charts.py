@@ -76,7 +76,7 @@ async def test_importance_is_that_of_the_parameters_that_matter(sqlite_url: str)
         await fill(api.database, study, range(FEWEST - 1))
         told = await api.get(f"/v1/studies/{study}/importance")
         assert (told["parameters"], told["looked_at"]) == ([], FEWEST - 1)
-        assert told["reason"] == "it is told of 20 finished samples or more; there are 19"
+        assert told["reason"] == "it is told of 50 finished samples or more; there are 49"
         await fill(api.database, study, range(FEWEST - 1, 200))
         api.doors.study_charts._weights._known.clear()
         told = await api.get(f"/v1/studies/{study}/importance")
