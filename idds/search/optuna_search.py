@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from idds.domain.space import Parameter, Point, Space, Value, is_present
@@ -28,7 +29,15 @@ HISTORY = 200
 SLACK = 1.25
 """A history that is bounded grows by this factor before it is cut again."""
 
-_STATES = {State.RUNNING: TrialState.RUNNING, State.DONE: TrialState.COMPLETE, State.FAILED: TrialState.FAIL}
+_STATES = {
+    State.RUNNING: TrialState.RUNNING,
+    State.DONE: TrialState.COMPLETE,
+    State.FAILED: TrialState.FAIL,
+    State.PRUNED: TrialState.PRUNED,
+}
+_TAUGHT_BY = (State.DONE, State.PRUNED)
+"""Of these a sampler learns."""
+_NAME = "study"
 
 
 class OptunaSearch:
@@ -48,7 +57,8 @@ class OptunaSearch:
         self._study = self._new_study()
 
     def _new_study(self) -> optuna.Study:
-        return optuna.create_study(directions=self._samples.directions)
+        self._storage = InMemoryStorage()
+        return optuna.create_study(storage=self._storage, study_name=_NAME, directions=self._samples.directions)
 
     def learn(self, news: Iterable[Known]) -> None:
         """Take in what the store says; saying it again changes nothing."""
@@ -64,22 +74,34 @@ class OptunaSearch:
 
     def _sound(self, known: Known) -> Known:
         """What is done with values that nothing can be learned from failed, for a sampler."""
-        wanted = len(self._samples.directions)
-        if known.state is not State.DONE or (len(known.values) == wanted and all(map(isfinite, known.values))):
+        wanted = (len(self._samples.directions), self._samples.result_constraints)
+        is_finite = all(map(isfinite, (*known.values, *known.constraints)))
+        if known.state is not State.DONE or ((len(known.values), len(known.constraints)) == wanted and is_finite):
             return known
         return Known(known.suggestion, State.FAILED)
 
     def _tell(self, known: Known, before: Known | None) -> None:
         number = known.suggestion.number
-        self._finished += known.state is State.DONE
+        self._finished += known.state in _TAUGHT_BY
         # One that is tried again after it failed is a trial of its own.
         if before is None or number not in self._numbers:
             if known.state is State.RUNNING:
                 self._numbers[number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._trial(known))
             return
-        values = known.values if known.state is State.DONE else None
-        self._study.tell(self._numbers.pop(number), values, state=_STATES[known.state])
+        running = self._numbers.pop(number)
+        if known.intermediates or known.constraints:
+            self._note_on(running, self._trial(known))
+        self._study.tell(running, known.values if known.state is State.DONE else None, state=_STATES[known.state])
+
+    def _note_on(self, number: int, ended: FrozenTrial) -> None:
+        """Have a running trial know what it was on its way, and how its result keeps to the constraints."""
+        study = self._storage.get_study_id_from_name(_NAME)
+        trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
+        for step, value in ended.intermediate_values.items():
+            self._storage.set_trial_intermediate_value(trial, step, value)
+        for name, value in ended.system_attrs.items():
+            self._storage.set_trial_system_attr(trial, name, value)
 
     def _trial(self, known: Known) -> FrozenTrial:
         searched = {name: v for name, v in known.suggestion.parameters.items() if name in self._distributions}
@@ -89,20 +111,26 @@ class OptunaSearch:
             distributions={name: self._distributions[name] for name in searched},
             values=known.values if known.state is State.DONE else None,
             system_attrs=dict(known.suggestion.notes),
+            intermediate_values=dict(known.intermediates),
+            constraints={str(number): value for number, value in enumerate(known.constraints)},
         )
 
     def _cut(self) -> None:
         """Begin anew with the best, the newest, and what is running."""
-        done = [known for known in self._known.values() if known.state is State.DONE]
-        kept = {known.suggestion.number for known in done[-self._history :]}
+        ended = [known for known in self._known.values() if known.state in _TAUGHT_BY]
+        kept = {known.suggestion.number for known in ended[-self._history :]}
         if len(self._samples.directions) == 1:
-            sign = 1 if self._samples.directions[0] == "minimize" else -1
-            best = sorted(done, key=lambda known: sign * known.values[0])[: self._history // 4]
-            kept = {known.suggestion.number for known in (*done[-(self._history - len(best)) :], *best)}
+            best = sorted((known for known in ended if known.state is State.DONE), key=self._rank)[: self._history // 4]
+            kept = {known.suggestion.number for known in (*ended[-(self._history - len(best)) :], *best)}
         self._study, self._numbers, self._finished = self._new_study(), {}, 0
         for known in self._known.values():
             if known.state is State.RUNNING or known.suggestion.number in kept:
                 self._tell(known, None)
+
+    def _rank(self, known: Known) -> tuple[float, float]:
+        """By how much a result breaks its constraints, then by its value: the least is the best."""
+        sign = 1 if self._samples.directions[0] == "minimize" else -1
+        return sum(value for value in known.constraints if value > 0), sign * known.values[0]
 
     def ask(self, number: int, initial: Point | None = None) -> Suggestion:
         """The point with this number: with these values, where it is one that was given with the study."""

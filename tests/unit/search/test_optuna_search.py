@@ -86,6 +86,69 @@ def test_one_that_is_told_everything_anew_goes_on_as_if_nothing_had_happened(sam
     assert [again.ask(n).parameters for n in range(33, 36)] == [first.ask(n).parameters for n in range(33, 36)]
 
 
+def constrained(suggestion: Suggestion) -> Known:
+    """Each fifth is pruned on its way; what has x above 0 is not feasible."""
+    if suggestion.number % 5 == 4:
+        return Known(suggestion, State.PRUNED, intermediates={suggestion.number % 3: 20.0 - suggestion.number % 7})
+    x = float(suggestion.parameters["x"])
+    return Known(suggestion, State.DONE, ((x - 3) ** 2,), (x, -1.0))
+
+
+def run_constrained(search: OptunaSearch, last: int) -> list[Known]:
+    found: list[Known] = []
+    for number in range(last):
+        found.append(constrained(search.ask(number)))
+        search.learn(found[-1:])
+    return found
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "nsgaiii"])
+def test_what_was_pruned_and_what_is_not_feasible_teaches_too_also_one_that_is_told_everything_anew(
+    sampler: str,
+) -> None:
+    options = {} if sampler == "tpe" else {"population": 8}
+    first, again = (searching(study(sampler=sampler, options=options, result_constraints=2)) for _ in range(2))
+    known = run_constrained(first, 40)
+    again.learn(known)
+    for search in (first, again):
+        trials = search._study.get_trials()
+        assert [trial.state.name for trial in trials] == ["COMPLETE" if n % 5 < 4 else "PRUNED" for n in range(40)]
+        assert [tuple(trial.constraints.values()) for trial in trials] == [each.constraints for each in known]
+        assert [trial.intermediate_values for trial in trials] == [dict(each.intermediates) for each in known]
+    if sampler == "tpe":
+        assert first.ask(40).parameters == again.ask(40).parameters
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_results_that_break_a_constraint_are_kept_away_from(sampler: str) -> None:
+    """The least value, at x = 3, breaks it: without it most points lie there, with it most are feasible."""
+    options = {} if sampler == "tpe" else {"population": 10}
+    bound, free = (searching(study(sampler=sampler, options=options, result_constraints=n)) for n in (2, 0))
+    kept = [float(each.suggestion.parameters["x"]) for each in run_constrained(bound, 80)[40:]]
+    loose: list[float] = []
+    for number in range(80):
+        suggestion = free.ask(number)
+        loose.append(float(suggestion.parameters["x"]))
+        free.learn([Known(suggestion, State.DONE, ((loose[-1] - 3) ** 2,))])
+    assert sum(x <= 0 for x in kept) > 20 > 2 * sum(x <= 0 for x in loose[40:])
+
+
+def test_a_bounded_history_keeps_what_is_feasible_and_the_newest_of_what_was_pruned() -> None:
+    search = searching(study(options={"history": 20, "startup": 5}, result_constraints=2))
+    known = run_constrained(search, 90)
+    trials = search._study.get_trials()
+    assert len(trials) <= 20 * 1.25 + 1
+    feasible = [each for each in known if each.state is State.DONE and each.constraints[0] <= 0]
+    assert [*min(each.values for each in feasible)] in [trial.values for trial in trials]
+    assert "PRUNED" in {trial.state.name for trial in trials}
+
+
+def test_a_result_without_its_constraint_values_is_a_failure() -> None:
+    search = searching(study(result_constraints=1))
+    search.learn([Known(search.ask(0), State.DONE, (1.0,))])
+    assert [trial.state.name for trial in search._study.get_trials()] == ["FAIL"]
+
+
 @pytest.mark.parametrize("sampler", ["nsgaii", "nsgaiii"])
 def test_generations_go_on_in_one_that_is_told_everything_anew(sampler: str) -> None:
     first, again = (searching(study(sampler=sampler, options={"population": 8})) for _ in range(2))
