@@ -32,12 +32,13 @@ import traceback
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from typing import Any, Callable, Iterator, Mapping, Sequence  # noqa: UP035 -- as old Pythons have them
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence  # noqa: UP035 -- as old Pythons have them
 
 TTL_S = 300.0
 PATIENCE_S = 600.0
 TIMEOUT_S = 30.0
 LONG_POLL_S = 20.0
+VALUES_AT_ONCE = 1000
 WIND_UP_S = 10.0
 """Who is told to end is soon killed: what is known until then is sent for so long."""
 FIRST_DELAY_S = 0.2
@@ -195,7 +196,9 @@ class Sample:
         if self.verdict is not None:
             raise ValueError("the result of this sample has been reported")
         if step is None:
-            self._settle("done", objective_values=[*map(_number, values)], constraints=[*map(_number, constraints)])
+            self._settle(
+                "done", objective_values=[*map(_number, values)], constraint_values=[*map(_number, constraints)]
+            )
             return
         (value,) = values
         self._unsent.append({**self._held, "step": step, "value": _number(value)})
@@ -205,17 +208,19 @@ class Sample:
 
     def _tell(self) -> None:
         """Send values on the way, those too that could not be sent before."""
-        try:
-            answer = self._call("intermediate", {"values": self._unsent}, patience=0.0)
-        except Away:
-            return
-        self._unsent = []
-        self._heed(answer["values"])
+        while self._unsent:
+            these = self._unsent[:VALUES_AT_ONCE]
+            try:
+                answer = self._call("intermediate", {"values": these}, patience=0.0)
+            except Away:
+                return
+            del self._unsent[: len(these)]
+            self._heed(each for each in answer["samples"] if each["stop"])
 
-    def _heed(self, told: Sequence[Mapping[str, Any]]) -> None:
-        for each in told:
-            if each["id"] == self.id and each["stop"]:
-                self.stop = each.get("reason") or "no more is wanted of it"
+    def _heed(self, stopped: Iterable[Mapping[str, Any]]) -> None:
+        for each in stopped:
+            if each["id"] == self.id:
+                self.stop = each["reason"]
 
     @property
     def _held(self) -> dict[str, int]:
@@ -224,7 +229,8 @@ class Sample:
     def _keep(self) -> None:
         while not self._left.wait(self._study.ttl / 3):
             try:
-                self._call("heartbeat", {"held": [self._held], "ttl_s": self._study.ttl}, patience=0.0)
+                body = {"held": [self._held], "ttl_s": self._study.ttl}
+                self._heed(self._call("heartbeat", body, patience=0.0)["stop"])
             except StudyError:
                 continue
 
@@ -241,7 +247,8 @@ class Sample:
             if error.status != 409:
                 raise
             self.verdict = "stale"
-        if self._outcome["status"] == "done":
+        values = self._outcome.get("objective_values", ())
+        if self._outcome["status"] == "done" and not any(isinstance(value, str) for value in values):
             self._study.done += 1
         else:
             self._study.failed += 1
@@ -264,7 +271,7 @@ class Sample:
 
     def _conclude(self, error: BaseException | None) -> bool:
         """Report what came of it, or give it back; whether the error goes no further."""
-        is_odd = isinstance(error, Refused) and error.status in (400, 422)
+        is_odd = isinstance(error, Refused) and error.status in (400, 409, 422)
         if self.verdict is not None or (isinstance(error, StudyError) and not is_odd):
             return False
         if isinstance(error, (KeyboardInterrupt, _Terminated)):
