@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from idds.domain.collection import Collection
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.domain.transform import Transform
-from idds.domain.workflow import Refill, Samples, Work
+from idds.domain.workflow import Samples, Work
 from idds.engine import transitions
 from idds.engine.decision import Decision
 from idds.engine.spaces import LEARNING
@@ -40,6 +40,15 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """Where a study stands of which a stop or iterations were ordered: why it has `stopped`, or why it is to now."""
+
+    iteration: int = 1
+    stopped: str | None = None
+    met: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
     """Where its input stands (None: the work has none). `room` is free places in a window of samples, None: any.
 
@@ -52,6 +61,7 @@ class Progressed:
     barred_by: str | None = None
     room: int | None = None
     alone: End | None = None
+    course: Course | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +103,17 @@ class SubmitAlone:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Have so many samples drawn."""
+    """Have so many samples drawn; with an `iteration`, the first of that one."""
 
     count: int
+    iteration: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Have a study end, for this reason: nothing more of it is drawn or taken."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +145,7 @@ class CloseOutput:
 
 Filling = List | Ask | Reopen | LookThrough | Retry
 """Of an input: its contents are to come, and to become available."""
-Instruction = Filling | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
+Instruction = Filling | Stop | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
 _CUT = CloseInput(cut_off=True)
 QUEUE = 4
 """So many samples of a sampler that learns are drawn ahead, and one more for each four that are being evaluated."""
@@ -196,6 +214,8 @@ def _progress(transform: Transform, work: Work, event: Progressed, now: int) -> 
             # It started with what feeds it, which then came to nothing: as if it had been barred from the first.
             return Decision(_to(transform, Status.CANCELLED, now, event.barred_by), (CloseOutput(),))
         status, reason = verdict(collection, event.intent)
+        if status is Status.FINISHED and event.course is not None:
+            reason = event.course.stopped
         return Decision(_to(transform, status, now, reason), (CloseOutput(),))
     match event.intent:
         case Intent.RUN:
@@ -221,13 +241,15 @@ def _stop(work: Work, collection: Collection, event: Progressed) -> tuple[Instru
 
 def _flow(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
     instructions: list[Instruction] = []
+    if event.course is not None and event.course.met is not None and _can_stop(collection):
+        return (Stop(event.course.met),)
     match collection.source:
         case _ if collection.retried_to is not None:
             instructions += _retry(collection, event.room)
         case SourceKind.OUTPUTS | SourceKind.COUNTED if event.source_ended and not collection.is_closed:
             instructions.append(CloseInput())
         case SourceKind.SAMPLES if not collection.is_closed:
-            instructions += _ask(work, collection, event.room)
+            instructions += _ask(work, collection, event)
         case _:
             pass
     if _may_group(collection) and work.payload and (collection.counts[ContentStatus.AVAILABLE] or instructions):
@@ -246,34 +268,53 @@ def _may_group(collection: Collection) -> bool:
     return collection.retried_to is None or collection.source is SourceKind.SAMPLES
 
 
-def _ask(work: Work, collection: Collection, room: int | None) -> tuple[Instruction, ...]:
+def _can_stop(collection: Collection) -> bool:
+    """Whether there is anything that a stop would spare."""
+    return not collection.is_closed or collection.counts[ContentStatus.AVAILABLE] > 0
+
+
+def _ask(work: Work, collection: Collection, event: Progressed) -> tuple[Instruction, ...]:
     assert work.input is not None
     assert work.input.samples is not None
-    samples = work.input.samples
-    missing = samples.count + collection.taken_back - collection.next_no
+    samples, room = work.input.samples, event.room
+    drawn = collection.total - collection.taken_back
+    wanted, iteration = _up_to(samples, collection, event.course)
+    missing = wanted + collection.taken_back - collection.next_no
     if missing <= 0:
-        return (CloseInput(),) if collection.total - collection.taken_back >= samples.count else ()
+        return (CloseInput(),) if drawn >= samples.count else ()
     if not runs_low(samples, collection):
         return ()
     count = missing if room is None else min(missing, room)
     if samples.refill is not None:
-        count = min(count, _refilled(samples.refill, collection))
+        count = min(count, max(samples.refill.points, collection.batch))
     elif samples.sampler in LEARNING:
         count = min(count, _fresh(collection))
     if count < missing:
         count -= count % collection.batch
-    return (Ask(count),) if count > 0 else ()
+    return (Ask(count, iteration),) if count > 0 else ()
 
 
-def runs_low(samples: Samples, collection: Collection, leased: int = 0) -> bool:
-    """Whether more samples are to be drawn: several together, not one for each that is taken. `leased` are being taken.
+def _up_to(samples: Samples, collection: Collection, course: Course | None) -> tuple[int, int | None]:
+    """How many samples may be drawn by now, and which iteration begins with the next, if one does."""
+    if samples.iterations is None or course is None:
+        return samples.count, None
+    wanted = course.iteration * samples.iterations.samples
+    is_over = collection.open == 0 and collection.total == collection.next_no
+    if is_over and collection.total - collection.taken_back >= wanted:
+        return min(samples.count, wanted + samples.iterations.samples), course.iteration + 1
+    return min(samples.count, wanted), None
+
+
+def runs_low(samples: Samples, collection: Collection, leased: int = 0, ended: int = 0) -> bool:
+    """Whether more samples are to be drawn: several together, not one for each that is taken. `leased` are being taken,
+    and `ended` came to an end just now.
 
     Of a sampler that learns none are while others are being drawn: who has claimed that order is the only one to ask.
     """
     waiting = collection.counts[ContentStatus.AVAILABLE] - leased
     none_is_drawn = collection.next_no <= collection.total
     if samples.refill is not None:
-        return none_is_drawn
+        return none_is_drawn and collection.open - ended < samples.refill.below
     if samples.sampler in LEARNING:
         return none_is_drawn and waiting <= _wanted(collection, leased) // 2
     return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED] + leased)
@@ -286,11 +327,6 @@ def _wanted(collection: Collection, leased: int = 0) -> int:
 
 def _fresh(collection: Collection) -> int:
     return _wanted(collection) - collection.counts[ContentStatus.AVAILABLE]
-
-
-def _refilled(refill: Refill, collection: Collection) -> int:
-    """A whole refill once there are few enough that have not come to an end."""
-    return max(refill.points, collection.batch) if collection.open < refill.below else 0
 
 
 def verdict(collection: Collection, intent: Intent) -> tuple[Status, str | None]:

@@ -137,7 +137,7 @@ async def _follow(
     fills = samples is not None and (
         collection.retried_to is not None
         or samples.stop is not None
-        or (not collection.is_closed and runs_low(samples, collection))
+        or (not collection.is_closed and runs_low(samples, collection, ended=ended))
     )
     flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
     await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))

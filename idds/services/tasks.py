@@ -8,6 +8,7 @@ import msgspec
 import structlog
 
 from idds.domain.collection import Collection
+from idds.domain.content import Content
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.request import Principal, Request
@@ -15,10 +16,11 @@ from idds.domain.statuses import Intent
 from idds.domain.task import Task
 from idds.domain.transform import Transform
 from idds.services.announcing import follow
+from idds.services.grouping import Grouping
 from idds.services.submission import Submission
 from idds.services.telling import topic_of
 from idds.store.database import Database
-from idds.store.tasks import TaskInput, TaskSample
+from idds.store.tasks import Drawn, TaskInput
 from idds.store.visibility import sees
 
 AGENT = "conductor"
@@ -27,6 +29,7 @@ MOST_REQUESTS = 1000
 MESSAGES_AT_ONCE = 20
 """One of them may name thousands of files."""
 PROCESSED_AT_ONCE = 10_000
+SAMPLES_AT_ONCE = 500
 MOST_INPUTS = 100_000
 # What no database takes would come again for ever.
 LARGEST = 2**63 - 1
@@ -70,12 +73,40 @@ class Asked:
     collections: Sequence[Collection]
 
 
+@dataclass(frozen=True, slots=True)
+class TaskSample:
+    """A sample, the task that it was drawn for (None: nobody's), and what came of it so far."""
+
+    content: Content
+    task: Task | None
+    objective_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A sample that somebody asks for, who says of which request it is, of which task, or both."""
+
+    principal: Principal
+    content: ContentId
+    request: RequestId | None
+    workload_id: int | None
+
+    def means(self, sample: Drawn, task: Task | None) -> bool:
+        """Whether it is that, and the principal may see it."""
+        if self.request not in (None, sample.content.request_id):
+            return False
+        if self.workload_id is not None and (task is None or task.workload_id != self.workload_id):
+            return False
+        return sees(self.principal, owner=sample.owner, vo=sample.vo, share=sample.share)
+
+
 class Tasks:
     """What the API does for workload managers, and the conductor with what they say of their jobs and tasks."""
 
     def __init__(self, database: Database, submission: Submission) -> None:
         self._database = database
         self._submission = submission
+        self._samples: Grouping[None, _Wanted, TaskSample] = Grouping(self._read_samples, SAMPLES_AT_ONCE, lambda _: 1)
 
     async def asked(
         self, principal: Principal, *, request: RequestId | None = None, workload_id: int | None = None
@@ -127,11 +158,24 @@ class Tasks:
         request: RequestId | None = None,
         workload_id: int | None = None,
     ) -> TaskSample:
-        """A sample of a request, of a task, or of both. Raises NotFound."""
+        """A sample of a request, of a task, or of both. Those asked for at a time are read together.
+
+        Raises NotFound.
+        """
+        return await self._samples.order(None, _Wanted(principal, content, request, workload_id))
+
+    async def _read_samples(self, _: None, wanted: Sequence[_Wanted]) -> list[TaskSample | Exception]:
         async with self._database.snapshot(timeless=True) as tx:
-            found = await tx.tasks.sample(content, principal, request=request, workload_id=workload_id)
-        if found is None:
-            raise NotFound(f"there is no sample {content} of this")
+            drawn = await tx.tasks.samples({each.content for each in wanted})
+            tasks = await tx.tasks.of_requests({each.content.request_id for each in drawn.values()})
+        found: list[TaskSample | Exception] = []
+        for each in wanted:
+            sample = drawn.get(each.content)
+            task = tasks.get(sample.content.request_id) if sample is not None else None
+            if sample is None or not each.means(sample, task):
+                found.append(NotFound(f"there is no sample {each.content} of this"))
+            else:
+                found.append(TaskSample(sample.content, task, sample.objective_values))
         return found
 
     async def take(self, reporter: Principal, body: bytes) -> bool:

@@ -28,12 +28,22 @@ _TELL_CLOSED = (
 
 
 @dataclass(frozen=True, slots=True)
-class TaskSample:
-    """A sample, the task that it was drawn for (None: nobody's), and what came of it so far."""
+class Drawn:
+    """A sample, what came of it so far, and whose it is."""
 
     content: Content
-    task: Task | None
     objective_values: tuple[float, ...]
+    owner: str
+    vo: str
+    share: str
+
+
+_SAMPLES = (
+    select(*COLUMNS, samples.c.objective_values, requests.c.owner, requests.c.vo, requests.c.share)
+    .join(samples, samples.c.content_id == contents.c.id)
+    .join(requests, requests.c.id == contents.c.request_id)
+    .where(among_bound(contents.c.id, "ids"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +83,12 @@ class Tasks(Noun):
         query = query.order_by(tasks.c.request_id.desc()).limit(limit)
         return [RequestId(row.request_id) for row in await self._execute(query)]
 
-    async def sample(
-        self, content: ContentId, principal: Principal, *, request: RequestId | None, workload_id: int | None
-    ) -> TaskSample | None:
-        """A sample that the principal may see; only if it is of this request, and of this task."""
-        query = (
-            select(*COLUMNS, samples.c.objective_values, tasks.c.workload_id, tasks.c.document)
-            .add_columns(tasks.c.scope.label("task_scope"), tasks.c.name.label("task_name"))
-            .join(samples, samples.c.content_id == contents.c.id)
-            .join(requests, requests.c.id == contents.c.request_id)
-            .outerjoin(tasks, tasks.c.request_id == contents.c.request_id)
-            .where(contents.c.id == content)
-        )
-        if request is not None:
-            query = query.where(contents.c.request_id == request)
-        if workload_id is not None:
-            query = query.where(tasks.c.workload_id == workload_id)
-        row = (await self._execute(visible(query, principal))).first()
-        if row is None:
-            return None
-        task = None
-        if row.document is not None:
-            task = Task(row.workload_id, Did(row.task_scope, row.task_name), row.document)
-        return TaskSample(read_content(row), task, tuple(row.objective_values or ()))
+    async def samples(self, ids: Iterable[int]) -> dict[ContentId, Drawn]:
+        """Those of these contents that are samples."""
+        return {
+            ContentId(row.id): Drawn(read_content(row), tuple(row.objective_values or ()), row.owner, row.vo, row.share)
+            for row in await self._execute(_SAMPLES, {"ids": list(ids)})
+        }
 
     async def inputs_of(self, workload_id: int, principal: Principal) -> Sequence[TaskInput]:
         """The input collections of all requests of a task of the principal's VO, as far as it may see them.

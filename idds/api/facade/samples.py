@@ -26,7 +26,7 @@ from idds.domain.statuses import ContentStatus, SourceKind
 from idds.domain.task import Task
 from idds.engine.foreign_spaces import point_of
 from idds.services.delivery import Report
-from idds.store.tasks import TaskSample
+from idds.services.tasks import TaskSample
 
 TRIES = 3
 
