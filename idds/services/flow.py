@@ -20,6 +20,7 @@ from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
 from idds.services.retrying import ask_again, list_on, look_through, not_taken
 from idds.services.settlement import as_new, cancellation, carry_out, feed, submission
+from idds.services.stopping import begin_iteration, course_of, stop
 from idds.store.database import Transaction
 
 GROUPED_AT_ONCE = 2000
@@ -89,7 +90,7 @@ class Flow:
             progressed = await self._progressed(transform, ends)
             instructions = await self._decide(transform, progressed)
             more = more or (engine.CloseOutput() in instructions and self._feeds(transform.work))
-            more = more or any(isinstance(each, engine.CloseInput) for each in instructions)
+            more = more or any(isinstance(each, engine.CloseInput | engine.Stop) for each in instructions)
         return more
 
     def _feeds(self, name: str) -> bool:
@@ -104,7 +105,10 @@ class Flow:
         work = self._request.workflow.work(transform.work)
         if collection.source is SourceKind.SAMPLES:
             ref = ("collection", str(collection.id))
-            return engine.Progressed(collection, intent, room=room(list((await self._tx.windows.find([ref])).values())))
+            free = room(list((await self._tx.windows.find([ref])).values()))
+            samples = work.input.samples if work.input is not None else None
+            course = await course_of(self._tx, collection, samples) if samples is not None else None
+            return engine.Progressed(collection, intent, room=free, course=course)
         source = work.input.feeder if work.input else None
         ended = source is not None and self._transforms[source].status.is_terminal
         barred_by = graph.barred_by(work, {name: each.status for name, each in self._transforms.items()})
@@ -133,6 +137,8 @@ class Flow:
                 await self._close(self._inputs.get(transform.id), cut_off=cut_off)
             case engine.CloseOutput():
                 await self._close(self._outputs.get(transform.id))
+            case engine.Stop(reason):
+                await stop(self._tx, self._inputs[transform.id], reason)
             case engine.CancelContents():
                 await self._cancel_contents(self._inputs.get(transform.id))
             case engine.CancelProcessings():
@@ -146,8 +152,8 @@ class Flow:
             case engine.List():
                 effect = NewEffect(EffectKind.LIST, f"collection:{collection.id}", 0, {})
                 self._tx.effects.add([effect], self._request.id)
-            case engine.Ask(count):
-                await self._ask(collection, count)
+            case engine.Ask():
+                await self._ask(collection, instruction)
             case engine.Reopen():
                 await self._reopen(collection, work)
             case engine.LookThrough():
@@ -235,12 +241,15 @@ class Flow:
         if len(ids) >= GROUPED_AT_ONCE // 2:
             self._tx.requests.mark_due([self._request.id])
 
-    async def _ask(self, collection: Collection, count: int) -> None:
-        ref = ("collection", str(collection.id))
+    async def _ask(self, collection: Collection, ask: engine.Ask) -> None:
+        ref, count = ("collection", str(collection.id)), ask.count
         window = (await self._tx.windows.find([ref]))[ref]
         if await self._tx.windows.reserve(window.id, bytes=0, files=count):
             await self._tx.collections.count(collection.id, {}, added=count)
             payload = {"first": collection.next_no, "count": count}
+            if ask.iteration is not None:
+                await begin_iteration(self._tx, collection, ask.iteration)
+                payload["iteration"] = ask.iteration
             effect = NewEffect(EffectKind.ASK, f"collection:{collection.id}", collection.next_no, payload)
             self._tx.effects.add([effect], self._request.id)
 

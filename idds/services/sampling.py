@@ -17,8 +17,9 @@ from idds.engine.spaces import LEARNING
 from idds.engine.transitions import ContentEvent
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import follow, tell_collection_closed
+from idds.services.iterating import redefine_for
 from idds.services.sources import give_up
-from idds.services.studies import current_version, definition
+from idds.services.studies import current_version, definition, given_with
 from idds.store.database import Database
 from idds.store.effects import Fenced
 
@@ -60,6 +61,11 @@ class Sampling:
     async def _draw(self, effect: Effect) -> None:
         identifier = CollectionId(int(effect.entity.partition(":")[2]))
         first, count = effect.payload["first"], effect.payload["count"]
+        iteration = effect.payload.get("iteration")
+        if iteration is not None and not await redefine_for(self._database, identifier, iteration):
+            async with self._database.transaction(AGENT) as tx:
+                await tx.effects.postpone([effect], None, delay=0)
+            return
         order = await self._order(identifier, range(first, first + count))
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
         async with self._database.transaction(AGENT) as tx:
@@ -105,7 +111,7 @@ class Sampling:
             if heard is not None:
                 return order
             changes = [version.changes for version in await tx.studies.versions(identifier)]
-            return replace(order, changes=changes)
+            return replace(order, changes=changes, given=await given_with(tx, samples))
 
     async def _held(self, effect: Effect, asking: Coroutine[Any, Any, Sequence[Suggestion]]) -> Sequence[Suggestion]:
         """What the sampler answers, however long it takes. Raises Fenced when somebody else took the order over."""

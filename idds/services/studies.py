@@ -5,10 +5,15 @@ from dataclasses import dataclass, replace
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId
 from idds.domain.redefinition import StudyVersion
+from idds.domain.space import Point
 from idds.domain.statuses import SourceKind
 from idds.domain.workflow import Samples
 from idds.engine.spaces import spaces_of
+from idds.ports.sampler import Known, State, Suggestion
 from idds.store.database import Transaction
+
+GIVEN = 10_000
+"""So many results of another study are told at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,17 @@ async def submitted(tx: Transaction, study: Collection) -> Samples:
     assert source is not None
     assert source.samples is not None
     return source.samples
+
+
+async def given_with(tx: Transaction, samples: Samples) -> list[Known]:
+    """The results of elsewhere that a study begins with; of another study the newest."""
+    start = samples.warm_start
+    if start is None:
+        return []
+    found: list[tuple[Point, tuple[float, ...]]] = [(result.parameters, result.values) for result in start.results]
+    if start.study is not None:
+        found += await tx.studies.results(CollectionId(start.study), GIVEN)
+    return [Known(Suggestion(-1 - number, point), State.DONE, values) for number, (point, values) in enumerate(found)]
 
 
 def first_version(study: CollectionId, samples: Samples, author: str, at: int) -> StudyVersion:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
-from idds.domain.identifiers import RequestId
+from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.request import Principal, Request, Terms
-from idds.domain.statuses import Intent
+from idds.domain.statuses import Intent, SourceKind
 from idds.domain.task import Task
 from idds.domain.workflow import Workflow
 from idds.engine import graph
@@ -119,6 +119,7 @@ class Submission:
         return [answers[number] for number in range(len(submitted))]
 
     async def _record(self, tx: Transaction, new: _Submitted) -> tuple[Request, bool]:
+        await _check_warm_starts(tx, new)
         expires_at = self._lifetimes.end(new.terms.lifetime, tx.now)
         request = await tx.requests.add(
             new.workflow, new.principal, new.terms, idempotency_key=new.idempotency_key, expires_at=expires_at
@@ -227,6 +228,19 @@ class Submission:
             tx.audit.record(principal, "extend", f"request:{request_id}", {"expires_at": expires_at})
             tx.wake(Channel.EXPIRY)
             return after
+
+
+async def _check_warm_starts(tx: Transaction, new: _Submitted) -> None:
+    """Raises WrongWorkflow where a study is to begin with the results of one that the submitter does not see."""
+    for index, work in enumerate(new.workflow.works):
+        samples = work.input.samples if work.input is not None else None
+        start = samples.warm_start if samples is not None else None
+        if start is None or start.study is None:
+            continue
+        found = await tx.collections.get(CollectionId(start.study), new.submitter)
+        if found is None or found.source is not SourceKind.SAMPLES:
+            place = f"/works/{index}/input/samples/warm_start/study"
+            raise WrongWorkflow([Problem(place, f"there is no study {start.study}")])
 
 
 async def _constraint_problems(workflow: Workflow) -> list[Problem]:

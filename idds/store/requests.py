@@ -271,6 +271,10 @@ class Requests(Noun):
         """Have these requests advanced once this transaction is committed."""
         self._due.update(ids)
 
+    async def have_due(self, request: RequestId, at: int) -> None:
+        """Have a request advanced at this time, if it is not before."""
+        await self._execute(_MARK_DUE, {"ids": [request], "at": at})
+
     async def flush(self) -> None:
         """Write what was marked."""
         due, self._due = self._due, set()

@@ -1,0 +1,87 @@
+"""Studies that go by iterations: before the next is drawn, the space is redefined around the best."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from idds.domain.course import Around
+from idds.domain.identifiers import CollectionId
+from idds.domain.redefinition import Change, StudyVersion
+from idds.domain.space import Point
+from idds.domain.statuses import SourceKind, Status
+from idds.domain.workflow import Samples
+from idds.engine.redefinition import carried, redefined
+from idds.engine.regions import around
+from idds.engine.spaces import spaces_of
+from idds.ports.sampler import Known, State
+from idds.search import feasibility
+from idds.services.redefining import record
+from idds.services.studies import as_defined, as_of, submitted
+from idds.store.database import Database
+
+AUTHOR = "idds"
+
+
+async def redefine_for(database: Database, identifier: CollectionId, iteration: int) -> bool:
+    """Redefine a study for an iteration by the rule that it has, once; False where another version came between."""
+    async with database.snapshot(timeless=True) as tx:
+        collection = await tx.collections.get(identifier)
+        assert collection is not None
+        assert collection.source is SourceKind.SAMPLES
+        original = await submitted(tx, collection)
+        rule = original.iterations.redefine if original.iterations is not None else None
+        versions = await tx.studies.versions(identifier)
+        if rule is None or any(version.iteration == iteration for version in versions):
+            return True
+        _, known = await tx.samples.news(identifier, None)
+    before = as_defined(original, versions[-1] if versions else None)
+    # What the service redefined by itself bounds nothing: it may go back to what people said last.
+    said = [version for version in versions if version.iteration is None]
+    limits = as_of(original, said[-1]) if said else original
+    changes = [version.changes for version in versions]
+    after, made, n = await asyncio.to_thread(_redefined, before.samples, limits, known, changes, rule)
+    if not made:
+        return True
+    async with database.transaction("transformer") as tx:
+        place = await tx.collections.place(identifier)
+        assert place is not None
+        if place.collection.is_closed or place.status is not Status.RUNNING:
+            return True
+        newest = await tx.studies.newest(identifier)
+        if (1 if newest is None else newest.version) != before.version:
+            return False
+        version = StudyVersion(
+            study=identifier,
+            version=before.version + 1,
+            parent=before.version,
+            space=after.space,
+            fixed=after.fixed,
+            constraints=after.constraints,
+            changes=tuple(made),
+            reason=f"iteration {iteration}: around the best of {n:,} results",
+            author=AUTHOR,
+            first=await tx.studies.first_undrawn(place.collection),
+            iteration=iteration,
+            at=tx.now,
+        )
+        await record(tx, place, version, after)
+    return True
+
+
+def _redefined(
+    before: Samples, limits: Samples, known: Sequence[Known], changes: Sequence[Sequence[Change]], rule: Around
+) -> tuple[Samples, list[Change], int]:
+    """The study around its best, by which changes, and of how many results; no changes where nothing would be left."""
+    space, outer = spaces_of(before)[0], spaces_of(limits)[0]
+    results: list[tuple[Point, float]] = []
+    for each in known:
+        if each.state is State.DONE:
+            point = carried(each.suggestion.parameters, changes[each.version - 1 :], outer)
+            if point is not None:
+                results.append((point, each.values[0]))
+    made = around(space, outer, results, rule, minimize=before.directions[0] == "minimize")
+    after, problems = redefined(before, made)
+    assert not problems, "the rule makes sound spaces of sound ones"
+    if made and feasibility.problems(replace(after, initial=()), ""):
+        made = []
+    return after, made, len(results)

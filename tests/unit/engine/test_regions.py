@@ -1,0 +1,82 @@
+"""Redefining a space around the best: shrinking by bounded steps, growing where the best lie at the edge."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idds.domain.course import Around
+from idds.domain.redefinition import Narrow, Widen
+from idds.domain.space import Parameter, Space
+from idds.domain.workflow import Samples
+from idds.engine.redefinition import redefined
+from idds.engine.regions import around
+from idds.engine.spaces import spaces_of
+from idds.search.points import value_at
+from tests.unit.search.spaces import floats, ints
+
+LIMITS = Space({"x": Parameter(type="float", low=0, high=10)})
+
+
+def space(**bounds: Any) -> Space:
+    return Space({"x": Parameter(type="float", **bounds)})
+
+
+def results(*values: float) -> list[tuple[dict[str, float], float]]:
+    return [({"x": value}, abs(value - 3)) for value in values]
+
+
+def test_the_range_becomes_that_of_the_best_and_a_margin() -> None:
+    rule = Around(best=0.5, margin=0.05, shrink=0.1)
+    (change,) = around(LIMITS, LIMITS, results(0, 2, 3, 4, 8, 10), rule, minimize=True)
+    assert isinstance(change, Narrow)
+    assert [round(end or 0, 6) for end in (change.low, change.high)] == [1.5, 4.5]
+
+
+def test_it_shrinks_by_no_more_than_the_factor() -> None:
+    rule = Around(best=0.1, margin=0, shrink=0.5)
+    (change,) = around(LIMITS, LIMITS, results(3), rule, minimize=True)
+    assert isinstance(change, Narrow)
+    assert [round(end or 0, 6) for end in (change.low, change.high)] == [0.5, 5.5]
+    # Next to the edge what does not fit there is added at the other side.
+    (change,) = around(LIMITS, LIMITS, results(1), rule, minimize=True)
+    assert isinstance(change, Narrow)
+    assert change.low is None
+    assert round(change.high or 0, 6) == 5
+
+
+def test_it_grows_where_the_best_lie_at_its_edge_up_to_what_was_given() -> None:
+    rule = Around(best=1, margin=0.5, shrink=0.5)
+    changes = around(space(low=2, high=4), LIMITS, results(3.9, 4.0), rule, minimize=True)
+    assert [type(change) for change in changes] == [Widen, Narrow]
+    assert [(getattr(c, "low", None), round(c.high or 0, 6)) for c in changes[:1]] == [(None, 5)]  # type: ignore[union-attr]
+    assert around(LIMITS, LIMITS, results(0, 10), rule, minimize=True) == []
+
+
+def test_the_best_are_the_largest_where_that_is_wanted() -> None:
+    found = [({"x": float(n)}, float(n)) for n in range(11)]
+    (change,) = around(LIMITS, LIMITS, found, Around(best=0.2, margin=0, shrink=0.1), minimize=False)
+    assert isinstance(change, Narrow)
+    assert round(change.low or 0, 6) == 8
+    assert change.high is None
+
+
+@given(
+    limit=floats() | ints(),
+    units=st.lists(st.floats(0, 0.999), min_size=1, max_size=20),
+    rule=st.builds(Around, best=st.floats(0.01, 1), margin=st.floats(0, 1), shrink=st.floats(0.01, 1)),
+)
+def test_what_comes_of_it_is_a_space_that_has_the_best(limit: Parameter, units: list[float], rule: Around) -> None:
+    samples = Samples(space={"x": limit}, count=1)
+    points = [({"x": value_at(limit, u)}, float(n)) for n, u in enumerate(units)]
+    limits = spaces_of(samples)[0]
+    for _ in range(3):
+        now = spaces_of(samples)[0]
+        samples, problems = redefined(samples, around(now, limits, points, rule, minimize=True))
+        assert problems == []
+        bounds = samples.space["x"]
+        assert bounds.low is not None
+        assert bounds.high is not None
+        assert limit.low is not None
+        assert limit.high is not None
+        assert limit.low <= bounds.low <= float(points[0][0]["x"]) <= bounds.high <= limit.high
