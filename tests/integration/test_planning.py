@@ -8,7 +8,7 @@ import pytest
 
 from idds.domain.files import File
 from idds.domain.hold import HoldKind
-from idds.domain.identifiers import CollectionId, Did, RequestId
+from idds.domain.identifiers import CollectionId, Did, ReplicaId, RequestId
 from idds.domain.request import Terms
 from idds.domain.statuses import ContentStatus, Intent, ReplicaStatus
 from idds.domain.workflow import Input, WindowLimits, Work, Workflow
@@ -17,7 +17,7 @@ from idds.engine.shares import Share
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.ports.wakeups import Channel
 from idds.runtime.wakeups import LocalWakeups
-from idds.services import admission
+from idds.services import admission, joining
 from idds.services import planning as service
 from idds.services.announcing import follow
 from idds.services.explanation import Explanation
@@ -27,7 +27,7 @@ from idds.services.planning import Planning
 from idds.services.progress import Progress
 from idds.services.standing import Rules
 from idds.services.submission import Offer, Submission
-from idds.store.contents import of_ids
+from idds.store.contents import pinned_to
 from idds.store.database import Database
 from idds.store.integrity import disagreements
 from idds.store.upgrade import upgrade
@@ -53,10 +53,11 @@ class Site:
         self.planning = Planning(database, RULES)
 
     async def submit(
-        self, name: str, files: int, *, of: str | None = None, terms: Terms = PLAIN, **wanted: object
+        self, name: str, files: int, *, of: str | None = None, first: int = 0, terms: Terms = PLAIN, **wanted: object
     ) -> RequestId:
-        """A request over files of one byte, listed and ready to be admitted."""
-        self.ddm.add_dataset(Did("data", name), [File(Did("data", f"{of or name}.{n}"), 1) for n in range(files)])
+        """A request over files of one byte, listed and ready to be admitted; the `first` one is listed first."""
+        numbers = [*range(first, files), *range(first)]
+        self.ddm.add_dataset(Did("data", name), [File(Did("data", f"{of or name}.{n:03}"), 1) for n in numbers])
         source = Input(dataset=f"data:{name}", **wanted)  # type: ignore[arg-type]
         request, _ = await self.submission.submit(
             OWNER, Workflow(name=name, works=(Work(name="w", input=source),)), terms
@@ -75,21 +76,23 @@ class Site:
             found = await tx.collections.get_all(range(1, 20))
         return {each.request_id: each.counts[ContentStatus.NEW] - each.unadmitted for each in found}
 
-    async def give_back(self, number: int) -> None:
-        """So many replicas are processed, deleted and gone, the first ones first."""
+    async def land(self, number: int) -> list[ReplicaId]:
+        """So many replicas come to the disk, the first ones first."""
         async with self.database.transaction("test") as tx:
             ids = [replica.id for replica in await tx.replicas.get(range(1, 1000)) if replica.status == "admitted"]
             ids = ids[:number]
             await tx.replicas.move(ReplicaEvent.RECALLED, DISK, ids)
             await tx.replicas.move(ReplicaEvent.LANDED, DISK, ids)
-            contents = [
-                c
-                for n in range(1, 10)
-                for c in await tx.contents.page(CollectionId(n), status=None, after=0, limit=1000)
-            ]
-            pinning = [content.id for content in contents if content.replica_id in ids]
-            await follow(tx, await tx.contents.move(ContentEvent.LANDED, of_ids(pinning)))
-            await follow(tx, await tx.contents.move(ContentEvent.PROCESSED, of_ids(pinning)))
+            await follow(tx, await tx.contents.move(ContentEvent.LANDED, pinned_to(ids)))
+        return ids
+
+    async def give_back(self, number: int, *, planning: bool = False) -> None:
+        """So many replicas land, are processed, deleted and gone."""
+        ids = await self.land(number)
+        if planning:
+            await self.plan()
+        async with self.database.transaction("test") as tx:
+            await follow(tx, await tx.contents.move(ContentEvent.PROCESSED, pinned_to(ids)))
             await tx.replicas.give_back(await tx.replicas.move(ReplicaEvent.DELETED, DISK, ids))
 
     async def check(self) -> None:
@@ -107,6 +110,11 @@ async def site(database_url: str) -> AsyncIterator[Site]:
         yield Site(database, clock, wakeups)
     finally:
         await database.close()
+
+
+def _look_at(monkeypatch: pytest.MonkeyPatch, *, heads: int) -> None:
+    monkeypatch.setattr(service, "HEADS", heads)
+    monkeypatch.setattr(service, "MOST_HEADS", heads)
 
 
 async def test_a_disk_is_divided_among_those_that_wait_for_it(site: Site) -> None:
@@ -205,6 +213,67 @@ async def test_what_another_request_has_on_disk_costs_nothing(site: Site) -> Non
     second = await site.submit("two", 12, of="one")
     await site.plan()
     assert await site.admitted() == {first: 12, second: 12}
+    await site.check()
+
+
+async def test_who_comes_late_joins_wherever_the_others_are_and_reads_the_rest_when_they_have_ended(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _look_at(monkeypatch, heads=4)
+    first = await site.submit("one", 40)
+    await site.plan()
+    assert await site.admitted() == {first: 12}
+    await site.give_back(8)
+    await site.plan()
+    late = await site.submit("late", 40, of="one")
+    await site.plan()
+    # The first has 8 to 19; the late one joins in half of its part of the disk, and begins nothing of its own.
+    assert await site.admitted() == {first: 12, late: 3}
+    for _ in range(10):
+        site.clock.advance(20_000_000)
+        await site.give_back(6, planning=True)
+        await site.plan()
+        await site.check()
+    async with site.database.snapshot() as tx:
+        (one,), (other,) = [await tx.collections.get_all([number]) for number in (CollectionId(1), CollectionId(2))]
+        moves = await tx.moves.of([f"rse:{DISK}"])
+    assert (one.counts[ContentStatus.DONE], one.unadmitted) == (40, 0)
+    assert (other.counts[ContentStatus.DONE], other.unadmitted) == (40, 0)
+    recalled = sum(move.n for move in moves if move.event == ReplicaEvent.ADMITTED)
+    assert recalled == 40 + 8  # what was gone before it came
+
+
+async def test_what_only_the_end_of_a_long_queue_wants_is_found_as_it_comes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _look_at(monkeypatch, heads=4)
+    monkeypatch.setattr(joining, "LOOKUPS", 6)
+    first = await site.submit("one", 300)
+    late = await site.submit("late", 300, of="one", first=150)
+    async with site.database.transaction("test") as tx:
+        await tx.windows.declare("rse", DISK, limit_bytes=None, limit_files=60)
+    await site.plan()
+    admitted = await site.admitted()
+    assert admitted[first] + admitted[late] > 60
+    async with site.database.snapshot() as tx:
+        replicas = await tx.replicas.get(range(1, 1000))
+    assert len(replicas) == 60
+    await site.check()
+
+
+async def test_a_group_is_joined_when_all_of_it_is_there(site: Site) -> None:
+    first = await site.submit("one", 12)
+    await site.plan()
+    late = await site.submit("late", 40, of="one", first=10, batch=5)
+    await site.plan()
+    # Of its groups 10-14, ..., 35-39, 0-4, 5-9 the last two are on their way: half of its part may be filled with such.
+    assert await site.admitted() == {first: 12, late: 5}
+    await site.land(12)
+    await site.plan()
+    async with site.database.snapshot() as tx:
+        collection = await tx.collections.get(CollectionId(2))
+    assert collection is not None
+    assert (collection.unadmitted, collection.counts[ContentStatus.AVAILABLE]) == (30, 10)
     await site.check()
 
 

@@ -68,6 +68,12 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         hot("disks that something waits for", lambda tx: tx.demands.rses(), "ix_collections_waiting"),
         hot("what waits for a disk", lambda tx: tx.demands.waiting(RSE), "ix_collections_waiting"),
         hot("recalls", lambda tx: tx.demands.recalls(), "ix_replicas_recalled"),
+        hot("what may be joined", lambda tx: tx.demands.pinnable(RSE, (NOW, 5), 100), "ix_replicas_pinnable"),
+        hot(
+            "who wants to join",
+            lambda tx: tx.demands.wanting(replicas, [collection.id, collection.id - 1]),
+            "uq_contents_collection_id_scope_name_min_id_max_id", "sqlite_autoindex_contents_1",
+        ),
         hot(
             "ready groups",
             lambda tx: tx.contents.ready_groups(collection, 100),
