@@ -1,5 +1,8 @@
 """Who may say what of a content: the table of fencing."""
 
+from math import inf, nan
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,9 @@ from hypothesis import strategies as st
 from idds.domain.content import Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import CONTENT_TERMINAL, ContentStatus, SourceKind
-from idds.engine.reporting import judge
+from idds.domain.workflow import Samples
+from idds.engine.numbers import worded
+from idds.engine.reporting import judge, misreported, settled
 from tests.unit.engine.examples import a_content
 
 NEW, AVAILABLE, LEASED = ContentStatus.NEW, ContentStatus.AVAILABLE, ContentStatus.LEASED
@@ -93,3 +98,70 @@ def test_an_ended_content_never_moves_and_failures_are_tried_again_only_while_at
     if verdict is Verdict.ACCEPTED and reported != attempt and status is LEASED:
         assert source is SAMPLE
         assert done
+
+
+def result(*values: float, constraints: tuple[float, ...] = (), pruned: bool = False) -> Outcome:
+    return Outcome(ContentId(1), 2, done=True, objective_values=values, constraint_values=constraints, is_pruned=pruned)
+
+
+def study(**more: Any) -> Samples:
+    return Samples(**{"count": 1, **more})
+
+
+SEVERAL: Any = {"directions": ("minimize", "maximize")}
+
+
+@pytest.mark.parametrize(
+    ("samples", "outcome", "field"),
+    [
+        (study(), result(1.0), None),
+        (study(), result(), "objective_values"),
+        (study(), result(1.0, 2.0), "objective_values"),
+        (study(), result(1.0, constraints=(0.0,)), "constraint_values"),
+        (study(), result(pruned=True), None),
+        (study(), result(1.0, pruned=True), "objective_values"),
+        (study(), says(2, done=False), None),
+        (study(sampler="random"), result(), None),
+        (study(sampler="random", result_constraints=1), result(), None),
+        (study(sampler="random", result_constraints=1), result(constraints=(0.0, 0.0)), "constraint_values"),
+        (study(result_constraints=2), result(1.0), "constraint_values"),
+        (study(result_constraints=2), result(1.0, constraints=(0.0, 1.0)), None),
+        (study(result_constraints=2), result(pruned=True), None),
+        (study(result_constraints=2), result(pruned=True, constraints=(0.0, 1.0)), None),
+        (study(**SEVERAL), result(1.0, 2.0), None),
+        (study(**SEVERAL), result(1.0), "objective_values"),
+        (study(**SEVERAL), result(pruned=True), "pruned"),
+    ],
+)
+def test_a_result_has_as_many_values_as_its_study_wants(samples: Samples, outcome: Outcome, field: str | None) -> None:
+    found = misreported(samples, outcome)
+    assert (found and found[0]) == field
+    kept = settled(samples, outcome)
+    if found is None:
+        assert kept == outcome
+    else:
+        assert (kept.done, kept.retry, kept.reason, kept.objective_values) == (False, False, found[1], ())
+        assert (kept.content_id, kept.attempt) == (1, 2)
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_a_result_that_is_not_finite_is_a_failure_that_is_not_tried_again(value: float) -> None:
+    samples = study(result_constraints=1)
+    for odd in (result(value, constraints=(0.0,)), result(1.0, constraints=(value,))):
+        kept = settled(samples, odd)
+        assert (kept.done, kept.retry) == (False, False)
+        assert kept.reason == f"a value that was reported is {value}"
+        assert (kept.objective_values, kept.constraint_values) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (b'{"a": [NaN, -Infinity,Infinity, 1]}', b'{"a": ["NaN", "-Infinity","Infinity", 1]}'),
+        (b'{"NaN": "Infinity \\" NaN", "b": NaN}', b'{"NaN": "Infinity \\" NaN", "b": "NaN"}'),
+        (b'{"a": "\\\\", "b": NaN}', b'{"a": "\\\\", "b": "NaN"}'),
+        (b'{"a": 1}', b'{"a": 1}'),
+    ],
+)
+def test_constants_that_json_has_not_are_read_as_words_where_they_stand_alone(document: bytes, expected: bytes) -> None:
+    assert worded(document) == expected
