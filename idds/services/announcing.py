@@ -9,7 +9,7 @@ from idds.domain.effect import NewEffect
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.message import MAX_CONTENTS
 from idds.domain.request import Request
-from idds.domain.statuses import ContentStatus, EffectKind, SourceKind
+from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus, SourceKind
 from idds.domain.transform import Transform
 from idds.ports.wakeups import Channel
 from idds.services.ranges import cut_counted
@@ -153,8 +153,13 @@ async def release(tx: Transaction, replica_ids: Sequence[int]) -> None:
     if not replica_ids:
         return
     await tx.replicas.lock(replica_ids)
+    found = await tx.replicas.get(replica_ids)
+    admitted = [replica.id for replica in found if replica.status is ReplicaStatus.ADMITTED]
+    if unwanted := await tx.replicas.unpinned(admitted):
+        # Who has their order gives their room back, and does not wait to be refused once more.
+        await tx.effects.hasten_recalls(unwanted)
     by_rse: dict[str, list[int]] = {}
-    for replica in await tx.replicas.get(replica_ids):
+    for replica in found:
         by_rse.setdefault(replica.rse, []).append(replica.id)
     for rse, ids in sorted(by_rse.items()):
         released = sorted(replica.id for replica in await tx.replicas.release_unpinned(rse, ids))

@@ -22,6 +22,7 @@ from idds.ports.provider import Provider
 from idds.services.announcing import describe
 from idds.services.collecting import Collected, Collecting, failed
 from idds.services.settlement import add_outputs, cancellation, carry_out
+from idds.store.carousel import Carousel
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
 
@@ -32,6 +33,8 @@ GONE_TRIES = 11
 """So often, which takes eight minutes and a half, a job is to be cancelled on a provider that is in no settings any
 more. Then it is given up as lost."""
 SUSPENDED_PAUSE = 600_000_000
+AWAY_PAUSE = 60_000_000
+"""What lands wakes who waits for it; what is given up does not."""
 """Who orders it to go on has it submitted at once."""
 
 log = structlog.get_logger()
@@ -79,6 +82,8 @@ class Execution:
         processings = await tx.processings.get(list(effects))
         held = await tx.contents.held_by([lessee_of(processing.id) for processing in processings])
         works = await _works(tx, processings)
+        pinning = [content.id for each in held.values() for content in each if content.replica_id is not None]
+        away = await Carousel(tx).on_their_way(pinning) if pinning else set()
         orders = []
         for processing in processings:
             request, work = works[processing.id]
@@ -88,6 +93,9 @@ class Execution:
                 await tx.effects.finish([effect])
             elif request.intent is Intent.SUSPEND and processing.intent is Intent.RUN:
                 await tx.effects.postpone([effect], None, SUSPENDED_PAUSE)
+            elif away & {content.id for content in contents} and processing.intent is Intent.RUN:
+                # Its files were there, and are brought again: an attempt without them would be spent for nothing.
+                await tx.effects.postpone([effect], None, AWAY_PAUSE)
             else:
                 paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
                 documents = [describe(content, paths.get(content.id)) for content in contents]

@@ -15,6 +15,7 @@ from idds.services.locking import lock_with_pins
 from idds.services.orders import AGENT
 from idds.services.stalls import order_elsewhere, retriable
 from idds.services.withdrawing import withdraw
+from idds.store.carousel import Carousel
 from idds.store.contents import pinned_to
 from idds.store.database import Database, Transaction
 
@@ -75,6 +76,9 @@ async def _land(tx: Transaction, rse: str, landed: Sequence[Replica], found: Fou
     under = [(r.id, rule) for r in landed if r.ours and (rule := found[r.did].rule_id) not in (None, r.rule_id)]
     await tx.replicas.note_rules([(replica, rule, True) for replica, rule in under if rule is not None])
     await follow(tx, await tx.contents.move(ContentEvent.LANDED, pinned_to(there)))
+    # Of a file that had gone, while a processing held it, the next attempt waits for it.
+    for lessee in await Carousel(tx).lessees(there):
+        await tx.effects.hasten(lessee, [EffectKind.SUBMIT])
 
 
 async def _record_losses(

@@ -144,6 +144,18 @@ class Carousel(Noun):
             found.setdefault((CollectionId(row.collection_id), RequestId(row.request_id)), []).append(row.id)
         return found
 
+    async def on_their_way(self, ids: Iterable[int]) -> set[ContentId]:
+        """Those of these contents whose replica is on disk no more, and is being brought again."""
+        query = select(contents.c.id).join(replicas, replicas.c.id == contents.c.replica_id)
+        away = is_status(replicas.c.status, ReplicaStatus.ADMITTED, ReplicaStatus.STAGING)
+        return {ContentId(row.id) for row in await self._execute(query.where(among(contents.c.id, ids), away))}
+
+    async def lessees(self, ids: Iterable[int]) -> list[str]:
+        """Who holds contents that pin these replicas."""
+        held = and_(among(contents.c.replica_id, ids), is_status(contents.c.status, ContentStatus.LEASED))
+        query = select(contents.c.lessee).where(held, contents.c.lessee.is_not(None)).distinct()
+        return sorted(row.lessee for row in await self._execute(query))
+
     async def _replicas(self, query: Select[Any]) -> list[Replica]:
         rows: Sequence[Row[Any]] = (await self._execute(query.order_by(replicas.c.id))).all()
         return [read_replica(row) for row in rows]

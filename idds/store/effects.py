@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, bindparam, delete, select, update
+from sqlalchemy import Integer, bindparam, delete, select, text, update
 
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.identifiers import EffectId, RequestId
@@ -43,6 +44,12 @@ _CLAIM = (
     )
 )
 _FINISH = delete(effects).where(effects.c.id == bindparam("effect"), effects.c.epoch == bindparam("claimed"))
+
+
+_CONCERNS = """EXISTS (SELECT 1 FROM jsonb_array_elements(effects.payload -> 'replicas') AS named (value)
+                 WHERE named.value IN (SELECT * FROM jsonb_array_elements(CAST(:replicas AS jsonb))))"""
+_CONCERNS_SQLITE = """EXISTS (SELECT 1 FROM json_each(effects.payload, '$.replicas') AS named
+                        WHERE named.value IN (SELECT value FROM json_each(:replicas)))"""
 
 
 class Fenced(Exception):
@@ -137,6 +144,15 @@ class Effects(Noun):
         )
         if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
             self._tx.wake(*map(of_effects, kinds))
+
+    async def hasten_recalls(self, replicas: Sequence[int]) -> None:
+        """Make postponed orders that concern one of these replicas due at once."""
+        await self._tx.write_gathered()
+        named = text(_CONCERNS_SQLITE if self._is_sqlite else _CONCERNS)
+        waiting = update(effects).where(effects.c.kind == EffectKind.STAGE, effects.c.owner.is_(None), named)
+        bound = {"replicas": json.dumps(list(replicas))}
+        if (await self._execute(waiting.values(due_at=self._tx.now), bound)).rowcount:
+            self._tx.wake(of_effects(EffectKind.STAGE))
 
     async def hasten_kind(self, kind: EffectKind) -> None:
         """Make all effects of this kind that were postponed due at once."""

@@ -27,11 +27,13 @@ from idds.runtime.looper import Agent, Duty, Looper
 from idds.runtime.settings import read_settings
 from idds.runtime.wakeups import LocalWakeups
 from idds.services.access import Access
+from idds.services.execution import AWAY_PAUSE
 from idds.services.flow import Flow
 from idds.services.forgetting import Forgetting
 from idds.services.planning import Planning
 from idds.services.publishing import Publishing
 from idds.services.standing import Rules
+from idds.services.surveying import SETTLED
 from idds.store.database import Database
 from idds.store.effects import Fenced
 from idds.store.schema import contents, effects, replicas, windows
@@ -303,6 +305,35 @@ async def test_a_replica_that_somebody_else_keeps_gives_back_its_bytes(world: Wo
     assert await ends(world, request) == [Status.FINISHED]
     assert (await left(world), await reserved(world)) == ([], 0)
     assert not await standing(world, ReplicaStatus.DELETING)
+
+
+async def test_a_processing_spends_no_attempt_while_its_file_is_away(world: World) -> None:
+    """The first one fails; then the file vanishes, and is on its way again for long."""
+    work = replace(files_work(world, "away", 1), attempts=2)
+    world.provider.failing = 1.0
+    request = await submit(world, work)
+
+    async def attempts(number: int) -> bool:
+        async with world.database.snapshot() as tx:
+            query = select(effects.c.id).where(effects.c.kind == "submit", effects.c.attempt == number)
+            return (await tx.connection.execute(query)).first() is not None
+
+    await until(world, lambda: attempts(1))
+    world.provider.failing = 0.0
+    (file,) = world.ddm.files(Did("data", "away"))
+    world.ddm.take(DISK, file.did)
+    world.clock.advance(SETTLED)
+    async with world.database.transaction("test") as tx:
+        await tx.hints.add([(DISK, file.did)], deleted={(DISK, file.did)})
+    await until(world, lambda: standing(world, ReplicaStatus.ADMITTED), "stage", "submit")
+    for _ in range(10):
+        world.clock.advance(AWAY_PAUSE)
+        await world.submitting()
+    assert await attempts(1), "it waits"
+    await until(world, lambda: standing(world, ReplicaStatus.PRESENT))
+    await live(world, 20)
+    assert await ends(world, request) == [Status.FINISHED]
+    assert (await left(world), await reserved(world)) == ([], 0)
 
 
 async def test_an_output_that_is_being_recalled_is_there_for_who_waits_for_it(world: World) -> None:

@@ -68,12 +68,17 @@ class World:
         listing = Listing(self.database, self.ddm, owner)
         residencies = Residencies(self.database, self.ddm, LocalWakeups(), owner)
         execution = Execution(self.database, {"local": self.provider}, Collecting(self.database, self.ddm), owner)
+
+        async def stage() -> int:
+            return await residencies.recalling.step()
+
+        self.submitting = execution.submit
         return [
             progress.step,
             progress.step,
             sampling.step,
             listing.step,
-            residencies.recalling.step,
+            stage,
             residencies.releasing.step,
             lambda: survey(residencies, everything=True),
             execution.submit,
