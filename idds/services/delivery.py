@@ -231,6 +231,8 @@ def _is_final(status: Status, collection: Collection) -> bool:
 def _are_running_out(place: Place, leased: int) -> bool:
     """Whether more samples are to be drawn, with these taken."""
     samples = place.work.input.samples if place.work.input is not None else None
+    if samples is not None and samples.stop is not None and samples.stop.budget_s is not None:
+        return True  # from now on time is spent: when that ends the study is known with this
     return samples is not None and not place.collection.is_closed and runs_low(samples, place.collection, leased)
 
 

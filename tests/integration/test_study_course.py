@@ -75,11 +75,13 @@ async def test_a_study_stops_when_its_time_or_its_budget_is_over(database_url: s
                 {"id": each["id"], "attempt": 1, "status": "done", "objective_values": [loss(each["parameters"])]}
                 for each in leased
             ]
-            await api.post(f"{path}:report", {"reports": reports})
+            assert reports or "time_s" in stop, "on a busy machine all its time may be over before it is leased"
+            if reports:
+                await api.post(f"{path}:report", {"reports": reports})
             await api.advance()
             status, why, counts = await ended(api, request)
             assert (status, why) == ("finished", reason)
-            assert counts["done"] == 2
+            assert counts["done"] == len(reports)
 
 
 async def test_iterations_are_evaluated_whole_and_redefine_the_space_around_the_best(database_url: str) -> None:
