@@ -57,7 +57,7 @@ class _Draft:
         chosen = replace(parameter, choices=change.choices)
         branches: dict[str, Parameter] = {}
         found = list(parameter_problems(chosen, place))
-        for name, branch in self._branches(change.parameter):
+        for name, branch in self._branches(change.parameter) if not found else ():
             assert branch.when is not None
             left = tuple(value for value in branch.when.values if against(chosen, value) is None)
             if not left:
