@@ -109,7 +109,7 @@ def test_changes_come_one_after_the_other_and_versions_too() -> None:
         (Narrow(parameter="dropout", low=0.15), "low", "no step leads there"),
         (Widen(parameter="lr", low=0), "low", "low > 0"),
         (Widen(parameter="layers", high=7), "high", "high is 8: that is no way to widen it"),
-        (Choose(parameter="lr", choices=(1,)), "parameter", "it is a number"),
+        (Choose(parameter="lr", choices=(1,)), "parameter", "is a number: it has no choices"),
         (Choose(parameter="optimizer", choices=("a", "a")), "choices/1", "among the choices already"),
         (Choose(parameter="optimizer", choices=("adam",)), "choices", "'momentum' is there with none of these"),
         (Drop(parameter="optimizer"), "parameter", "'momentum' hangs on 'optimizer'"),
