@@ -12,6 +12,9 @@ from idds.domain.errors import Problem
 from idds.domain.space import Parameter, Point, Value
 
 MODEL = "model_id"
+MOST_PARAMETERS = 10_000
+"""In all segments together."""
+MOST_CHOICES = 10_000
 Read = tuple[dict[str, Parameter], dict[str, Value]]
 """Parameters, and what is fixed beside them."""
 
@@ -33,6 +36,8 @@ class _Odd(Exception):
 
 def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) -> tuple[list[Read], list[Problem]]:
     """The spaces, one or a segment each, and what cannot be read of them."""
+    if problem := too_large(document, place):
+        return [], [problem]
     if isinstance(document, Mapping):
         parameters, problems = _read_space(document, place)
         return [(parameters, {})], problems
@@ -54,6 +59,14 @@ def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) 
             spaces.append((parameters, {MODEL: model}))
             problems += odd
     return spaces, problems
+
+
+def too_large(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) -> Problem | None:
+    """Why a space, or the segments of one, are not even read, if so."""
+    spaces = [document] if isinstance(document, Mapping) else [each.get("search_space") for each in document]
+    if sum(len(space) for space in spaces if isinstance(space, Mapping)) <= MOST_PARAMETERS:
+        return None
+    return Problem(place, f"there are more than {MOST_PARAMETERS} parameters in it")
 
 
 def point_of(point: Point, *, segmented: bool) -> Any:
@@ -116,6 +129,8 @@ def _read_method(method: Any, dimension: Any) -> Parameter:
 def _choices(found: Any, place: str) -> tuple[Value, ...]:
     if not isinstance(found, list | tuple) or not all(isinstance(choice, str | int | float) for choice in found):
         raise _Odd(place, "give choices: texts, numbers, true and false")
+    if len(found) > MOST_CHOICES:
+        raise _Odd(place, f"there are more than {MOST_CHOICES} choices")
     return tuple(found)
 
 

@@ -185,9 +185,11 @@ def _step_problems(parameter: Parameter, step: float, place: str) -> Iterator[Pr
 def _choice_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
     if not parameter.choices:
         yield Problem(f"{place}/choices", "a categorical parameter needs at least one choice")
+    seen: set[Value] = set()
     for number, choice in enumerate(parameter.choices):
-        if choice in parameter.choices[:number]:
+        if choice in seen:
             yield Problem(f"{place}/choices/{number}", f"{choice!r} is among the choices already")
+        seen.add(choice)
     given = [name for name in ("low", "high", "step") if getattr(parameter, name) is not None]
     for name in [*given, *(["log"] if parameter.log else [])]:
         yield Problem(f"{place}/{name}", "a categorical parameter has choices only")

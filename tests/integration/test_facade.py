@@ -420,6 +420,20 @@ ODD: tuple[Any, ...] = (
 )
 
 
+def _odd_searches(odd: Any) -> list[dict[str, Any]]:
+    """A search with something odd in each of its places."""
+    space = {"a": {"type": "Scalar", "bounds": [0, 5]}}
+    good = {"opt_space": space, "max_points": 5, "method": "random"}
+    places = ("opt_space", "max_points", "method", "initial_points", "num_points_per_generation", "workload_id")
+    spaces = [{"a": odd}, {"a": {"type": odd}}, {"a": {"type": "Scalar", "bounds": odd}}, [odd]]
+    spaces += [{"a": {"type": "Scalar", "bounds": [0, odd]}}, {"a": {"type": "Choice", "params": {"choices": [odd]}}}]
+    spaces += [{"a": {"method": "quniform", "dimension": {"low": 0, "high": 1, "q": odd}}}]
+    spaces += [[{"model_id": odd, "search_space": space}], [{"model_id": "a", "search_space": odd}]]
+    searches = [good | {place: odd} for place in places] + [good | {"opt_space": each} for each in spaces]
+    searches += [good | {"initial_points": [odd]}, good | {"initial_points": [{"a": odd}]}]
+    return [{"request_type": "HyperParameterOpt", "request_metadata": each} for each in [odd, *searches]]
+
+
 async def test_no_body_and_no_path_breaks_it(sqlite_url: str) -> None:
     good = {**STAGE_IN, "request_type": tagged("RequestType", "StageIn"), "status": tagged("RequestStatus", "New")}
     async with api_on(sqlite_url) as api:
@@ -436,6 +450,9 @@ async def test_no_body_and_no_path_breaks_it(sqlite_url: str) -> None:
                     answer = await api.call(method, path, body, token=token)
                     assert answer.status < 500 or answer.status == 501, (method, path, body, answer.document)
                     assert answer.status == 200 or answer.headers["ExceptionClass"], (method, path, body)
+            for document in _odd_searches(odd):
+                answer = await api.call("POST", "/idds/request", document, token=token)
+                assert answer.status in (200, 400, 409, 501), (document, answer.document)
         for part in ("%00", "%ff", "-1", "1.5", "9" * 30, "null", "%2F", "%25", "*", "[", "é", "True", "x" * 1000):
             for route in FACADE:
                 path = re.sub(r"{verb[^}]*}", "abort", route.path)

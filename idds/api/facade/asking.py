@@ -1,5 +1,6 @@
 """What is asked for, in the words of the official client: datasets to be staged, and searches for hyperparameters."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -115,8 +116,8 @@ async def add(call: Call) -> Any:
     if kind not in _KINDS:
         instead = _INSTEAD.get(kind, "submit a workflow document to /v1/requests")
         raise NotTaken(f"/request_type: only {' and '.join(_KINDS)} are taken here, not {kind}; {instead}")
-    asked = _KINDS[kind](document)
-    workflow = _checked(Workflow(name=str(asked.dataset)[:_LONGEST_NAME], works=(asked.work,)))
+    # A space may have very many parts.
+    asked, workflow = await asyncio.to_thread(_made, kind, document)
     principal, asking = call.principal, asked.asking
     # Whose task it is only a workload manager knows: it is told on its bus what comes for each.
     task = asked.workload_id if principal.role.includes(Role.WFMS) else None
@@ -136,6 +137,11 @@ async def add(call: Call) -> Any:
     except WrongWorkflow as wrong:
         raise InvalidInput([Problem(_place(each.pointer), each.message) for each in wrong.problems]) from None
     return {"request_id": request.id}
+
+
+def _made(kind: str, document: Mapping[str, Any]) -> tuple[_Asked, Workflow]:
+    asked = _KINDS[kind](document)
+    return asked, _checked(Workflow(name=str(asked.dataset)[:_LONGEST_NAME], works=(asked.work,)))
 
 
 def _read(kind: type[A], document: Mapping[str, Any]) -> A:

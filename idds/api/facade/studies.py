@@ -9,7 +9,7 @@ from idds.api.facade.route import NotTaken
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.space import Point
 from idds.domain.workflow import Input, Refill, Samples, WindowLimits, Work
-from idds.engine.foreign_spaces import read
+from idds.engine.foreign_spaces import read, too_large
 
 POINTS = 10
 """A generation, where nothing is said."""
@@ -41,6 +41,8 @@ def study_of(search: Search) -> Work:
         )
     if not search.opt_space:
         raise InvalidInput([Problem(f"{_PLACE}/opt_space", "there is no search space")])
+    if problem := too_large(search.opt_space, f"{_PLACE}/opt_space"):
+        raise InvalidInput([problem])
     if search.max_points is None:
         raise InvalidInput([Problem(f"{_PLACE}/max_points", "say how many points at most")])
     points = search.num_points_per_generation or POINTS
@@ -62,10 +64,10 @@ def _spaces(search: Search) -> dict[str, Any]:
         return {"opt_space": tuple(space) if isinstance(space, list) else space}
     if not isinstance(space, dict):
         raise InvalidInput([Problem(f"{_PLACE}/initial_points", "a search in segments has none to begin with")])
-    [(parameters, _)], problems = read(space, f"{_PLACE}/opt_space")
+    found, problems = read(space, f"{_PLACE}/opt_space")
     if problems:
         raise InvalidInput(problems)
-    return {"space": parameters, "initial": _points(search.initial_points)}
+    return {"space": found[0][0], "initial": _points(search.initial_points)}
 
 
 def _points(given: Sequence[Any]) -> tuple[Point, ...]:

@@ -7,6 +7,7 @@ import pytest
 from idds.domain.errors import Problem
 from idds.domain.space import Parameter, When
 from idds.domain.workflow import Samples
+from idds.engine.foreign_spaces import MOST_CHOICES, MOST_PARAMETERS
 from idds.engine.spaces import problems, spaces_of, values_wanted
 from idds.search import feasibility
 
@@ -201,6 +202,11 @@ B = {"B": {"type": "Scalar", "bounds": [0, 5]}}
 @pytest.mark.parametrize(
     ("document", "pointer"),
     [
+        ({f"p{n}": {"type": "Scalar", "bounds": [0, 1]} for n in range(MOST_PARAMETERS + 1)}, "/opt_space"),
+        (
+            {"A": {"type": "Choice", "params": {"choices": list(range(MOST_CHOICES + 1))}}},
+            "/opt_space/A/params/choices",
+        ),
         ({}, "/opt_space"),
         ({"A": 1}, "/opt_space/A"),
         ({"A": {"type": "Choice", "params": {}}}, "/opt_space/A/params/choices"),
