@@ -3,15 +3,16 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import fields
+from math import isfinite
 from typing import Any
 
-from idds.domain.content import Outcome, Verdict
+from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import ContentStatus
 from idds.sdk.calls import Calls, decode, record, split_lines
 from idds.sdk.errors import Stale
 from idds.sdk.exchange import Again, Call, Delays, encode
-from idds.sdk.views import CollectionView, ContentView, Lease, LeasedContent, NewContent, Receipt, Registered
+from idds.sdk.views import Advice, CollectionView, ContentView, Lease, LeasedContent, NewContent, Receipt, Registered
 
 NDJSON = {"Accept": "application/x-ndjson"}
 LINES_A_CALL = 10_000
@@ -101,8 +102,22 @@ class ContentCalls(Calls):
         path = f"/v1/collections/{collection}/contents:return"
         return frozenset(await self._ask(tuple[int, ...], Call("POST", path, body=body), "returned"))
 
+    async def intermediate(self, collection: int, values: Sequence[Intermediate]) -> tuple[Advice, ...]:
+        """Say what leased samples are on their way (`LeasedContent.at`), 1,000 values at most; advice for each sample.
+
+        What had to be said twice counts once.
+        """
+        if not values:
+            return ()
+        said = [
+            {"id": each.content_id, "attempt": each.attempt, "step": each.step, "value": _number(each.value)}
+            for each in values
+        ]
+        path = f"/v1/collections/{collection}/contents:intermediate"
+        return await self._ask(tuple[Advice, ...], Call("POST", path, body={"values": said}), "samples")
+
     async def report(self, collection: int, outcomes: Sequence[Outcome]) -> tuple[Receipt, ...]:
-        """Say what came of leased contents (`LeasedContent.done`, `.failed`); a receipt each, in order.
+        """Say what came of leased contents (`LeasedContent.done`, `.failed`, `.pruned`); a receipt each, in order.
 
         A report that had to be sent twice is a `duplicate` the second time, which is as good as `accepted`.
         """
@@ -163,12 +178,21 @@ def _of_all(problem: Problem, before: int) -> Problem:
 
 
 def _report(outcome: Outcome) -> dict[str, Any]:
+    """What services had from the first, and of what came later only what is said."""
+    constraints = list(map(_number, outcome.constraint_values))
+    later = {"constraint_values": constraints, "pruned": outcome.is_pruned}
     return {
         "id": outcome.content_id,
         "attempt": outcome.attempt,
         "status": "done" if outcome.done else "failed",
         "reason": outcome.reason,
         "retry": outcome.retry,
-        "objective_values": list(outcome.objective_values),
+        "objective_values": list(map(_number, outcome.objective_values)),
         "events": outcome.events,
+        **{name: value for name, value in later.items() if value},
     }
+
+
+def _number(value: float) -> float | str:
+    """JSON has no numbers that are not finite: they go as words."""
+    return value if isfinite(value) else str(float(value))

@@ -29,11 +29,13 @@ class Told:
     retry: bool = True
     objective_values: tuple[float, ...] = ()
     events: int | None = None
+    constraint_values: tuple[float, ...] = ()
 
     def outcome(self, content: LeasedContent) -> Outcome:
         """To be reported of this content."""
         if self.status == "done":
-            return content.done(*self.objective_values, events=self.events)
+            values, constraints = self.objective_values, self.constraint_values
+            return content.done(*values, constraint_values=constraints, events=self.events)
         return content.failed(self.reason or "the payload gave no reason", retry=self.retry)
 
 

@@ -41,6 +41,7 @@ variable IDDS_INPUT names, is written by the service:
         "reason": "...",                why it failed; may be left out
         "retry": true,                  false when trying again is pointless; may be left out, meaning true
         "objective_values": [0.5],      of a sample that is done; may be left out
+        "constraint_values": [-1.0],    of one whose study has constraints on results; may be left out
         "events": 1000                  of a file that is done, how many it has; may be left out
       }],
       "outputs": [{
@@ -64,7 +65,7 @@ import os
 import sys
 import traceback
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -189,16 +190,20 @@ class Processing:
 
     def __init__(self, outcomes: Outcomes, contents: tuple[Content, ...]) -> None:
         self._objective_values: tuple[float, ...] = ()
+        self._constraint_values: tuple[float, ...] = ()
         self._events: int | None = None
         self._outcomes = outcomes
         self._contents = contents
 
-    def report(self, *objective_values: float) -> None:
-        """What came out for a sample. Raises ValueError for what is not finite."""
-        values = tuple(map(float, objective_values))
-        if not all(map(math.isfinite, values)):
-            raise ValueError(f"objective values must be finite: {values}")
-        self._objective_values = values
+    def report(self, *objective_values: float, constraints: Sequence[float] = ()) -> None:
+        """What came out for a sample; `constraints` are each 0 or less where that is feasible.
+
+        Raises Unprocessable for what is not finite.
+        """
+        values, constrained = tuple(map(float, objective_values)), tuple(map(float, constraints))
+        if odd := [value for value in (*values, *constrained) if not math.isfinite(value)]:
+            raise Unprocessable(f"a value that came out is {odd[0]}")
+        self._objective_values, self._constraint_values = values, constrained
 
     def count(self, events: int) -> None:
         """How many events a file has, for a work that takes ranges of them. Raises ValueError for a negative number."""
@@ -219,6 +224,8 @@ class Processing:
             outcome = {"status": "done"}
             if self._objective_values:
                 outcome["objective_values"] = self._objective_values
+            if self._constraint_values:
+                outcome["constraint_values"] = self._constraint_values
             if self._events is not None:
                 outcome["events"] = self._events
         else:

@@ -1,11 +1,11 @@
 """What the service tells of its things: frozen records, as the HTTP API has them. Times are microseconds UTC."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from idds.domain.access import Proof
-from idds.domain.content import Outcome, Verdict
+from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.identifiers import ContentId, RequestId, TransformId
 from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
@@ -164,10 +164,29 @@ class LeasedContent:
     parameters: Mapping[str, Any] | None = None
     lease_until: int | None = None
 
-    def done(self, *objective_values: float, events: int | None = None) -> Outcome:
-        """To be reported: it is done; what came out if it is a sample, how many events it has if it is a file."""
-        held = (ContentId(self.id), self.attempt)
-        return Outcome(*held, done=True, objective_values=objective_values, events=events)
+    def done(
+        self, *objective_values: float, constraint_values: Sequence[float] = (), events: int | None = None
+    ) -> Outcome:
+        """To be reported: it is done; what came out if it is a sample, how many events it has if it is a file.
+
+        What is not finite makes a sample a failure.
+        """
+        return Outcome(
+            ContentId(self.id),
+            self.attempt,
+            done=True,
+            objective_values=objective_values,
+            events=events,
+            constraint_values=tuple(constraint_values),
+        )
+
+    def at(self, step: int, value: float) -> Intermediate:
+        """What a sample is at a step of its evaluation, for `Client.intermediate`."""
+        return Intermediate(ContentId(self.id), self.attempt, step, value)
+
+    def pruned(self) -> Outcome:
+        """To be reported of a sample: it was stopped before its end, as there was no hope for it."""
+        return Outcome(ContentId(self.id), self.attempt, done=True, is_pruned=True)
 
     def failed(self, reason: str, *, retry: bool = True) -> Outcome:
         """To be reported: it failed; `retry` is False when trying again is pointless."""
@@ -188,6 +207,15 @@ class Receipt:
 
     id: int
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Whether the evaluation of a sample is to stop, and why: it is then reported as `LeasedContent.pruned`."""
+
+    id: int
+    stop: bool
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

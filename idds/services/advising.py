@@ -22,7 +22,7 @@ _OPEN = (ContentStatus.AVAILABLE, ContentStatus.LEASED)
 async def advise(
     tx: Transaction, place: Place, samples: Samples, told: Sequence[Sequence[Intermediate]]
 ) -> list[list[Advice]]:
-    """Note what several payloads say; each is advised on its samples, one after the other, at the last of their steps.
+    """Note what several payloads say, and advise each of them on its samples, one after the other.
 
     As with results, what is said under an attempt that has ended is knowledge as long as the sample is open.
     """
@@ -31,13 +31,13 @@ async def advise(
     refused = {said: why for said in every if (why := _against(place, contents.get(said.content_id), said))}
     taken = [said for said in every if said not in refused]
     await tx.intermediates.note(place.collection.id, [said for said in taken if isfinite(said.value)])
-    last = [_last(each) for each in told]
     reasons: dict[ContentId, str | None] = {}
     if rule := rule_of(samples):
-        judged = [said for each in last for said in each.values() if said not in refused]
-        reasons = await _Judging(tx, place, rule).judge(judged)
+        in_steps = [said for each in told for said in sorted(each, key=lambda said: said.step) if said not in refused]
+        reasons = await _Judging(tx, place, rule).judge(in_steps)
     return [
-        [_advice(content, refused.get(said) or reasons.get(content)) for content, said in each.items()] for each in last
+        [_advice(said.content_id, refused.get(said) or reasons.get(said.content_id)) for said in _last(each)]
+        for each in told
     ]
 
 
@@ -55,14 +55,9 @@ def _advice(content: ContentId, reason: str | None) -> Advice:
     return Advice(content, reason is not None, reason)
 
 
-def _last(told: Sequence[Intermediate]) -> dict[ContentId, Intermediate]:
-    """What was said of each sample at its highest step."""
-    last: dict[ContentId, Intermediate] = {}
-    for said in told:
-        before = last.get(said.content_id)
-        if before is None or said.step >= before.step:
-            last[said.content_id] = said
-    return last
+def _last(told: Sequence[Intermediate]) -> Iterable[Intermediate]:
+    """What was said last of each sample."""
+    return {said.content_id: said for said in told}.values()
 
 
 def _against(place: Place, content: Content | None, said: Intermediate) -> str | None:
@@ -83,7 +78,7 @@ class _Judging:
     rule: Rule
 
     async def judge(self, said: Sequence[Intermediate]) -> dict[ContentId, str | None]:
-        """Why each of these samples is to stop, None where it is not, as if each was said after the one before."""
+        """Why each of these samples is to stop, None where it is not, judged at the last that is said of it."""
         if not said:
             return {}
         ids = list({each.content_id for each in said})

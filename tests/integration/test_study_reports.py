@@ -1,6 +1,7 @@
 """What payloads say of samples: on their way and at their end, too much, too little, too late."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 import optuna
@@ -9,6 +10,7 @@ from optuna.trial import TrialState
 
 from idds.domain.identifiers import CollectionId
 from idds.ports.sampler import Known, State
+from idds.sdk.client import Client
 from tests.integration.api import Answer, Api, api_on
 
 SPACE = {"x": {"type": "float", "low": 0, "high": 1}}
@@ -244,6 +246,29 @@ async def test_who_has_nothing_to_say_of_a_sample_is_told_to_stop_and_changes_no
         assert await study.stops(mine, 1, 1) == "its request was cancelled"
         kept = await api.post(f"{study.path}:heartbeat", {"held": [mine]})
         assert [each["reason"] for each in kept["stop"]] == ["its request was cancelled"] * len(kept["held"])
+
+
+async def test_the_client_says_what_samples_are_and_reads_whether_to_stop(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        study = await study_of(api, result_constraints=1, pruner={"type": "plateau", "options": {"patience": 2}})
+        url = str(api.client.make_url(""))
+        async with Client(url, api.token) as client:
+            lease = await client.lease(study.id, count=3)
+            done, stopped, diverged = lease.contents
+            values = [stopped.at(0, 1.0), stopped.at(2, 1.0), done.at(0, 1.0), diverged.at(4, inf)]
+            advice = {each.id: each for each in await client.intermediate(study.id, values)}
+            assert [advice[each.id].stop for each in lease.contents] == [False, True, True]
+            assert advice[diverged.id].reason == "its value at step 4 is inf"
+            outcomes = [
+                done.done(0.5, constraint_values=[-1]),
+                stopped.pruned(),
+                diverged.done(inf, constraint_values=[0]),
+            ]
+            receipts = await client.report(study.id, outcomes)
+            assert {receipt.verdict for receipt in receipts} == {"accepted"}
+            assert await client.intermediate(study.id, []) == ()
+        statuses = [(await study.content({"id": each.id}))["status"] for each in lease.contents]
+        assert statuses == ["done", "done", "failed"]
 
 
 async def test_what_makes_no_sense_is_refused_at_its_place(sqlite_url: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from idds.domain.agent import AgentProcess, DutyReport
-from idds.domain.content import Outcome
+from idds.domain.content import Intermediate, Outcome
 from idds.domain.statuses import ContentStatus, Relation, Status
 from idds.domain.workflow import Input, Parameter, Samples, Work, Workflow
 from idds.sdk.documents import to_document
@@ -106,6 +106,9 @@ def test_outcomes_of_what_was_leased() -> None:
     (content,) = lease.contents
     assert isinstance(content, LeasedContent)
     assert content.done(1, 0.5) == Outcome(7, 2, done=True, objective_values=(1, 0.5))  # type: ignore[arg-type]
+    assert content.done(1, constraint_values=[0]).constraint_values == (0,)
+    assert content.pruned() == Outcome(7, 2, done=True, is_pruned=True)  # type: ignore[arg-type]
+    assert content.at(3, 0.5) == Intermediate(7, 2, 3, 0.5)  # type: ignore[arg-type]
     assert content.failed("no", retry=False) == Outcome(7, 2, done=False, reason="no", retry=False)  # type: ignore[arg-type]
 
 

@@ -44,6 +44,7 @@ METHODS = {
     "registerContents": Client.register,
     "leaseContents": Client.lease,
     "extendLeases": Client.heartbeat,
+    "reportIntermediates": Client.intermediate,
     "returnContents": Client.give_back,
     "reportContents": Client.report,
     "issueToken": Client.payload_token,

@@ -121,13 +121,12 @@ def test_an_output_stays_in_its_folder(folder: Path, name: str) -> None:
 def test_a_sample_reports_its_objective_values(folder: Path) -> None:
     with payload.job() as job:
         with job.processing(job.contents[0]) as sample:
-            sample.report(0.25, 3)
+            sample.report(0.25, 3, constraints=[-1])
         with job.processing(job.contents[1]) as sample:
             sample.report(float("nan"))
     first, second = report(folder)["contents"]
-    assert first == {"id": 7, "status": "done", "objective_values": [0.25, 3.0]}
-    assert second["status"] == "failed"
-    assert "must be finite" in second["reason"]
+    assert first == {"id": 7, "status": "done", "objective_values": [0.25, 3.0], "constraint_values": [-1.0]}
+    assert second == {"id": 8, "status": "failed", "reason": "a value that came out is nan", "retry": False}
 
 
 def test_a_broken_job_reports_what_was_done(folder: Path) -> None:
