@@ -21,6 +21,7 @@ from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Relation
 from idds.engine.forecast import binned, eta
 from idds.engine.times import Times
+from idds.services.remembering import Remembered
 from idds.store.database import Database, Transaction
 from idds.store.throughput import MINUTE, InFlight, Landing
 
@@ -30,6 +31,8 @@ TOLD = 6 * HOUR
 """How far back the distribution of times to stage goes."""
 BINS = 40
 LOOKED_AT = 10_000
+Waiting = Mapping[tuple[str, str], tuple[int, int]]
+"""Inputs that wait for admission, and their contents, by disk and tape."""
 
 
 class Forecast:
@@ -39,6 +42,8 @@ class Forecast:
         """`tapes` says on which tape system a tape RSE sits."""
         self._database = database
         self._tapes = tapes or {}
+        # It is of everybody: whoever watches a request asks for it time and again.
+        self._waiting: Remembered[None, Waiting] = Remembered(self._read_waiting)
 
     async def carousel(self) -> Carousel:
         """Every tape that something comes, came or is to come from, and every disk."""
@@ -71,11 +76,11 @@ class Forecast:
 
     async def request(self, principal: Principal, request: RequestId) -> RequestForecast:
         """When each input of a request will have come. Raises NotFound."""
+        waiting = await self._waiting.get(None)
         async with self._database.snapshot() as tx:
             found = await tx.requests.get(request, principal)
             if found is None:
                 raise NotFound(f"there is no request {request}")
-            waiting = await tx.throughput.waiting()
             landed = await tx.throughput.landed_since(tx.now - HOUR)
             inputs = [
                 await _input(tx, collection, found.created_at, landed, waiting)
@@ -83,6 +88,10 @@ class Forecast:
                 if collection.relation is Relation.INPUT and collection.rse is not None
             ]
             return RequestForecast(request, tx.now, tuple(inputs))
+
+    async def _read_waiting(self, _: None) -> Waiting:
+        async with self._database.snapshot(timeless=True) as tx:
+            return await tx.throughput.waiting()
 
 
 def times_of(landed: Sequence[Landing]) -> Times:
@@ -140,7 +149,7 @@ async def _input(
     collection: Collection,
     submitted_at: int,
     landed: Sequence[Landing],
-    waiting: Mapping[tuple[str, str], tuple[int, int]],
+    waiting: Waiting,
 ) -> InputForecast:
     rse, tape, left = collection.rse or "", collection.source_rse or "", collection.counts[ContentStatus.NEW]
     came = await tx.throughput.came(collection.id, LOOKED_AT)
@@ -177,7 +186,7 @@ async def _input(
 def _from_tape(
     left: int,
     landed: Sequence[Landing],
-    waiting: Mapping[tuple[str, str], tuple[int, int]],
+    waiting: Waiting,
     pair: tuple[str, str],
     now: int,
 ) -> tuple[Eta | None, str]:

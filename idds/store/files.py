@@ -17,6 +17,8 @@ from idds.store.sets import among, is_status
 
 LOOKED_AT = 50_000
 """At most so many moves, the last ones, are looked through for what concerns one file."""
+IDS_LOOKED_AT = 1_000_000
+"""And so many ids in them: a move names thousands of files."""
 
 
 _STANDING = (
@@ -55,9 +57,12 @@ class Files(Noun):
         return sorted(found, key=lambda move: move.id)
 
     def _told_of(self, entity: str, identifier: int) -> Select[Any]:
-        last = select(moves).where(moves.c.entity == entity).order_by(moves.c.id.desc()).limit(LOOKED_AT).subquery()
-        query = select(*(last.c[column.name] for column in _TOLD))
-        return query.where(self._holds(last.c.ids, identifier)).order_by(last.c.id)
+        last = select(moves.c.id, moves.c.n).where(moves.c.entity == entity).order_by(moves.c.id.desc())
+        looked = last.limit(LOOKED_AT).subquery()
+        behind = func.sum(looked.c.n).over(order_by=looked.c.id.desc()) - looked.c.n
+        counted = select(looked.c.id, behind.label("behind")).subquery()
+        query = select(*_TOLD).join(counted, counted.c.id == moves.c.id).where(counted.c.behind < IDS_LOOKED_AT)
+        return query.where(self._holds(moves.c.ids, identifier)).order_by(moves.c.id)
 
     def _holds(self, ids: ColumnElement[Any], identifier: int) -> ColumnElement[bool]:
         """Whether a JSON list of ids holds this one."""

@@ -79,7 +79,11 @@ class Running:
         self.stalls = Stalls(database, self.ddm, "me", patience)
         self.submission = Submission(database, Offer(frozenset(), frozenset({DISK, OTHER}), frozenset()))
         self.steering = Steering(database, Known(frozenset({DISK, OTHER}), {DISK: WindowLimits(bytes=50)}))
-        self.forecast = Forecast(database)
+
+    @property
+    def forecast(self) -> Forecast:
+        """One that remembers nothing of before."""
+        return Forecast(self.database)
 
     async def submit(self, name: str, number: int, *, window: WindowLimits | None = None) -> RequestId:
         """A request for a dataset of so many files, which begin with its name."""

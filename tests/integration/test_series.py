@@ -163,10 +163,20 @@ async def test_a_file_tells_what_happened_to_it(world: World) -> None:
         await Files(world.database).story(ALICE, ContentId(999))
 
 
+async def test_a_story_is_looked_for_in_the_last_moves_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a replica that shares a disk with millions: what is bounded is how many ids are looked through."""
+    collection = await world.collection()
+    await stage(world, collection, [0, 1, 2], takes=[1, 1, 1])
+    for most, happened in ((1, ["landed"]), (2, ["landed"]), (5, ["recalled", "landed"]), (9, None)):
+        monkeypatch.setattr("idds.store.files.IDS_LOOKED_AT", most)
+        story = await Files(world.database).story(ALICE, ContentId(3))
+        found = [move.event for move in story.moves if move.entity.startswith("rse:")]
+        assert found == (happened or ["admitted", "recalled", "landed"])
+
+
 async def test_troubles(world: World) -> None:
     collection = await world.collection()
-    files = Files(world.database)
-    assert (await files.troubles(ALICE, collection.request_id)).on_their_way == ()
+    assert (await Files(world.database).troubles(ALICE, collection.request_id)).on_their_way == ()
     await world.fill(collection, 4)
     for number in (1, 0):  # ordered one after the other
         async with world.transaction() as tx:
@@ -178,6 +188,7 @@ async def test_troubles(world: World) -> None:
     await process(world, [3], ContentEvent.LOST, "it is on no tape")
     await process(world, [4], ContentEvent.FAILED, "no")
     await process(world, [4], ContentEvent.RETRIED)
+    files = Files(world.database)
     told = await files.troubles(ALICE, collection.request_id)
     assert [each.content.id for each in told.on_their_way] == [2, 1]
     assert [told.at - (each.replica.ordered_at or 0) for each in told.on_their_way] == [2 * SECOND, SECOND]
