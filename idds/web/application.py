@@ -1,5 +1,6 @@
 """The pages beside the API, on the same application: they ask the same services, in the name of who is logged in."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +20,7 @@ from idds.web.page import Page, View, Visit
 from idds.web.registry import PAGES
 from idds.web.rendering import render
 
-_NUMBER = "{id:0|[1-9][0-9]{0,17}}"
+_NUMBER = "0|[1-9][0-9]{0,17}}"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,11 +30,12 @@ def add_pages(application: web.Application) -> None:
     parts = application[PARTS]
     for page in PAGES:
         handler = _shown(parts, _showing(parts, page))
-        application.router.add_route("GET", page.path.replace("{id}", _NUMBER), handler, name=f"page-{page.name}")
+        path = re.sub("{(id|number)}", r"{\1:" + _NUMBER, page.path)
+        application.router.add_route("GET", path, handler, name=f"page-{page.name}")
     for method, path, handle in (("GET", "/login", _ask), ("POST", "/login", _log_in), ("POST", "/logout", _log_out)):
         application.router.add_route(method, path, _shown(parts, handle), name=f"page-{handle.__name__[1:]}")
     for at in ordering.AT:
-        path = at.replace("{id}", _NUMBER).replace("{verb}", "{verb:[a-z-]+}")
+        path = at.replace("{id}", "{id:" + _NUMBER).replace("{verb}", "{verb:[a-z-]+}")
         name = "page-order-of-request" if "{id}" in at else "page-order"
         application.router.add_route("GET", path, _shown(parts, ordering.preview), name=name)
         application.router.add_route("POST", path, _shown(parts, ordering.carry_out))
@@ -64,7 +66,7 @@ def _respond(request: web.Request, grant: Grant, page: Page, view: View) -> web.
             "here": request.rel_url,
             "who": grant.principal,
             "csrf": sessions.csrf(request),
-            "json": [call.replace("{id}", request.match_info.get("id", "")) for call in page.json],
+            "json": [call.format_map(request.match_info) for call in page.json],
         },
     )
 

@@ -57,7 +57,10 @@ Show = Callable[[Visit[Any]], Awaitable[View]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`path` is as OpenAPI writes it; `{id}` stands for a number. `json` are the calls that tell the same as JSON."""
+    """`path` is as OpenAPI writes it; `{id}` and `{number}` stand for numbers.
+
+    `json` are the calls that tell the same as JSON.
+    """
 
     path: str
     name: str

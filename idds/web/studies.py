@@ -22,7 +22,7 @@ from idds.web.studies_drawing import written
 SHOWN = 50
 AXES = 12
 """So many parameters have an axis at once: more nobody tells apart."""
-ROWS, VERSIONS = 100, 50
+ROWS, VERSIONS, STEPS = 100, 50, 200
 
 
 class ChartsQuery(NoQuery):
@@ -77,7 +77,7 @@ async def show(visit: Visit[ChartsQuery]) -> View:
         "fronts": charts.fronts(points.points, study.best, study.directions),
         "parallel": charts.parallel(points.points, axes, objective, direction),
         "slices": charts.slices(points.points, axes, objective, direction),
-        "on_the_way": charts.curves_on_the_way(curves),
+        "on_the_way": charts.curves_on_the_way(curves.curves, curves.direction),
         "written": written,
         "as_json": json.dumps,
     }
@@ -91,6 +91,24 @@ async def show_importance(visit: Visit[None]) -> View:
     study = await visit.doors.studies.study(visit.principal, identifier)
     importance = await visit.doors.study_charts.importance(visit.principal, identifier)
     return View("study-importance.html", f"Importance · study {identifier}", {"study": study, "importance": importance})
+
+
+async def show_sample(visit: Visit[None]) -> View:
+    identifier, number = CollectionId(visit.number), int(visit.request.match_info["number"])
+    study = await visit.doors.studies.study(visit.principal, identifier)
+    story = await visit.doors.studies.sample(visit.principal, identifier, number)
+    sample, said = story.sample, story.intermediates
+    every = max(1, -(-len(said) // STEPS))
+    values = {
+        "study": study,
+        "sample": sample,
+        "said": said[-STEPS:],
+        "n_said": len(said),
+        "on_the_way": charts.on_the_way(sample, [*said[:-1:every], *said[-1:]], study.directions[0]),
+        "written": written,
+    }
+    events = None if sample.status.is_terminal else f"/v1/events?entity=collection:{identifier}"
+    return View("study-sample.html", f"Sample {number} · {study.work}", values, events)
 
 
 def parameters_of(samples: Samples) -> Mapping[str, Parameter]:
@@ -141,5 +159,6 @@ PAGES = (
             "/v1/studies/{id}/versions",
         ),
     ),
+    Page("/studies/{id}/samples/{number}", "sample", show_sample, json=("/v1/studies/{id}/samples/{number}",)),
     Page("/studies/{id}/importance", "importance", show_importance, json=("/v1/studies/{id}/importance",)),
 )

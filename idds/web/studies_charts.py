@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
 from idds.domain.space import Parameter, Value
-from idds.domain.study import Sample
-from idds.domain.study_series import StudyCurves, StudyPoint, StudySeries
+from idds.domain.study import Sample, StepValue
+from idds.domain.study_series import StudyCurve, StudyPoint, StudySeries
 from idds.web.studies_drawing import (
     LEFT,
     Axis,
@@ -124,23 +124,30 @@ def slices(
     return found
 
 
-def curves_on_the_way(told: StudyCurves) -> Sheet | None:
+def curves_on_the_way(curves: Sequence[StudyCurve], direction: str) -> Sheet | None:
     """What was said of samples on the way, step by step: those that run in front, what was pruned behind."""
-    if not told.curves:
+    if not curves:
         return None
-    steps = [step for curve in told.curves for step in curve.steps]
-    values = [value for curve in told.curves for value in curve.values]
-    frame = Frame(Linear(min(steps), max(steps)), objective_scale(values, told.direction))
+    steps = [step for curve in curves for step in curve.steps]
+    values = [value for curve in curves for value in curve.values]
+    frame = Frame(Linear(min(steps), max(steps)), objective_scale(values, direction))
     order = {"pruned": 0, "ended": 1, "under-way": 2}
     drawn = []
-    for curve in told.curves:
+    for curve in curves:
         style = "pruned" if curve.is_pruned else "ended" if curve.status.is_terminal else "under-way"
         points = [(frame.x(at), frame.y(value)) for at, value in zip(curve.steps, curve.values, strict=True)]
         title = f"sample {curve.number}: {written(curve.values[-1])} at step {curve.steps[-1]:,}"
         drawn.append(line(points if len(points) > 1 else points * 2, style, title))
-    words = f"Values on the way of {len(drawn)} samples, by step"
+    words = f"Values on the way of {len(drawn)} sample{'s' if len(drawn) > 1 else ''}, by step"
     drawn.sort(key=lambda each: order[each.style])
     return Sheet(words, *frame.marks, lines=drawn, beyond=_beyond(frame.up, values))
+
+
+def on_the_way(sample: Sample, said: Sequence[StepValue], direction: str) -> Sheet | None:
+    """The same of one sample."""
+    steps, values = tuple(each.step for each in said), tuple(each.value for each in said)
+    curve = StudyCurve(sample.id, sample.number, sample.status, sample.is_pruned, len(said), steps, values)
+    return curves_on_the_way([curve] if said else [], direction)
 
 
 def objective_scale(values: Sequence[float], direction: str) -> Linear:

@@ -143,6 +143,7 @@ async def test_a_study_is_watched_while_it_runs(tmp_path: Path) -> None:
             await _charts(page)
             await _live(page, single)
             await _redefined(page, single)
+            await _sample(page)
             await _importance(page)
             await _told_as_json(page, running)
             await page.goto(f"{running.url}/studies/{double.id}")
@@ -214,6 +215,16 @@ async def _redefined(page: Page, study: Study) -> None:
     await expect(rows(page, "versions").first).to_contain_text("below nothing is any good")
 
 
+async def _sample(page: Page) -> None:
+    await page.locator("#table-curves").evaluate("box => box.setAttribute('open', '')")
+    await page.locator("#table-curves").get_by_role("link", name="2", exact=True).click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Sample 2")
+    await expect(page.locator(".card").last).to_contain_text("layers")
+    await expect(page.locator("svg.drawn")).to_have_attribute("aria-label", "Values on the way of 1 sample, by step")
+    await expect(rows(page, "way")).to_have_count(5)
+    await page.go_back()
+
+
 async def _importance(page: Page) -> None:
     await expect(page.locator("#weights-found tbody tr")).to_have_count(len(SPACE))
 
@@ -247,7 +258,13 @@ async def _look_at_all(browser: Browser, running: Running, shown: Sequence[Study
     async with looking(browser, viewport=viewport, color_scheme=scheme) as (_, page):
         page.set_default_timeout(PATIENCE_MS)
         await log_in(page, running.url, running.token, "/studies")
-        paths = ["/studies", *(f"/studies/{study.id}" for study in shown), f"/studies/{shown[0].id}/importance"]
+        single = f"/studies/{shown[0].id}"
+        paths = [
+            "/studies",
+            *(f"/studies/{study.id}" for study in shown),
+            f"{single}/importance",
+            f"{single}/samples/0",
+        ]
         for path in paths:
             await page.goto(f"{running.url}{path}")
             if path.count("/") == 2:

@@ -40,7 +40,8 @@ async def browser_of(api: Api, owner: str = "owner", role: Role = Role.USER) -> 
 
 def paths(number: int, study: int) -> list[str]:
     """Of all pages: about a request, or what has the same number; those of studies about one."""
-    return [page.path.replace("{id}", str(study if page.path.startswith("/studies") else number)) for page in PAGES]
+    numbers = [study if page.path.startswith("/studies") else number for page in PAGES]
+    return [page.path.format(id=found, number=0) for page, found in zip(PAGES, numbers, strict=True)]
 
 
 def check_sound(shown: Shown) -> None:

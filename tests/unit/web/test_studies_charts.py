@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.space import Parameter, When
 from idds.domain.statuses import ContentStatus
-from idds.domain.study import Origin, Sample
-from idds.domain.study_series import StudyCurve, StudyCurves, StudyPoint, StudySeries
+from idds.domain.study import Origin, Sample, StepValue
+from idds.domain.study_series import StudyCurve, StudyPoint, StudySeries
 from idds.web.studies_charts import (
     SHADES,
     best_over_time,
     curves_on_the_way,
     fronts,
     objective_scale,
+    on_the_way,
     parallel,
     scale_of,
     shaded,
@@ -170,21 +171,19 @@ def test_curves_of_what_runs_are_in_front() -> None:
         steps = tuple(range(len(values)))
         return StudyCurve(ContentId(number), number, status, is_pruned, len(values), steps, values)
 
-    told = StudyCurves(
-        STUDY,
-        "minimize",
-        (
-            curve(0, ContentStatus.LEASED, False, 0.5, 0.4),
-            curve(1, ContentStatus.DONE, True, 0.9),
-            curve(2, ContentStatus.DONE, False, 0.5, 0.3, 0.2),
-        ),
-    )
-    sheet = curves_on_the_way(told)
+    told = [
+        curve(0, ContentStatus.LEASED, False, 0.5, 0.4),
+        curve(1, ContentStatus.DONE, True, 0.9),
+        curve(2, ContentStatus.DONE, False, 0.5, 0.3, 0.2),
+    ]
+    sheet = curves_on_the_way(told, "minimize")
     assert sheet is not None
     assert [line.style for line in sheet.lines] == ["pruned", "ended", "under-way"]
     assert [line.title for line in sheet.lines][1] == "sample 2: 0.2 at step 2"
     assert on_paper(sheet)
-    assert curves_on_the_way(StudyCurves(STUDY, "minimize", ())) is None
+    [line] = (on_the_way(sample(7, 0.2), [StepValue(0, 0.5, 0), StepValue(9, 0.25, 1)], "minimize") or sheet).lines
+    assert (line.title, line.style) == ("sample 7: 0.25 at step 9", "ended")
+    assert on_the_way(sample(7, 0.2), [], "minimize") is None
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
