@@ -19,14 +19,15 @@ from idds.api.facade.route import Call, FacadeRoute
 from idds.api.facade.sending import send_list
 from idds.api.facade.vocabulary import FAILED, SAMPLES
 from idds.api.route import Caller
-from idds.domain.content import Outcome, Verdict
-from idds.domain.errors import InvalidInput, Problem
+from idds.domain.content import Content, Outcome, Verdict
+from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.identifiers import ContentId, RequestId
 from idds.domain.statuses import ContentStatus, SourceKind
 from idds.domain.task import Task
 from idds.engine.foreign_spaces import point_of
 from idds.services.delivery import Report
 from idds.services.tasks import TaskSample
+from idds.store.listings import Listed
 
 TRIES = 3
 
@@ -65,17 +66,16 @@ async def _list(call: Call) -> web.StreamResponse:
             for status in statuses:
                 async with aclosing(call.doors.catalogue.stream(call.principal, collection, status=status)) as pages:
                     async for page in pages:
-                        told = []
-                        for each in islice(page, left):
-                            loss = loss_of(ContentStatus(each.status), json.loads(each.objective_values or "[]"))
-                            row = _row(each.id, json.loads(each.parameters or "{}"), loss, task)
-                            told.append(msgspec.json.encode(row))
-                        yield told
-                        left = None if left is None else left - len(told)
-                        if left == 0:
+                        yield [_encoded(each, task) for each in islice(page, left)]
+                        if left is not None and (left := max(0, left - len(page))) == 0:
                             return
 
     return await send_list(call, rows())
+
+
+def _encoded(listed: Listed, task: Task | None) -> bytes:
+    loss = loss_of(ContentStatus(listed.status), json.loads(listed.objective_values or "[]"))
+    return msgspec.json.encode(_row(listed.id, json.loads(listed.parameters or "{}"), loss, task))
 
 
 def _row(identifier: int, parameters: Mapping[str, Any], loss: float | None, task: Task | None) -> dict[str, Any]:
@@ -91,20 +91,23 @@ async def report(call: Call) -> Any:
         raise InvalidInput([Problem("{id}", "give the number of the sample")])
     for _ in range(TRIES):
         content = (await _sample(call, number)).content
-        # As whoever has leased it: a result counts from anybody, a failure only from who holds the sample.
-        attempt = content.attempt if isinstance(loss, float) and content.status is ContentStatus.LEASED else 0
-        if isinstance(loss, float):
-            outcome = Outcome(content.id, attempt, done=True, objective_values=(loss,))
-        else:
-            outcome = Outcome(content.id, attempt, done=False, retry=False, reason=loss)
-        receipts = await call.counters.report(content.collection_id, Report(call.principal, [outcome]))
-        verdict = receipts[0].verdict
-        if verdict is not Verdict.STALE or content.status.is_terminal:
-            break
-    message = "update successfully" if verdict is Verdict.ACCEPTED else "this changed nothing: it has come to an end"
-    if verdict is Verdict.STALE and not content.status.is_terminal:
-        message = "this changed nothing: somebody else has leased it"
-    return {"status": 0, "message": message}
+        outcome = _outcome(content, loss)
+        (receipt,) = await call.counters.report(content.collection_id, Report(call.principal, [outcome]))
+        if receipt.verdict is Verdict.ACCEPTED:
+            return {"status": 0, "message": "update successfully"}
+        if content.status.is_terminal:
+            return {"status": 0, "message": "this changed nothing: the sample has come to its end"}
+        if not outcome.done and content.status is ContentStatus.LEASED:
+            return {"status": 0, "message": "this changed nothing: somebody else has leased the sample"}
+    raise Unavailable("the sample is not delivered just now: try again")
+
+
+def _outcome(content: Content, loss: float | str) -> Outcome:
+    """As whoever has leased it where somebody has: a result counts from anybody, a failure only from who holds it."""
+    if isinstance(loss, str):
+        return Outcome(content.id, 0, done=False, retry=False, reason=loss)
+    attempt = content.attempt if content.status is ContentStatus.LEASED else 0
+    return Outcome(content.id, attempt, done=True, objective_values=(loss,))
 
 
 def _read_loss(call: Call) -> float | str:
