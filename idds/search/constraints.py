@@ -6,7 +6,8 @@ A parameter whose branch was not taken is null.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from idds.domain.space import Point, Space
@@ -16,10 +17,35 @@ if TYPE_CHECKING:
 
 _MEMBER_CALL = re.compile(r"\.\s*([A-Za-z_]\w*)\s*\(")
 _MEMBERS = frozenset({"contains", "endsWith", "matches", "size", "startsWith"})
+NAME_COSTS = 120
+"""Characters that take as long to evaluate as giving one name its value."""
 
 
 class Unfit(Exception):
     """An expression that is no constraint; why."""
+
+
+class Constraint:
+    """An expression over some names, ready to be evaluated."""
+
+    def __init__(self, text: str, names: Container[str]) -> None:
+        """Raises Unfit."""
+        self._program, self._names = _compiled(text)
+        if unknown := sorted(name for name in self._names if name not in names):
+            raise Unfit(f"there is no parameter {unknown[0]!r}")
+        self.cost = len(text) + NAME_COSTS * (1 + len(self._names))
+        """Of an evaluation, in about ten nanoseconds."""
+
+    def truth(self, point: Mapping[str, object]) -> bool:
+        """Whether it is true of a point; what is not there is null. Raises Unfit where it is neither true nor false."""
+        try:
+            # Of many parameters only those that it speaks of: each costs as much as a hundred characters.
+            found = self._program.execute({name: point.get(name) for name in self._names})
+        except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
+            raise Unfit(_brief(error)) from None
+        if not isinstance(found, bool):
+            raise Unfit(f"it is neither true nor false, but {type(found).__name__}")
+        return found
 
 
 class Constraints:
@@ -27,20 +53,25 @@ class Constraints:
 
     def __init__(self, space: Space) -> None:
         """Raises Unfit."""
-        self._programs = [compiled(text, {*space.parameters, *space.fixed}) for text in space.constraints]
-        self._absent: Mapping[str, None] = dict.fromkeys(space.parameters)
+        names = {*space.parameters, *space.fixed}
+        self._constraints = [Constraint(text, names) for text in space.constraints]
 
     def let_through(self, point: Point) -> bool:
         """Whether all of them are true; one that has no truth value there lets nothing through."""
-        named = {**self._absent, **point}
         try:
-            return all(truth(program, named) for program in self._programs)
+            return all(constraint.truth(point) for constraint in self._constraints)
         except Unfit:
             return False
 
+    @property
+    def cost(self) -> int:
+        """Of evaluating all of them, in about ten nanoseconds."""
+        return sum(constraint.cost for constraint in self._constraints)
 
-def compiled(text: str, names: Iterable[str]) -> "Program":
-    """An expression over these names. Raises Unfit."""
+
+@lru_cache(maxsize=1000)
+def _compiled(text: str) -> "tuple[Program, tuple[str, ...]]":
+    """An expression, and the names that it speaks of. Raises Unfit."""
     import cel  # comes with the extra `search`
 
     if "//" in text:  # a call could be written around it, unseen
@@ -51,20 +82,7 @@ def compiled(text: str, names: Iterable[str]) -> "Program":
         program = cel.compile(text)
     except ValueError as error:
         raise Unfit(_brief(error)) from None
-    if unknown := sorted(set(program.variables()) - set(names)):
-        raise Unfit(f"there is no parameter {unknown[0]!r}")
-    return program
-
-
-def truth(program: "Program", point: Mapping[str, object]) -> bool:
-    """Whether it is true of a point. Raises Unfit where it is neither true nor false."""
-    try:
-        found = program.execute(dict(point))
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        raise Unfit(_brief(error)) from None
-    if not isinstance(found, bool):
-        raise Unfit(f"it is neither true nor false, but {type(found).__name__}")
-    return found
+    return program, tuple(program.variables())
 
 
 def _brief(error: Exception) -> str:

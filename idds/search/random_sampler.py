@@ -35,14 +35,17 @@ class RandomSampler:
 
 def _drawn(order: Order) -> list[Suggestion]:
     samples = order.samples
-    spaces = [(space, Constraints(space)) for space in spaces_of(samples)]
+    spaces = spaces_of(samples)
+    # Of a thousand segments only those whose turn it is.
+    constraints = {n: Constraints(spaces[n]) for n in {number % len(spaces) for number in order.numbers}}
     drawn: list[Suggestion] = []
     for number in order.numbers:
-        space, constraints = spaces[number % len(spaces)]
+        segment = number % len(spaces)
+        space = spaces[segment]
         if (initial := given_for(number, samples, space)) is not None:
             drawn.append(Suggestion(number, first(space, samples.seed, number, initial), Origin.INITIAL))
         else:
-            drawn.append(Suggestion(number, drawn_within(space, constraints, samples.seed, number)))
+            drawn.append(Suggestion(number, drawn_within(space, constraints[segment], samples.seed, number)))
     return drawn
 
 

@@ -24,8 +24,8 @@ from idds.store.visibility import sees
 
 TRIES = 3
 """So often a redefinition that names no version is made anew, where another came between."""
-JUDGED = 20_000_000
-"""So many characters of constraints are evaluated on samples that wait, about a second's work; beyond that all go."""
+MOST_COSTS = 100_000_000
+"""What evaluating constraints on samples that wait may cost, about a second; beyond that all are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _misfits(
     """Those that are no samples as they are drawn by now."""
     found, space = list(waiting), spaces_of(samples)[0]
     constraints = Constraints(space)
-    if len(found) * sum(map(len, space.constraints)) > JUDGED:
+    if len(found) * constraints.cost > MOST_COSTS:
         return [content for content, _, _ in found]
     fits = {
         content
