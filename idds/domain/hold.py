@@ -1,5 +1,6 @@
 """Holds: what operators, or those who run a storage system, take out of service for a while."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,3 +21,12 @@ class Hold:
     reason: str
     owner: str
     at: int
+
+
+def hold_of_tape(holds: Mapping[tuple[HoldKind, str], Hold], rse: str | None, system: str) -> Hold | None:
+    """Why nothing is recalled from a tape RSE (None: not known which) of a tape system: one of both is held.
+
+    A hold of another RSE of the same system is none of it.
+    """
+    of_rse = holds.get((HoldKind.TAPE, rse)) if rse is not None else None
+    return of_rse or holds.get((HoldKind.TAPE, system))

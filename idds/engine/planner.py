@@ -67,7 +67,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """A physical tape system: recalls under way from it, how many may be (None: any number), and why it is held.
+    """A physical tape system: recalls under way from it, and how many may be (None: any number).
 
     A single group of more files than that is recalled when nothing else is.
     """
@@ -76,7 +76,6 @@ class Tape:
     in_flight_files: int = 0
     in_flight_bytes: int = 0
     limit_files: int | None = None
-    hold: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,12 +289,12 @@ class _Queue:
 def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
     of_rse = Room.of(standing.window) if standing.window is not None else None
     quotas = {share.name: (share.quota, Room.of(share.quota)) for share in standing.shares if share.quota is not None}
-    tapes = {tape.name: (tape, _room_of(tape)) for tape in standing.tapes}
+    tapes = {tape.name: _room_of(tape) for tape in standing.tapes}
     express = {share.name for share in standing.shares if share.is_express}
     queues = []
     for demand in standing.demands:
         quota, of_share = quotas.get(demand.share, (None, None))
-        tape, of_tape = tapes.get(demand.tape or "", (None, None))
+        of_tape = tapes.get(demand.tape or "")
         own = Room.of(demand.window, is_shared=False) if demand.window is not None else None
         windows = [window for window in (standing.window, quota, demand.window) if window is not None]
         rooms = [room for room in (of_rse, of_share, own, of_tape) if room is not None]
@@ -305,8 +304,6 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
         queue.join(joined, is_express=demand.share in express)
         if demand.hold is not None:
             queue.hold(demand.hold)
-        elif tape is not None and tape.hold is not None:
-            queue.hold(f"tape {tape.name} is held: {tape.hold}")
         queue.watch(policy, now)
         queues.append(queue)
     return queues

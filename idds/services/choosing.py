@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from idds.domain.effect import NewEffect
 from idds.domain.files import File
-from idds.domain.hold import Hold, HoldKind
+from idds.domain.hold import Hold, HoldKind, hold_of_tape
 from idds.domain.identifiers import Did, ReplicaId
 from idds.domain.replica import Replica
 from idds.domain.statuses import EffectKind
@@ -26,12 +26,12 @@ class _Standing:
 
     queued: Mapping[str, tuple[int, int]]
     bytes_per_s: Mapping[str, float]
-    holds: Mapping[str, Hold]
+    holds: Mapping[tuple[HoldKind, str], Hold]
 
     def option(self, source: Source, tape_system: str) -> SourceOption:
         files, size = self.queued.get(source.rse, (0, 0))
-        hold = self.holds.get(source.rse) or self.holds.get(tape_system)
-        held = hold.reason if hold is not None and source.is_tape else None
+        hold = hold_of_tape(self.holds, source.rse, tape_system) if source.is_tape else None
+        held = hold.reason if hold is not None else None
         return SourceOption(source.rse, source.is_tape, files, size, self.bytes_per_s.get(source.rse, 0.0), held)
 
 
@@ -109,7 +109,7 @@ class Choosing:
             came: dict[str, float] = {}
             for landing in await tx.throughput.landed_since(tx.now - RECENT):
                 came[landing.source] = came.get(landing.source, 0.0) + landing.bytes / (RECENT / 1_000_000)
-            holds = {hold.ref: hold for hold in await tx.holds.all() if hold.kind is HoldKind.TAPE}
+            holds = {(hold.kind, hold.ref): hold for hold in await tx.holds.all()}
             return _Standing(queued, came, holds)
 
     async def _record(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from idds.domain.hold import HoldKind
+from idds.domain.hold import HoldKind, hold_of_tape
 from idds.domain.identifiers import CollectionId
 from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus
@@ -50,7 +50,7 @@ async def read_standing(
     waiting = [each for each in await tx.demands.waiting(rse) if each.collection.id not in without]
     of_inputs = await tx.windows.of_collections([each.collection.id for each in waiting])
     shared = await tx.windows.find([("rse", rse), *(("share", share.name) for share in rules.shares)])
-    holds = {(hold.kind, hold.ref): hold.reason for hold in await tx.holds.all()}
+    holds = {(hold.kind, hold.ref): hold for hold in await tx.holds.all()}
     recalls = await tx.demands.recalls()
     under_way = {each.window_id: 0 for each in recalls}
     for recalled in recalls:
@@ -60,18 +60,19 @@ async def read_standing(
     for each in waiting:
         own = of_inputs.get(each.collection.id)
         in_flight = 0 if own is None else under_way.get(own.id, 0)
-        demand = _demand(each, own, in_flight, rules.system(each.collection.source_rse), queues[each.collection.id])
-        hold = holds.get((HoldKind.TAPE, each.collection.source_rse or ""))
-        held = f"tape {each.collection.source_rse} is held: {hold}" if hold is not None else None
-        demands.append(replace(demand, hold=held))
+        system = rules.system(each.collection.source_rse)
+        demand = _demand(each, own, in_flight, system, queues[each.collection.id])
+        hold = hold_of_tape(holds, each.collection.source_rse, system)
+        demands.append(replace(demand, hold=f"tape {hold.ref} is held: {hold.reason}" if hold is not None else None))
     sources = {each.collection.source_rse for each in waiting}
+    of_disk = holds.get((HoldKind.RSE, rse))
     return Standing(
         rse,
         shared.get(("rse", rse)),
         tuple(demands),
-        tuple(_tapes(sources, recalls, rules, holds)),
+        tuple(_tapes(sources, recalls, rules)),
         await _shares(tx, rules, shared),
-        holds.get((HoldKind.RSE, rse)),
+        of_disk.reason if of_disk is not None else None,
     )
 
 
@@ -105,13 +106,11 @@ def _demand(
     )
 
 
-def _tapes(
-    sources: Set[str | None], recalls: Sequence[Recalls], rules: Rules, holds: Mapping[tuple[HoldKind, str], str]
-) -> list[Tape]:
+def _tapes(sources: Set[str | None], recalls: Sequence[Recalls], rules: Rules) -> list[Tape]:
     tapes: dict[str, Tape] = {}
     for source in sources:
         name = rules.system(source)
-        tapes[name] = Tape(name, limit_files=rules.limit(name), hold=holds.get((HoldKind.TAPE, name)))
+        tapes[name] = Tape(name, limit_files=rules.limit(name))
     for each in recalls:
         tape = tapes.get(rules.system(each.source_rse))
         if tape is not None:

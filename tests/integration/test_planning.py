@@ -198,6 +198,29 @@ async def test_what_is_held_takes_nothing(site: Site, kind: HoldKind, ref: str) 
     assert await site.admitted() == {request: 2}
 
 
+async def test_a_hold_of_one_tape_rse_holds_no_other_of_the_same_tape_system(site: Site) -> None:
+    rules = replace(RULES, systems={"TAPE-1": "library", "TAPE-2": "library"}, recalls_in_flight={"library": 9})
+    site.planning = Planning(site.database, rules)
+    first, second = await site.submit("one", 4), await site.submit("two", 4)
+    async with site.database.transaction("test") as tx:
+        await tx.collections.note_source([1], "TAPE-1")
+        await tx.collections.note_source([2], "TAPE-2")
+        await tx.holds.add(HoldKind.TAPE, "TAPE-1", reason="a robot is stuck", owner="op")
+    await site.plan()
+    assert await site.admitted() == {first: 0, second: 4}
+    why = str(await Explanation(site.database, rules=rules).why(OWNER, first))
+    assert "tape TAPE-1 is held: a robot is stuck" in why
+    async with site.database.transaction("test") as tx:
+        await tx.holds.remove(HoldKind.TAPE, "TAPE-1")
+        await tx.holds.add(HoldKind.TAPE, "library", reason="no power", owner="op")
+    await site.plan()
+    assert await site.admitted() == {first: 0, second: 4}
+    async with site.database.transaction("test") as tx:
+        await tx.holds.remove(HoldKind.TAPE, "library")
+    await site.plan()
+    assert await site.admitted() == {first: 4, second: 4}
+
+
 async def test_what_is_forced_goes_first(site: Site) -> None:
     await site.submit("one", 30)
     second = await site.submit("two", 10)

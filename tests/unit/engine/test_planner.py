@@ -141,8 +141,8 @@ def test_a_run_is_no_larger_than_a_part_of_what_it_has_to_fit_into() -> None:
 
 
 def test_tapes_take_so_many_recalls_and_a_held_one_none() -> None:
-    tapes = (Tape("A", 3, limit_files=4), Tape("B", hold="a drive is repaired"))
-    one, two = demand(1, 1, 1, tape="A"), demand(2, 1, tape="B")
+    tapes = (Tape("A", 3, limit_files=4), Tape("B"))
+    one, two = demand(1, 1, 1, tape="A"), demand(2, 1, tape="B", hold="tape B is held: a drive is repaired")
     made = plan(of(one, two, tapes=tapes), POLICY, NOW)
     assert given_to(made) == {1: 1}
     assert made.waits == {
@@ -237,6 +237,7 @@ def demands(draw: st.DrawFn, number: int) -> Demand:
         tape=draw(st.sampled_from([None, "A", "B"])),
         waiting_since=NOW - draw(st.integers(0, 20_000)),
         forced_at=draw(st.none() | st.integers(0, NOW)),
+        hold="tape A is held: it is broken" if draw(st.integers(0, 5)) == 0 else None,
         heads=heads,
         more=draw(st.booleans()),
         joins=behind,
@@ -250,7 +251,7 @@ def standings(draw: st.DrawFn) -> Standing:
     window = a_window(draw(limits), draw(limits), reserved_bytes=draw(st.integers(0, 70)), reserved_files=0)
     quota = a_window(draw(limits), None, reserved_bytes=draw(st.integers(0, 30)), kind="share")
     shares = (Share("a", 2.0, draw(st.booleans()), 30, quota if draw(st.booleans()) else None),)
-    tape = Tape("A", draw(st.integers(0, 5)), 0, draw(limits), "it is broken" if draw(st.integers(0, 5)) == 0 else None)
+    tape = Tape("A", draw(st.integers(0, 5)), 0, draw(limits))
     inputs = tuple(draw(demands(number)) for number in range(draw(st.integers(0, 4))))
     return Standing("DISK", window, inputs, (tape,), shares, "it is full" if draw(st.integers(0, 9)) == 0 else None)
 
@@ -279,7 +280,7 @@ def test_never_above_a_limit(standing: Standing) -> None:
     if of_tape and tape.limit_files is not None:
         alone = not tape.in_flight_files and sum(group.files > 0 for a in of_tape for group in a.groups) == 1
         assert alone or tape.in_flight_files + sum(a.files for a in of_tape) <= tape.limit_files
-    assert not (of_tape and tape.hold)
+    assert not any(each.files for each in made.admissions if each.demand.hold)
     assert not (made.admissions and standing.hold)
 
 
