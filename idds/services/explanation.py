@@ -8,7 +8,7 @@ from idds.domain.errors import NotFound
 from idds.domain.identifiers import CollectionId, RequestId, TransformId
 from idds.domain.replica import Window
 from idds.domain.request import Principal, Request
-from idds.domain.statuses import ContentStatus, Intent, Relation, Status
+from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.engine.planner import plan
 from idds.services.sentences import Sentence, Situation, of_request, of_transform
@@ -143,6 +143,7 @@ async def _with_collection(tx: Transaction, known: Situation, collection: Collec
         awaited=awaited,
         remedy=await waits.last_remedy(collection.id) if any(each.stalled for each in awaited) else None,
         first_lease_end=await waits.first_lease_end(collection.id) if leased else None,
+        version=await tx.studies.newest(collection.id) if collection.source is SourceKind.SAMPLES else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from idds.domain.collection import Collection
+from idds.domain.redefinition import StudyVersion
 from idds.domain.replica import Window
 from idds.domain.request import Request
 from idds.domain.statuses import ContentStatus, EffectKind, Intent, ReplicaStatus, SourceKind, Status
@@ -31,7 +32,8 @@ class Situation:
     """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name.
 
     `providers` are those of the settings, None where they are not known; `wait` is why nothing of its input is
-    admitted, as the plan has it; `remedy` what was last done about recalls that make no progress.
+    admitted, as the plan has it; `remedy` what was last done about recalls that make no progress; `version` the one that
+    a study was redefined to last.
     """
 
     now: int
@@ -51,6 +53,7 @@ class Situation:
     pending: Sequence[Pending] = ()
     reasons: Sequence[tuple[str, int]] = field(default=())
     providers: frozenset[str] | None = None
+    version: StudyVersion | None = None
 
     def effect(self, kind: EffectKind) -> Pending | None:
         """The soonest effect of this kind that is not done."""
@@ -183,11 +186,18 @@ def _source(s: Situation) -> Iterator[Sentence]:
 
 def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
     study = s.work.input.samples if s.work.input else None
-    if study is None or collection.total >= study.count:
+    drawn = collection.total - collection.taken_back
+    if s.version is not None:
+        yield Sentence(f"its space is version {s.version.version}: {s.version.reason}", s.version.at)
+    if study is None or drawn >= study.count:
         return
-    text = f"{collection.total:,} of {study.count:,} samples are drawn"
+    text = f"{drawn:,} of {study.count:,} samples are drawn"
     if effect := s.effect(EffectKind.ASK):
         yield Sentence(f"{text}, more are being drawn", effect.created_at, _next(effect, s.now, "a transformer"))
+        return
+    if study.iterations is not None and drawn and drawn % study.iterations.samples == 0:
+        text = f"{text}, iteration {drawn // study.iterations.samples} with them"
+        yield Sentence(text, s.last_moved, "the next are drawn when all of it has come to an end")
         return
     limits = [window for window in s.windows if window.limit_files is not None]
     full = next((w for w in limits if w.reserved_files + collection.batch > (w.limit_files or 0)), None)

@@ -89,6 +89,8 @@ async def test_versions_tell_what_was_and_why(database_url: str) -> None:
             (each["from_status"], each["to_status"], each["reason"]) for each in moves if each["event"] == "redefined"
         ]
         assert told == [("version 1", "version 2", "test"), ("version 2", "version 3", "test")]
+        (transform,) = (await api.get(f"/v1/requests/{request}/why"))["transforms"]
+        assert "its space is version 3: test" in [each["text"] for each in transform["sentences"]]
 
 
 WRONG = [
