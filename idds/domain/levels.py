@@ -34,6 +34,7 @@ class Levels:
     requests: Sequence[Level]
     due: Level
     contents: Sequence[Level]
+    samples: Sequence[Level]
     leases_ended: int
     processings: Sequence[Level]
     replicas: Sequence[Level]

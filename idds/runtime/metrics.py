@@ -111,6 +111,12 @@ def _of_contents(levels: Levels) -> Iterator[Metric]:
         _ages(("state",), [each for each in levels.contents if each.state in ("new", "available")], levels),
     )
     yield _gauge(
+        "idds_samples",
+        "Samples of studies that have not ended, by where their points came from.",
+        ("origin",),
+        [((level.state,), level.number) for level in levels.samples],
+    )
+    yield _gauge(
         "idds_leases_ended", "Leases that have ended and were not taken back yet.", (), [((), levels.leases_ended)]
     )
 

@@ -7,6 +7,7 @@ from sqlalchemy import Executable, Select, func, select, text
 
 from idds.domain.levels import Level, Levels, WindowLevel
 from idds.domain.statuses import ContentStatus
+from idds.domain.study import Origin
 from idds.store.connection import Rows
 from idds.store.database import Transaction
 from idds.store.schema import (
@@ -18,6 +19,7 @@ from idds.store.schema import (
     processings,
     replicas,
     requests,
+    samples,
     windows,
 )
 
@@ -66,6 +68,22 @@ _COUNTED = (
     .join(requests, requests.c.id == collections.c.request_id)
     .where(_LIVE)
 )
+# As an expression: collections are found by their live requests, not all studies there ever were.
+_STUDIES = text("collections.source || '' = 'samples'")
+_DRAWN = (
+    select(func.coalesce(func.sum(sum(collections.c[f"n_{status}"] for status in ContentStatus)), 0).label("number"))
+    .select_from(collections)
+    .join(requests, requests.c.id == collections.c.request_id)
+    .where(_LIVE, _STUDIES)
+)
+_OF_OTHER_ORIGIN = (
+    select(samples.c.origin, func.count().label("number"))
+    .select_from(samples)
+    .join(collections, collections.c.id == samples.c.study_id)
+    .join(requests, requests.c.id == collections.c.request_id)
+    .where(_LIVE, _STUDIES, text("samples.origin <> 'sampler'"))
+    .group_by(samples.c.origin)
+)
 _ENDED_LEASES = select(contents.c.id).where(_LEASED).order_by(contents.c.lease_until).limit(MOST_LEASES)
 _PROCESSINGS = (
     select(
@@ -105,6 +123,7 @@ async def read_levels(tx: Transaction) -> Levels:
         requests=[Level("request", row.status, row.number) for row in await rows(_REQUESTS)],
         due=Level("request", "due", due.number, due.since),
         contents=await _contents(tx),
+        samples=await _samples(tx),
         leases_ended=(await rows(select(func.count()).select_from(ended.subquery("ended")))).scalar_one(),
         processings=[Level(row.kind, row.state, row.number, row.since) for row in await rows(_PROCESSINGS)],
         replicas=[Level(row.kind, row.state, row.number, bytes=int(row.bytes)) for row in await rows(_REPLICAS)],
@@ -156,3 +175,11 @@ async def _contents(tx: Transaction) -> list[Level]:
         Level("content", ContentStatus.AVAILABLE, int(available.number), available.since),
         Level("content", ContentStatus.LEASED, int(counted.leased)),
     ]
+
+
+async def _samples(tx: Transaction) -> list[Level]:
+    """By origin. Most come from their sampler, and are counted by their collections."""
+    drawn = int((await tx.connection.execute(_DRAWN)).scalar_one())
+    others = {Origin(row.origin): int(row.number) for row in await tx.connection.execute(_OF_OTHER_ORIGIN)}
+    numbers = {Origin.SAMPLER: drawn - sum(others.values()), **others}
+    return [Level("sample", origin, numbers.get(origin, 0)) for origin in Origin]

@@ -18,6 +18,7 @@ _LEVELS = Levels(
     requests=_ONE,
     due=_ONE[0],
     contents=_ONE,
+    samples=_ONE,
     leases_ended=0,
     processings=_ONE,
     replicas=_ONE,

@@ -21,7 +21,7 @@ from idds.runtime.wakeups import LocalWakeups
 from idds.services.metering import Metering
 from idds.store.database import Database
 from idds.store.metering import read_levels
-from idds.store.schema import collections, contents, effects, replicas, requests
+from idds.store.schema import collections, contents, effects, replicas, requests, samples
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
 from tests.integration.api import Api, api_on
@@ -122,6 +122,7 @@ async def test_what_waits_is_counted(database_url: str) -> None:
         assert (told("idds_contents", status="available"), told("idds_contents", status="leased")) == (3, 1)
         assert 7 <= told("idds_contents_first_seconds", status="available") < 60
         assert told("idds_contents_first_seconds", status="new") == 0
+        assert (told("idds_samples", origin="sampler"), told("idds_samples", origin="fallback")) == (4, 0)
         assert told("idds_leases_ended") == 0
         assert (
             told("idds_replicas", rse="DISK", status="present"),
@@ -143,7 +144,10 @@ async def test_what_waits_is_counted(database_url: str) -> None:
         assert "idds_window_limit_files" not in told.names()
         async with api.database.transaction("test") as tx:
             await tx.connection.execute(update(contents).where(contents.c.lessee == "me").values(lease_until=1))
-        assert (await scraped(api))("idds_leases_ended") == 1
+            await tx.connection.execute(update(samples).where(samples.c.number == 1).values(origin="fallback"))
+        told = await scraped(api)
+        assert told("idds_leases_ended") == 1
+        assert (told("idds_samples", origin="sampler"), told("idds_samples", origin="fallback")) == (3, 1)
 
 
 async def unsent(api: Api) -> Any:
@@ -261,8 +265,9 @@ async def test_levels_cost_what_is_there_now(database_url: str) -> None:
         assert {level.state for level in levels.replicas} == {"present", "staging", "deleting"}
         assert {level.kind for level in levels.replicas} == {RSE}
         found = await faults(database, [hot("levels", read_levels, *INDEXES)])
-        # Of effects there are none that are done, of agents only those that run.
-        found = [each for each in found if "effects by a scan" not in each and "agents by a scan" not in each]
+        # Of effects there are none that are done, of agents only those that run; of samples there are none.
+        few = ("effects by a scan", "agents by a scan", "samples by a scan")
+        found = [each for each in found if not any(scan in each for scan in few)]
         assert not found, "\n".join(found)
     finally:
         await database.close()
@@ -276,6 +281,7 @@ INDEXES = (
     "ix_contents_available",
     "ix_contents_lease",
     "ix_processings_open",
+    "ix_samples_origin",
     "ix_replicas_here",
     "ix_messages_unsent",
     "ix_effects_kind_due_at",
