@@ -32,8 +32,8 @@ class Situation:
     """What is known of one transform. `reasons` say why contents failed, and how many; `works` by name.
 
     `providers` are those of the settings, None where they are not known; `wait` is why nothing of its input is
-    admitted, as the plan has it; `remedy` what was last done about recalls that make no progress; `version` the one that
-    a study was redefined to last.
+    admitted, as the plan has it; `remedy` what was last done about recalls that make no progress; `version` is what a
+    study was redefined to last.
     """
 
     now: int
