@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from idds.domain.addresses import is_safe
-from idds.identity.options import IssuerOptions, ProxyOptions
+from idds.identity.options import IssuerOptions, OpenSamples, ProxyOptions
 
 ISSUER: dict[str, Any] = {"url": "https://iam.example.org", "audiences": {"idds"}, "vo": "atlas"}
 
@@ -92,3 +92,22 @@ def test_a_proxy_is_told_of_in_full_or_not_at_all(wrong: dict[str, Any]) -> None
         ProxyOptions(**wrong)
     assert ProxyOptions().ranges == ()
     assert len(ProxyOptions(networks=("10.0.0.0/8", "::1"), names=Path("names.toml")).ranges) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"networks": ["10.0.0.1"]},
+        {"vo": "atlas"},
+        {"networks": ["10.0.0.1/8"], "vo": "atlas"},
+        {"networks": ["10.0.0.1"], "vo": ""},
+        {"networks": ["10.0.0.1"], "vo": "atlas", "role": "operator"},
+    ],
+)
+def test_samples_are_open_to_networks_and_of_a_vo_or_not_at_all(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        OpenSamples(**wrong)
+    assert OpenSamples(networks=(), vo=None).vo_of("10.0.0.1") is None
+    some = OpenSamples(networks=("10.0.0.0/8", "2001:db8::/32"), vo="atlas")
+    assert [some.vo_of(peer) for peer in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1")] == ["atlas"] * 3
+    assert [some.vo_of(peer) for peer in ("11.1.2.3", "::1", "", "unix", "10.1.2.3.4")] == [None] * 5
