@@ -6,7 +6,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +39,37 @@ class Told:
         return content.failed(self.reason or "the payload gave no reason", retry=self.retry)
 
 
+@dataclass(frozen=True, slots=True)
+class Along:
+    """What a payload says a sample is on its way, at a step."""
+
+    id: int
+    step: int
+    value: float
+
+
+class Lines:
+    """A file that a command appends lines of JSON to, read while it does. A line that is none is passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_to = 0
+
+    def new(self) -> Iterator[Any]:
+        """Those that have become whole since the last look."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read_to)
+                block = file.read(READ_AT_ONCE)
+        except FileNotFoundError:
+            return
+        whole = block[: block.rfind(b"\n") + 1]
+        self._read_to += len(whole)
+        for line in whole.splitlines():
+            with suppress(ValueError):
+                yield json.loads(line)
+
+
 class Run(Protocol):
     """One run of a command on contents, as far as files go. Its methods do I/O: they are called in threads."""
 
@@ -49,7 +80,7 @@ class Run(Protocol):
     def open(self) -> Mapping[str, str]:
         """Write what the command reads; what its environment is to tell it."""
 
-    def news(self) -> Sequence[Told]:
+    def news(self) -> Sequence[Told | Along]:
         """What it has told since the last look."""
 
     def conclusion(self) -> Sequence[Told]:
@@ -93,7 +124,7 @@ class _Job:
         self._scratch = scratch
         self._contents = contents
         self._folder: Path | None = None
-        self._read_to = 0
+        self._lines: Lines | None = None
 
     @property
     def folder(self) -> Path:
@@ -102,6 +133,7 @@ class _Job:
 
     def open(self) -> Mapping[str, str]:
         self._folder = Path(tempfile.mkdtemp(prefix="idds-pilot-", dir=self._scratch))
+        self._lines = Lines(self.folder / "outcomes.ndjson")
         (self.folder / "outputs").mkdir()
         (self.folder / "input.json").write_text(json.dumps(_document(self._contents)), encoding="utf-8")
         return {
@@ -110,17 +142,9 @@ class _Job:
             "IDDS_OUTCOMES": str(self.folder / "outcomes.ndjson"),
         }
 
-    def news(self) -> Sequence[Told]:
-        """A line that is no outcome is passed over."""
-        try:
-            with (self.folder / "outcomes.ndjson").open("rb") as file:
-                file.seek(self._read_to)
-                block = file.read(READ_AT_ONCE)
-        except FileNotFoundError:
-            return []
-        whole = block[: block.rfind(b"\n") + 1]
-        self._read_to += len(whole)
-        return list(_told(whole.splitlines()))
+    def news(self) -> Sequence[Told | Along]:
+        assert self._lines is not None
+        return list(_told(self._lines.new()))
 
     def conclusion(self) -> Sequence[Told]:
         document = read_output(self.folder / "output.json")
@@ -153,10 +177,11 @@ def read_output(path: Path) -> Any:
         raise ValueError(f"output.json: {error}") from None
 
 
-def _told(lines: Sequence[bytes]) -> Iterator[Told]:
-    for line in lines:
-        with suppress(ValueError, Unreadable):
-            yield read(Told, json.loads(line))
+def _told(documents: Iterable[Any]) -> Iterator[Told | Along]:
+    for document in documents:
+        with suppress(Unreadable):
+            is_on_its_way = isinstance(document, dict) and "step" in document
+            yield read(Along, document) if is_on_its_way else read(Told, document)
 
 
 def _document(contents: Sequence[LeasedContent]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from idds.domain.content import Outcome, Verdict
-from idds.domain.errors import InvalidInput, Unavailable
+from idds.domain.content import Intermediate, Outcome, Verdict
+from idds.domain.errors import Conflict, InvalidInput, Unavailable
 from idds.sdk.client import Client
-from idds.sdk.dialects import Told
+from idds.sdk.dialects import Along, Told
 from idds.sdk.views import Lease, LeasedContent
 
 REPORTED_AT_ONCE = 1000
+VALUES_AT_ONCE = 1000
 _REPORT = re.compile(r"/reports/(\d+)(?:/|$)")
 
 
@@ -38,6 +39,8 @@ class Holding:
         self._tally = tally
         self._open = {content.id: content for content in lease.contents}
         self._ready: dict[int, tuple[LeasedContent, Outcome]] = {}
+        self._values: list[Intermediate] = []
+        self._unwanted: set[int] = set()
         self._changed = asyncio.Event()
         self._closing = False
         self._has_lost = False
@@ -49,11 +52,32 @@ class Holding:
         """Some of it is somebody else's by now, and of the rest nothing is left to be done."""
         return self._has_lost and not (self._open or self._ready)
 
+    @property
+    def is_unwanted(self) -> bool:
+        """All of it that is not finished is to stop."""
+        return bool(self._unwanted) and self._open.keys() <= self._unwanted
+
+    def hear(self, told: Told | Along) -> None:
+        """Pass on what a payload says: an outcome, or a value on the way there."""
+        if isinstance(told, Told):
+            self.settle(told)
+        elif (content := self._open.get(told.id)) is not None:
+            self._values.append(content.at(told.step, told.value))
+            self._changed.set()
+
     def settle(self, told: Told) -> None:
         """Have an outcome reported; the first one that is told of a content counts."""
-        content = self._open.pop(told.id, None)
+        self._settle(told.id, told.outcome)
+
+    def settle_unwanted(self) -> None:
+        """What was to stop, and brought nothing else, is reported as pruned."""
+        for content in list(self._open.keys() & self._unwanted):
+            self._settle(content, LeasedContent.pruned)
+
+    def _settle(self, number: int, outcome: Callable[[LeasedContent], Outcome]) -> None:
+        content = self._open.pop(number, None)
         if content is not None:
-            self._ready[content.id] = (content, told.outcome(content))
+            self._ready[content.id] = (content, outcome(content))
             self._changed.set()
 
     def settle_rest(self, outcome: Callable[[int], Told]) -> None:
@@ -82,10 +106,13 @@ class Holding:
 
     async def report(self) -> None:
         """Report what is ready as it comes; returns when all is reported after `conclude`. Raises IddsError."""
-        while self._ready or not self._closing:
-            if not self._ready:
+        while self._ready or self._values or not self._closing:
+            if not (self._ready or self._values):
                 self._changed.clear()
                 await self._changed.wait()
+                continue
+            await self._pass_on()
+            if not self._ready:
                 continue
             outcomes = [outcome for _, outcome in self._ready.values()][:REPORTED_AT_ONCE]
             try:
@@ -96,6 +123,16 @@ class Holding:
             for outcome, receipt in zip(outcomes, receipts, strict=True):
                 del self._ready[outcome.content_id]
                 self._count(outcome, receipt.verdict)
+
+    async def _pass_on(self) -> None:
+        """Say what samples are on their way, and heed the advice."""
+        these, self._values = self._values[:VALUES_AT_ONCE], self._values[VALUES_AT_ONCE:]
+        try:
+            advice = await self._client.intermediate(self._collection, these)
+        except (Conflict, InvalidInput):
+            # It is no study, or one in which no single value tells anything: nobody wants to hear it.
+            return
+        self._unwanted |= {each.id for each in advice if each.stop}
 
     def _refuse(self, outcomes: Sequence[Outcome], error: InvalidInput) -> None:
         """What the service does not take as a result is a failure of that content, and of no other."""

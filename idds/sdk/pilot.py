@@ -28,6 +28,7 @@ LONG_POLL_S = 20.0
 PREEMPTED = "preempted"
 OUT_OF_TIME = "the walltime of its pilot was over"
 LOST = "its lease was lost"
+UNWANTED = "no more was wanted of it"
 RUNS_TO_SUCCEED = 3
 """A node on which the first runs of a command all fail would fail everything, and quickly."""
 
@@ -172,6 +173,7 @@ class Pilot:
         finally:
             await command.end(self._limits.grace_s)
         await _settle(run, holding)
+        holding.settle_unwanted()
         code = await command.wait()
         if why is None and code == 0:
             holding.settle_rest(run.silence)
@@ -188,7 +190,7 @@ class Pilot:
                 waited = (ending, stopping, reporting)
                 await asyncio.wait(waited, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
                 for told in await asyncio.to_thread(run.news):
-                    holding.settle(told)
+                    holding.hear(told)
                 if ending.done():
                     return None
                 if stopping.done():
@@ -199,6 +201,8 @@ class Pilot:
                     await reporting
                 if holding.is_lost:
                     return LOST
+                if holding.is_unwanted:
+                    return UNWANTED
         finally:
             await _cancel(ending, stopping)
 
@@ -206,10 +210,10 @@ class Pilot:
 async def _settle(run: Run, holding: Holding) -> None:
     """See to all that the command has told by its end."""
     for told in await asyncio.to_thread(run.news):
-        holding.settle(told)
+        holding.hear(told)
     try:
         for told in await asyncio.to_thread(run.conclusion):
-            holding.settle(told)
+            holding.hear(told)
     except ValueError as error:
         reason = str(error)
         holding.settle_rest(lambda content: Told(content, "failed", reason))

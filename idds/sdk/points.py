@@ -6,28 +6,33 @@
       "status": 0 or "done",            anything else is a failure; may be left out
       "loss": 0.5,                      or, with several objectives,
       "losses": [0.5, 120],             one for each direction of the study
+      "constraints": [-1.0],            of a study with constraints on results; may be left out
       "message": "...",                 why it failed; may be left out
       "retry": true                     false when trying again is pointless; may be left out
     }
 
-Both lie in the folder in which it runs; IDDS_INPUT and IDDS_OUTPUT name them, IDDS_SAMPLE and IDDS_ATTEMPT say which
-sample it is, for which time. IDDS_CHECKPOINT, where there are checkpoints, is a folder: what a command writes there is
-there again when the sample is gone on with, by the same payload or another one.
+and may, on its way there, append lines to `progress.ndjson`: `{"step": 3, "loss": 0.7}`. Where by these no more is
+wanted of a sample, the command is told to end (SIGTERM) and the sample is pruned, unless there is an `output.json`.
+
+All lie in the folder in which it runs; IDDS_INPUT, IDDS_OUTPUT and IDDS_PROGRESS name them, IDDS_SAMPLE and
+IDDS_ATTEMPT say which sample it is, for which time. IDDS_CHECKPOINT, where there are checkpoints, is a folder: what a
+command writes there is there again when the sample is gone on with, by the same payload or another one.
 """
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from idds.domain.errors import InvalidInput, Problem
 from idds.sdk.checkpoints import Checkpoint, Checkpoints
-from idds.sdk.dialects import Run, Told, read_output
+from idds.sdk.dialects import Along, Lines, Run, Told, read_output
 from idds.sdk.reading import Unreadable, read
 from idds.sdk.views import LeasedContent
 
-INPUT, OUTPUT = "input.json", "output.json"
+INPUT, OUTPUT, PROGRESS = "input.json", "output.json", "progress.ndjson"
 GOOD = (0, "0", "done", None)
 
 
@@ -53,15 +58,17 @@ class _Point:
         self._sample = sample
         self._checkpoints = checkpoints
         self._checkpoint: Checkpoint | None = None
+        self._lines = Lines(self._progress)
 
     def open(self) -> Mapping[str, str]:
         if self._sample.parameters is None:
             raise InvalidInput([Problem("", "this is no study: its contents are files, which `idds pilot` is for")])
-        self._output.unlink(missing_ok=True)
+        self._remove()
         self._input.write_text(json.dumps(self._sample.parameters), encoding="utf-8")
         told = {
             "IDDS_INPUT": str(self._input),
             "IDDS_OUTPUT": str(self._output),
+            "IDDS_PROGRESS": str(self._progress),
             "IDDS_SAMPLE": str(self._sample.id),
             "IDDS_ATTEMPT": str(self._sample.attempt),
         }
@@ -83,8 +90,21 @@ class _Point:
     def _output(self) -> Path:
         return self.folder / OUTPUT
 
-    def news(self) -> Sequence[Told]:
-        return []
+    @property
+    def _progress(self) -> Path:
+        return self.folder / PROGRESS
+
+    def _remove(self) -> None:
+        for path in (self._input, self._output, self._progress):
+            path.unlink(missing_ok=True)
+
+    def news(self) -> Sequence[Told | Along]:
+        said: list[Along] = []
+        for document in self._lines.new():
+            with suppress(Unreadable):
+                step = read(_Step, document)
+                said.append(Along(self._sample.id, step.step, step.loss))
+        return said
 
     def conclusion(self) -> Sequence[Told]:
         document = read_output(self._output)
@@ -102,8 +122,7 @@ class _Point:
         return self._checkpoint is not None and self._checkpoint.is_written()
 
     def close(self, finished: frozenset[int]) -> None:
-        self._input.unlink(missing_ok=True)
-        self._output.unlink(missing_ok=True)
+        self._remove()
         if self._checkpoint is None:
             return
         if self._sample.id in finished:
@@ -113,12 +132,19 @@ class _Point:
 
 
 @dataclass(frozen=True, slots=True)
+class _Step:
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Output:
     """What a command leaves."""
 
     status: int | str | None = None
     loss: float | None = None
     losses: tuple[float, ...] = ()
+    constraints: tuple[float, ...] = ()
     message: str | None = None
     retry: bool = True
 
@@ -126,4 +152,4 @@ class _Output:
         if self.status not in GOOD:
             return Told(sample, "failed", self.message or f"the command says status {self.status}", self.retry)
         values = self.losses if self.loss is None else (self.loss,)
-        return Told(sample, "done", objective_values=values)
+        return Told(sample, "done", objective_values=values, constraint_values=self.constraints)

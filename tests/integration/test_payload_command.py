@@ -12,7 +12,7 @@ import pytest
 
 from idds.cli.serve import serving
 from idds.domain.statuses import ContentStatus
-from idds.domain.workflow import Input, Parameter, Samples, Work, Workflow
+from idds.domain.workflow import Input, Parameter, Pruner, Samples, Work, Workflow
 from idds.runtime.settings import read_settings
 from idds.sdk.client import Client
 from idds.sdk.views import ContentView
@@ -67,8 +67,10 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
         yield client
 
 
-async def submit(client: Client, folder: Path, count: int = 3, attempts: int = 1, sampler: str = "tpe") -> Place:
-    source = Input(samples=Samples(space=SPACE, sampler=sampler, count=count, options={}))
+async def submit(
+    client: Client, folder: Path, count: int = 3, attempts: int = 1, pruner: Pruner | None = None
+) -> Place:
+    source = Input(samples=Samples(space=SPACE, count=count, pruner=pruner))
     request = await client.submit(Workflow(name="study", works=(Work(name="scan", input=source, attempts=attempts),)))
     async with asyncio.timeout(PATIENCE_S):
         while not (found := (await client.request(request.id)).collections):
@@ -110,6 +112,28 @@ async def test_what_goes_wrong_is_said_of_the_sample(client: Client, tmp_path: P
     assert await place.run("--", "sh", "-c", script) == (0, f"done 1, failed {len(ODD)}, given back 0, lost 0", "")
     for content, reason in zip((await place.contents())[1:], ODD.values(), strict=True):
         assert str(content.reason)[: len(reason)] == reason
+
+
+PRUNED = """
+tell() { printf '{"step": %s, "loss": 1.5}\\n' $1 >> progress.ndjson; }
+tell 1
+if [ -e ../first ]; then
+  for step in 2 3 4 5 6; do tell $step; done
+  while true; do sleep 0.05; done
+fi
+touch ../first
+echo '{"loss": 1.5}' > output.json
+"""
+
+
+async def test_what_is_not_wanted_any_more_is_ended_and_pruned(client: Client, tmp_path: Path) -> None:
+    """No value becomes better than the first: by the rule of the study that is the end of it."""
+    pruner = Pruner(type="plateau", options={"patience": 3})
+    place = await submit(client, tmp_path, count=2, pruner=pruner)
+    assert await place.run("--", "sh", "-c", PRUNED) == (0, "done 2, failed 0, given back 0, lost 0", "")
+    assert [content.objective_values for content in await place.contents()] == [(1.5,), None]
+    samples = [sample async for sample in client.samples(place.collection)]
+    assert [sample.is_pruned for sample in samples] == [False, True]
 
 
 CHECKPOINTED = """

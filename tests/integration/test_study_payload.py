@@ -13,7 +13,7 @@ import pytest
 
 from idds.cli.serve import serving
 from idds.domain.statuses import ContentStatus
-from idds.domain.workflow import Input, Parameter, Samples, Work, Workflow
+from idds.domain.workflow import Input, Parameter, Pruner, Samples, Work, Workflow
 from idds.runtime.settings import read_settings
 from idds.sdk import study as sdk
 from idds.sdk.client import Client
@@ -51,8 +51,8 @@ class Place:
                 await asyncio.sleep(0.02)
 
 
-async def submit(client: Client, count: int = 6, attempts: int = 3) -> Place:
-    source = Input(samples=Samples(space=SPACE, sampler="random", count=count))
+async def submit(client: Client, count: int = 6, attempts: int = 3, pruner: Pruner | None = None) -> Place:
+    source = Input(samples=Samples(space=SPACE, sampler="random", count=count, pruner=pruner))
     request = await client.submit(Workflow(name="study", works=(Work(name="scan", input=source, attempts=attempts),)))
     async with asyncio.timeout(PATIENCE_S):
         while not (found := (await client.request(request.id)).collections):
@@ -141,6 +141,40 @@ async def test_waiting_for_a_sample_ends(client: Client) -> None:
     with pytest.raises(KeyboardInterrupt):
         await place.payload(work)
     assert await place.counts() == {"available": 1}, "what was interrupted is given back"
+
+
+async def test_what_the_study_wants_no_more_of_is_pruned(client: Client) -> None:
+    place = await submit(client, count=2, pruner=Pruner(type="plateau", options={"patience": 3}))
+
+    def work(study: Study) -> list[int]:
+        steps = []
+        for sample in study.samples():
+            with sample:
+                for step in range(100):
+                    sample.report(1.0 / (1 + step) if study.done == 0 else 1.0, step=step)
+                    if step == 9:
+                        sample.report(0.1)
+                        break
+            steps.append(step)
+        return steps
+
+    assert await place.payload(work) == [9, 3]
+    samples = [sample async for sample in client.samples(place.collection)]
+    assert [(sample.is_pruned, sample.objective_values) for sample in samples] == [(False, (0.1,)), (True, None)]
+
+
+async def test_a_loss_that_is_no_number_fails_its_sample(client: Client) -> None:
+    place = await submit(client, count=1, attempts=1)
+
+    def work(study: Study) -> tuple[int, int]:
+        with study.sample() as sample:
+            sample.report(float("nan"))
+        return study.done, study.failed
+
+    assert await place.payload(work) == (0, 1)
+    (content,) = await place.contents()
+    assert (content.status, content.objective_values) == ("failed", None)
+    assert "nan" in str(content.reason)
 
 
 class Clock:
