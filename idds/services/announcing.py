@@ -39,6 +39,10 @@ async def follow(tx: Transaction, moves: Sequence[Move], *, advance: bool = True
         addresses = await tx.collections.addresses({CollectionId(int(move.entity.partition(":")[2])) for move in moves})
     else:
         addresses = {known.address.collection_id: known.address}
+    ended = [move.ids for move in moves if ContentStatus(move.to_status).is_terminal]
+    if len(ended) > 1 or any(len(ids) > MAX_CONTENTS for ids in ended):
+        # All at once: part by part, two that end the same files could wait for each other in a circle.
+        await tx.replicas.lock_pinned_by([content for ids in ended for content in ids])
     more: list[Move] = []
     for move in moves:
         address = addresses[CollectionId(int(move.entity.partition(":")[2]))]

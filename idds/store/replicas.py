@@ -78,6 +78,13 @@ class Replicas(Noun):
             query = query.where(among(contents.c.id, content_ids)).order_by(replicas.c.id)
             await self._execute(query.with_for_update(of=replicas))
 
+    async def lock_pinned_by(self, content_ids: Sequence[int]) -> None:
+        """Lock the replicas that these contents pin, or have pinned."""
+        if not self._is_sqlite:
+            query = select(replicas.c.id).join(contents, contents.c.replica_id == replicas.c.id)
+            query = query.where(among(contents.c.id, content_ids)).order_by(replicas.c.id)
+            await self._execute(query.with_for_update(of=replicas))
+
     async def admit(
         self, rse: str, files: Sequence[File], window: WindowId | None, source: str | None = None
     ) -> list[Replica]:

@@ -1,10 +1,11 @@
 """Admission as a service: planned over all that waits for a disk, and carried out in the database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from random import Random
 
 import pytest
+from sqlalchemy import text
 
 from idds.domain.files import File
 from idds.domain.hold import HoldKind
@@ -17,7 +18,7 @@ from idds.engine.shares import Share
 from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.ports.wakeups import Channel
 from idds.runtime.wakeups import LocalWakeups
-from idds.services import admission, joining
+from idds.services import admission, announcing, joining
 from idds.services import planning as service
 from idds.services.announcing import follow
 from idds.services.explanation import Explanation
@@ -28,7 +29,7 @@ from idds.services.progress import Progress
 from idds.services.standing import Rules
 from idds.services.submission import Offer, Submission
 from idds.store.contents import pinned_to
-from idds.store.database import Database
+from idds.store.database import Database, Transaction
 from idds.store.integrity import disagreements
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
@@ -414,3 +415,29 @@ async def test_one_at_a_time_plans_for_a_disk(postgres_url: str) -> None:
         assert await site.admitted() == {request: 3}
     finally:
         await database.close()
+
+
+async def test_whatever_ends_at_once_has_all_its_replicas_locked_before_the_first_is_let_go(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two requests over the same files, in another order each, could wait for each other in a circle."""
+    database = Database(postgres_url, clock=ManualClock())
+    free: list[int] = []
+
+    async def release(tx: Transaction, replica_ids: Sequence[int]) -> None:
+        async with database.transaction("somebody else") as other:
+            found = await other.connection.execute(text("SELECT id FROM replicas FOR UPDATE SKIP LOCKED"))
+            free.extend(row.id for row in found)
+
+    try:
+        await upgrade(database)
+        site = Site(database, ManualClock(), LocalWakeups())
+        await site.submit("one", 5)
+        await site.plan()
+        monkeypatch.setattr(announcing, "MAX_CONTENTS", 2)
+        monkeypatch.setattr(announcing, "release", release)
+        async with database.transaction("test") as tx:
+            await follow(tx, await tx.contents.move(ContentEvent.CANCELLED, pinned_to(range(1, 6))))
+    finally:
+        await database.close()
+    assert free == []

@@ -151,6 +151,7 @@ def steps(collection: Collection, contents: list[int], replicas: list[int]) -> l
         ),
         hot("lock replicas", lambda tx: tx.replicas.lock(replicas)),
         hot("lock replicas of contents", lambda tx: tx.replicas.lock_of_contents(RSE, waiting), *key),
+        hot("lock replicas of pins", lambda tx: tx.replicas.lock_pinned_by(taken)),
         hot("move replicas", lambda tx: tx.replicas.move(ReplicaEvent.LANDED, RSE, replicas)),
         hot("release", lambda tx: tx.replicas.release_unpinned(RSE, replicas), "ix_contents_pins"),
         hot("in motion", lambda tx: tx.replicas.in_motion(), "ix_replicas_moving"),
