@@ -23,7 +23,7 @@ def agent(wired: Wired) -> Agent:
     listing, residencies, execution = wired.listing(), wired.residencies(), wired.execution()
     forgetting, keep = wired.forgetting(), wired.settings.keep.jobs_s * 1_000_000
     due, orphans_s = wired.next_effect, wired.settings.keep.orphans_s
-    stalls = wired.stalls()
+    stalls, judged_s = wired.stalls(), min(60.0, wired.settings.stalls.floor_s / 4)
     coming, going = (
         Surveying(residencies, each, wired.clock) for each in (residencies.arrivals, residencies.departures)
     )
@@ -35,7 +35,7 @@ def agent(wired: Wired) -> Agent:
             Duty("staging", Channel.STAGE, residencies.recalling.step, ORDERED_AT_ONCE, due(EffectKind.STAGE)),
             Duty("releasing", Channel.RELEASE, residencies.releasing.step, ORDERED_AT_ONCE, due(EffectKind.RELEASE)),
             Duty("boosting", Channel.BOOST, stalls.boost, BOOSTED_AT_ONCE, due(EffectKind.BOOST)),
-            Duty("stalls", Channel.AGE, stalls.judge, STALLED_AT_ONCE, fallback_s=60),
+            Duty("stalls", Channel.AGE, stalls.judge, STALLED_AT_ONCE, fallback_s=judged_s),
             Duty("arrivals", Channel.REPLICAS, coming.step, 1, coming.due_in),
             Duty("departures", Channel.REPLICAS, going.step, 1, going.due_in),
             Duty("keeping", Channel.AGE, wired.keeping().step, KEPT_AT_ONCE, fallback_s=60),

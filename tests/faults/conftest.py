@@ -36,8 +36,16 @@ async def own_told(own_rucio: RucioServer, own_tape: Tape, tmp_path: Path) -> As
         yield told
 
 
+@pytest.fixture
+async def impatient(rucio: RucioServer, tape: Tape, tmp_path: Path) -> AsyncIterator[Told]:
+    """For whom a recall has stalled after eight seconds, and is over after twenty."""
+    stalls = "stalls = {floor_s = 4.0, unknown_s = 8.0, longest_s = 20.0}"
+    async with _told(rucio, tape, tmp_path, stalls) as told:
+        yield told
+
+
 @asynccontextmanager
-async def _told(server: RucioServer, tape: Tape, folder: Path) -> AsyncIterator[Told]:
-    path = settings(server, folder)
+async def _told(server: RucioServer, tape: Tape, folder: Path, more: str = "") -> AsyncIterator[Told]:
+    path = settings(server, folder, more=more)
     async with service(folder / "state", "--settings", str(path)) as running, running.client() as client:
         yield Told(client, tape, running.url)

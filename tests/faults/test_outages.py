@@ -71,6 +71,31 @@ async def test_a_recall_that_hangs_does_not_hold_up_the_others_and_ends_with_its
     assert delivered.times == dict.fromkeys(names[1:], 1)
 
 
+async def test_a_recall_that_hangs_is_taken_from_elsewhere_or_given_up(rucio: RucioServer, impatient: Told) -> None:
+    """One file is on a tape that never ends with it, the other on another tape, too; that hangs once."""
+    tape = impatient.tape
+    tape.write(["stalls.nowhere"], SIZE, "SLOW")
+    tape.write(["stalls.twice"], SIZE)
+    tape.copy("stalls.twice", SIZE, "SLOW")
+    dataset = tape.dataset("stalls", ["stalls.nowhere", "stalls.twice"])
+    await rucio.order_faults(hang=1.0, times=1)
+    try:
+        request = await impatient.submit(dataset)
+        ended, delivered = await impatient.deliver(request)
+    finally:
+        await rucio.order_faults()
+    assert ended.status is Status.SUBFINISHED
+    assert delivered.times == {"stalls.twice": 1}
+    ((name, reason),) = (await impatient.failures(request)).items()
+    assert name == "stalls.nowhere"
+    assert reason is not None
+    assert "not on disk 20 s after its recall was ordered" in reason
+    contents = impatient.client.contents(await collection_of(impatient.client, request))
+    (brought,) = [each.id async for each in contents if each.name == "stalls.twice"]
+    told = [move.reason for move in (await impatient.client.content(brought)).moves if move.event == "stalled"]
+    assert any(reason and "recalled from elsewhere" in reason for reason in told)
+
+
 @pytest.mark.parametrize("kinds", [(), ("deletion-done", "transfer-done", "transfer-failed")])
 async def test_events_that_are_lost_doubled_or_out_of_order_change_nothing(told: Told, kinds: tuple[str, ...]) -> None:
     names = [f"events{len(kinds)}.{n}" for n in range(3)]
