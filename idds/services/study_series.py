@@ -27,6 +27,8 @@ TIMES = 200
 """So many points of time at most: more than a chart has room for."""
 POINTS, BEST = 300, 100
 CURVES, STEPS = 30, 100
+WIDE = 50
+"""Of a study of more parameters fewer samples are told."""
 RUNNING, SETBACKS = 50, 30
 WEIGHED, FEWEST = 2000, 50
 """Importance is told of so many samples at most, and of no fewer: less than five in their best tenth are chance."""
@@ -89,12 +91,13 @@ class StudyCharts:
 
     async def _read_points(self, study: CollectionId) -> StudyPoints:
         async with self._database.snapshot(timeless=True) as tx:
-            directions = (await _definition(tx, study)).directions
-            finished = await tx.study_series.finished(study)
-            points = await _chosen(tx, study, finished, POINTS)
+            defined = await _definition(tx, study)
+            directions, finished = defined.directions, await tx.study_series.finished(study)
+            points = await _chosen(tx, study, finished, _at_most(POINTS, defined))
             if finished > len(points):
+                best = max(1, _at_most(BEST, defined) // len(directions))
                 for n, direction in enumerate(directions):
-                    points += await tx.study_series.foremost(study, n, direction, BEST // len(directions))
+                    points += await tx.study_series.foremost(study, n, direction, best)
         unlike = {point.number: point for point in points}
         return StudyPoints(study, directions, finished, tuple(unlike[number] for number in sorted(unlike)))
 
@@ -113,7 +116,7 @@ class StudyCharts:
     async def _weigh(self, study: CollectionId) -> StudyImportance:
         async with self._database.snapshot(timeless=True) as tx:
             defined = await _definition(tx, study)
-            points = await _chosen(tx, study, await tx.study_series.finished(study), WEIGHED)
+            points = await _chosen(tx, study, await tx.study_series.finished(study), _at_most(WEIGHED, defined))
         if len(points) < FEWEST:
             reason = f"it is told of {FEWEST} finished samples or more; there are {len(points)}"
             return StudyImportance(study, len(points), (), reason)
@@ -124,6 +127,12 @@ class StudyCharts:
         whole = sum(weights.values())
         parts = [ParameterImportance(name, weight / whole if whole else 0.0) for name, weight in weights.items()]
         return StudyImportance(study, len(points), tuple(sorted(parts, key=lambda part: -part.importance)))
+
+
+def _at_most(samples: int, defined: Samples) -> int:
+    """So many samples, and fewer of a study of very many parameters."""
+    widest = max(len(space.parameters) for space in spaces_of(defined))
+    return max(FEWEST, min(samples, samples * WIDE // max(1, widest)))
 
 
 async def _chosen(tx: Transaction, study: CollectionId, finished: int, most: int) -> list[StudyPoint]:

@@ -13,6 +13,7 @@ from idds.domain.space import Parameter
 from idds.domain.study import Study
 from idds.domain.study_series import StudyPoints
 from idds.domain.workflow import Samples
+from idds.engine.foreign_spaces import MODEL
 from idds.engine.spaces import spaces_of
 from idds.web import studies_charts as charts
 from idds.web.page import Page, View, Visit
@@ -112,9 +113,12 @@ async def show_sample(visit: Visit[None]) -> View:
 
 
 def parameters_of(samples: Samples) -> Mapping[str, Parameter]:
-    """The parameters of all segments by name, as wide as in any of them."""
+    """The parameters of all segments by name, and which segment it is. What is wider in another one a chart widens."""
+    spaces = spaces_of(samples)
     found: dict[str, Parameter] = {}
-    for space in spaces_of(samples):
+    if len(spaces) > 1:
+        found[MODEL] = Parameter(type="categorical", choices=tuple(space.fixed[MODEL] for space in spaces))
+    for space in spaces:
         for name, parameter in space.parameters.items():
             found.setdefault(name, parameter)
     return found

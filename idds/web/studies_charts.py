@@ -22,6 +22,7 @@ from idds.web.studies_drawing import (
     Sheet,
     clouds,
     line,
+    shortened,
     upward,
     written,
 )
@@ -34,7 +35,7 @@ PAIRS = 3
 FAR = 4
 LARGEST = 1e300
 """What is greater has no place of its own: the difference of two of them would be no number."""
-AXIS, BROAD, HIGH = 104, 900, 320
+AXIS, BROAD, HIGH = 104, 1200, 320
 
 
 def best_over_time(series: StudySeries, points: Sequence[StudyPoint], objective: int) -> Sheet | None:
@@ -96,7 +97,7 @@ def parallel(
         lines += _broken(heights, apart, style, _title(point, objective))
     named = [*scales.items(), (f"objective {objective + 1}", last)]
     axes = [
-        Axis(LEFT + apart * n, name, [Mark(upward(tick.at, HIGH), tick.label) for tick in scale.ticks])
+        Axis(LEFT + apart * n, shortened(name), [Mark(upward(tick.at, HIGH), tick.label) for tick in scale.ticks])
         for n, (name, scale) in enumerate(named)
     ]
     words = f"Parallel coordinates of {len(points):,} samples: {', '.join(name for name, _ in named)}"

@@ -92,10 +92,12 @@ class Choices:
     def ticks(self) -> Sequence[Tick]:
         every = max(1, -(-len(self.values) // 8))
         marked = [(n, value) for n, value in enumerate(self.values) if n % every == 0]
-        return [Tick((n + 0.5) / len(self.values), _shortened(str(value))) for n, value in marked]
+        return [Tick((n + 0.5) / len(self.values), shortened(str(value))) for n, value in marked]
 
     def place(self, value: Value) -> float:
-        return (self.values.index(value) + 0.5) / len(self.values)
+        # True is 1 for Python, and no choice for the other.
+        found = next(n for n, each in enumerate(self.values) if each == value and type(each) is type(value))
+        return (found + 0.5) / len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,5 +251,6 @@ def clouds(dots: Sequence[tuple[float, float, str]]) -> list[Cloud]:
     return [Cloud("".join(path), style) for style, path in paths.items()]
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """As much of a text as an axis has room for."""
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"

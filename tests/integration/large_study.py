@@ -29,9 +29,14 @@ def losses(parameters: Mapping[str, Any]) -> tuple[float, float]:
 
 
 async def fill(
-    database: Database, study: CollectionId, numbers: Sequence[int], *, objectives: int = 1, begun: int = 0
+    database: Database,
+    study: CollectionId,
+    numbers: Sequence[int],
+    *,
+    objectives: int = 1,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Samples with these numbers that are done, each a second after the one before."""
+    """Samples with these numbers that are done, each a second after the one before; with `more` parameters."""
     async with database.transaction("test") as tx:
         request = (await tx.connection.execute(select(collections).where(collections.c.id == study))).one().request_id
         first = int((await tx.connection.execute(select(func.max(contents.c.id)))).scalar() or 0) + 1
@@ -45,8 +50,8 @@ async def fill(
                 "group_no": number,
                 "status": ContentStatus.DONE,
                 "attempt": 1,
-                "payload": {"parameters": point(number), "number": number},
-                "changed_at": begun + number * SECOND,
+                "payload": {"parameters": {**point(number), **(more or {})}, "number": number},
+                "changed_at": number * SECOND,
             }
             for place, number in enumerate(numbers)
         ]
@@ -69,7 +74,7 @@ async def fill(
         await tx.connection.execute(counted.values(n_done=collections.c.n_done + len(rows)))
 
 
-async def say(database: Database, study: CollectionId, number: int, values: Sequence[float], begun: int = 0) -> None:
+async def say(database: Database, study: CollectionId, number: int, values: Sequence[float]) -> None:
     """What was said of a sample on the way: a value a step."""
     async with database.transaction("test") as tx:
         found = select(samples.c.content_id).where(samples.c.study_id == study, samples.c.number == number)
@@ -77,7 +82,7 @@ async def say(database: Database, study: CollectionId, number: int, values: Sequ
         await tx.connection.execute(
             insert(intermediates),
             [
-                {"content_id": content, "step": step, "study_id": study, "value": value, "at": begun + step * SECOND}
+                {"content_id": content, "step": step, "study_id": study, "value": value, "at": step * SECOND}
                 for step, value in enumerate(values)
             ],
         )

@@ -1,13 +1,17 @@
 """What charts of a study are told: exact where it is small, bounded where it is large, on both databases."""
 
+import re
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlencode
 
 from idds.domain.identifiers import CollectionId
 from idds.services.study_series import BEST, CURVES, FEWEST, POINTS, STEPS, TIMES
+from idds.web.studies import AXES
 from tests.integration.api import STUDY, Api, api_on
 from tests.integration.large_study import SECOND, fill, losses, point, say
 from tests.integration.plans import captured
+from tests.integration.test_pages import HOSTILE, browser_of, check_sound
 
 SPACE = {
     "x": {"type": "float", "low": 0, "high": 1},
@@ -124,6 +128,44 @@ async def test_who_evaluates_what_and_what_came_back_without_a_result(database_u
         setbacks = [(each["event"], each["samples"], each["reason"]) for each in told["setbacks"]]
         assert setbacks[0] == ("failed", 1, "it diverges")
         assert [(event, number) for event, number, _ in setbacks[1:]] == [("returned", 1)]
+
+
+async def test_the_page_of_a_study_with_many_parameters_shows_those_that_are_asked_for(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        odd = {HOSTILE: {"type": "categorical", "choices": [HOSTILE, True]}}
+        others = {f"p{n:03d}": SPACE["x"] for n in range(20)}
+        study = await a_study(api, space={**SPACE, **odd, **others})
+        await fill(api.database, study, range(60), more={HOSTILE: HOSTILE})
+        browser = await browser_of(api)
+        shown = await browser.get(f"/studies/{study}")
+        assert shown.status == 200
+        check_sound(shown)
+        assert "<script>alert" not in shown.text
+        assert len(re.findall("<svg class=.drawn", shown.text)) == 1 + AXES + 1
+        asked = await browser.get(f"/studies/{study}?{urlencode({'parameter': ['x', HOSTILE]}, doseq=True)}")
+        check_sound(asked)
+        labels = [label for label in asked.reading.all("svg", "aria-label") if label.startswith("Objective")]
+        assert sorted(labels) == sorted(f"Objective 1 against {name}, 60 samples" for name in ("x", HOSTILE))
+        for query, pointer in (("parameter=x&parameter=no", "/parameter/1"), ("objective=1", "/objective")):
+            refused = await browser.get(f"/studies/{study}?{query}")
+            assert (refused.status, pointer in refused.words) == (422, True)
+        many = "&".join(f"parameter=p{n:03d}" for n in range(AXES + 1))
+        assert (await browser.get(f"/studies/{study}?{many}")).status == 422
+
+
+async def test_the_page_of_a_study_in_segments_tells_them_apart(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        inside = {"x": {"method": "uniform", "dimension": {"low": 0, "high": 1}}}
+        segments = [{"model_id": "small", "search_space": inside}, {"model_id": 7, "search_space": inside}]
+        study = await a_study(api, space={}, opt_space=segments)
+        await fill(api.database, study, range(0, 60, 2), more={"model_id": "small"})
+        await fill(api.database, study, range(1, 60, 2), more={"model_id": 7})
+        shown = await (await browser_of(api)).get(f"/studies/{study}")
+        check_sound(shown)
+        assert "Objective 1 against model_id, 60 samples" in shown.reading.all("svg", "aria-label")
+        assert "Parallel coordinates of 60 samples: model_id, x, objective 1" in shown.reading.all("svg", "aria-label")
+        parts = (await api.get(f"/v1/studies/{study}/importance"))["parameters"]
+        assert [each["parameter"] for each in parts] == ["x"]
 
 
 async def test_charts_are_found_once_for_all_who_watch_and_shown_to_who_may_see_them(sqlite_url: str) -> None:
