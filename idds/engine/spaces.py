@@ -21,7 +21,7 @@ OPTIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "cmaes": {**_POPULATION, "sigma": (1e-9, 1e9)},
     "nsgaii": _POPULATION,
     "nsgaiii": _POPULATION,
-    "gp": _STARTUP,
+    "gp": {**_STARTUP, "history": (0, 10_000_000)},
 }
 """What may be said to a sampler, and between which bounds."""
 LEARNING = frozenset(OPTIONS) - {"random", "grid", "qmc"}

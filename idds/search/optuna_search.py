@@ -24,8 +24,9 @@ from idds.search.seeds import seed
 
 TRIES = 30
 """So many points of the sampler's own are tried against the constraints; then one is drawn at random."""
-HISTORY = 200
-"""So many finished samples TPE looks at where nothing is said: more cost time and find nothing better (docs/hpo.md)."""
+HISTORY = {"tpe": 200, "gp": 100}
+"""So many finished samples they look at where nothing is said: of TPE more cost time and find nothing better
+(docs/hpo.md), and a Gaussian process costs time with the third power of their number."""
 SLACK = 1.25
 """A history that is bounded grows by this factor before it is cut again."""
 
@@ -49,7 +50,7 @@ class OptunaSearch:
         self._segment = segment
         self._constraints = Constraints(space)
         self._distributions = {name: _distribution(p) for name, p in space.parameters.items()}
-        self._history = int(samples.options.get("history", HISTORY)) if samples.sampler == "tpe" else 0
+        self._history = int(samples.options.get("history", HISTORY.get(samples.sampler, 0)))
         self._known: dict[int, Known] = {}
         self._numbers: dict[int, int] = {}
         """Optuna's number of what it believes to be running, by ours."""

@@ -13,7 +13,8 @@ from idds.search.frames import PREFIX, Asked, Failed, Wanted, packed, unpacked
 
 STUDIES = 100
 """So many are kept in memory; one that was forgotten is told anew when it is asked again."""
-LONGEST_S = 600.0
+LONGEST_S = 60.0
+"""An order that takes longer fails, as others wait meanwhile; after some tries its study does."""
 _PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "OMP_NUM_THREADS")
 
 

@@ -25,7 +25,11 @@ async def ask_again(tx: Transaction, collection: Collection) -> None:
     entity = f"collection:{collection.id}"
     await tx.effects.revoke(entity, [EffectKind.ASK])
     holes = await tx.samples.undrawn(collection.id, collection.next_no)
-    asked = [NewEffect(EffectKind.ASK, entity, hole.start, {"first": hole.start, "count": len(hole)}) for hole in holes]
+    # Whether the space is redefined for the iteration that they are of is looked at once more.
+    of = {"iteration": course.iteration} if (course := await tx.studies.course(collection)).iteration > 1 else {}
+    asked = [
+        NewEffect(EffectKind.ASK, entity, hole.start, {"first": hole.start, "count": len(hole), **of}) for hole in holes
+    ]
     tx.effects.add(asked, collection.request_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from idds.domain.content import NewContent
-from idds.domain.effect import Effect
+from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import EffectKind
@@ -25,6 +25,8 @@ from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
+PART = 32
+"""So many points are drawn at a time of a sampler that learns: other studies wait that long at most."""
 
 log = structlog.get_logger()
 
@@ -92,8 +94,13 @@ class Sampling:
             pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
             await tx.samples.add(identifier, pairs, version=order.version)
             await follow(tx, [move])
-            if len(drawn) < count and await tx.collections.close(collection, "the sampler has no more points"):
-                await tell_collection_closed(tx, identifier)
+            if len(drawn) < len(order.numbers):
+                if await tx.collections.close(collection, "the sampler has no more points"):
+                    await tell_collection_closed(tx, identifier)
+            elif (left := count - len(drawn)) > 0:
+                # Behind what others have asked for meanwhile.
+                rest = {"first": first + len(drawn), "count": left}
+                tx.effects.add([NewEffect(EffectKind.ASK, effect.entity, first + len(drawn), rest)], effect.request_id)
 
     async def _order(self, identifier: CollectionId, numbers: Sequence[int]) -> Order:
         """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
@@ -105,6 +112,7 @@ class Sampling:
             order = Order(identifier, samples, numbers, version=defined.version, first=defined.first)
             if samples.sampler not in LEARNING:
                 return order
+            order = replace(order, numbers=numbers[:PART])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
             last, news = await tx.samples.news(identifier, heard)
             order = replace(order, news=news, heard=last)
