@@ -6,6 +6,9 @@ from typing import Any
 from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
 from idds.ports.sampler import Order
+from idds.services.placement import Placement
+from idds.services.progress import Progress
+from idds.services.sampling import PART, Sampling
 from tests.integration.api import Api, api_on
 from tests.integration.test_redefining import BOWL, redefine, some
 from tests.integration.test_studies import evaluate, loss, study
@@ -201,3 +204,22 @@ async def test_a_course_that_cannot_be_is_refused_at_its_place(sqlite_url: str) 
                 f"/workflow/works/0/input/samples{place}"
             ]
             assert message in answer.document["problems"][0]["message"]
+
+
+async def test_a_large_order_is_drawn_in_parts_and_others_have_their_turn(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        many = 2 * PART + 6
+        document = study(space=BOWL, count=many, refill={"points": many})
+        document["works"][0]["input"]["window"]["files"] = many
+        progress = Progress(api.database, Placement("local", "DISK", "DISK", 4))
+        sampling = Sampling(api.database, api.samplers, "test")
+        collections = []
+        for workflow in (document, study(space=BOWL, count=4)):
+            request = (await api.post("/v1/requests", {"workflow": workflow}))["id"]
+            while await progress.step():
+                pass
+            collections.append(await api.input_of(request))
+        drawn = []
+        while await sampling.step():
+            drawn.append([(await api.get(f"/v1/collections/{each}"))["total"] for each in collections])
+        assert drawn == [[PART, 0], [PART, 4], [2 * PART, 4], [many, 4]]
