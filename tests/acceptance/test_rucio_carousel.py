@@ -5,10 +5,14 @@ import json
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+from playwright.async_api import expect
+
 from idds.domain.identifiers import Did
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.workflow import Input, Payload, Work, Workflow
-from tests.acceptance.service import service
+from idds.sdk.views import ContentView
+from tests.acceptance.service import Running, service
+from tests.browser.chromium import PHONE, chromium, flaws, log_in, looking, overflowing
 from tests.contract.rucio_site import RucioSite
 from tests.servers.rucio.server import RucioServer
 
@@ -37,6 +41,24 @@ def on_disk(folder: Path) -> int:
     return total
 
 
+async def look(running: Running, failed: ContentView) -> None:
+    """The page tells it all, on a phone too: what was staged and released, from which tape, and why a file failed."""
+    async with chromium() as browser, looking(browser, viewport=PHONE, color_scheme="dark") as (_, page):
+        page.set_default_timeout(DEADLINE_S * 1000)
+        expect.set_options(timeout=DEADLINE_S * 1000)
+        await log_in(page, running.url, running.token, "/requests/1")
+        await page.wait_for_selector("body[data-drawn]")
+        await expect(page.locator("#live")).to_contain_text(failed.reason or "")
+        await page.locator("#table-series summary").click()
+        last = page.locator("#rows-series table").first.locator("tbody tr").last.locator("td")
+        await expect(last.nth(1)).to_have_text(str(FILES - 1))
+        assert (await flaws(page), await overflowing(page)) == ([], [])
+        for path, told in (("/carousel", "TAPE"), (f"/contents/{failed.id}", failed.reason or "")):
+            await page.goto(f"{running.url}{path}")
+            await expect(page.locator("main")).to_contain_text(told)
+            assert (await flaws(page), await overflowing(page)) == ([], [])
+
+
 async def test_a_dataset_on_tape_goes_through_a_small_disk_and_nothing_stays(
     rucio: RucioServer, tmp_path: Path
 ) -> None:
@@ -62,10 +84,11 @@ async def test_a_dataset_on_tape_goes_through_a_small_disk_and_nothing_stays(
         contents = [content async for content in client.contents(request.collections[0].id)]
         while on_disk(rucio.prefix("DISK")):
             await asyncio.sleep(0.2)
+        (failed,) = (content for content in contents if content.status is ContentStatus.FAILED)
+        await look(running, failed)
     assert request.status is Status.SUBFINISHED
     done = {content.name for content in contents if content.status is ContentStatus.DONE}
     assert done == set(names[:-1])
-    (failed,) = (content for content in contents if content.status is ContentStatus.FAILED)
     assert failed.name == lost.name
     assert failed.reason
     assert 0 < highest <= WINDOW
