@@ -9,7 +9,7 @@ from idds.domain.effect import NewEffect
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.message import MAX_CONTENTS
 from idds.domain.request import Request
-from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus, SourceKind
+from idds.domain.statuses import ContentStatus, EffectKind, ReplicaStatus
 from idds.domain.transform import Transform
 from idds.ports.wakeups import Channel
 from idds.services.ranges import cut_counted
@@ -61,7 +61,7 @@ async def _follow_one(tx: Transaction, move: Move, address: Address, known: Know
         ids = move.ids[start : start + MAX_CONTENTS]
         contents = await tx.contents.get(ids) if known is None else known.of(ids)
         await _announce(tx, address, status, contents)
-        if address.workload_id is not None and address.source is SourceKind.SAMPLES and move.from_status is None:
+        if address.workload_id is not None and address.is_study and move.from_status is None:
             await tell_drawn(tx, address, contents)
         if status is ContentStatus.DONE and address.is_counted:
             more += await cut_counted(tx, address.collection_id, contents)
@@ -69,7 +69,7 @@ async def _follow_one(tx: Transaction, move: Move, address: Address, known: Know
             await _give_back(tx, address, contents)
     if status is ContentStatus.AVAILABLE:
         tx.wake(Channel.CONTENTS)
-    if address.workload_id is not None and address.source is not SourceKind.SAMPLES:
+    if address.workload_id is not None:
         await tell_complete(tx, address)
     return more
 
@@ -78,8 +78,7 @@ async def _announce(tx: Transaction, address: Address, status: ContentStatus, co
     paths = await tx.contents.paths([c.id for c in contents if c.replica_id is not None])
     described = [describe(content, paths.get(content.id)) for content in contents]
     _tell_contents(tx, address, status, described)
-    is_file = address.source is not SourceKind.SAMPLES
-    if status is ContentStatus.AVAILABLE and address.workload_id is not None and is_file:
+    if status is ContentStatus.AVAILABLE and address.workload_id is not None and not address.is_study:
         tell_staged(tx, address, described)
 
 
@@ -146,7 +145,7 @@ def describe(content: Content, path: str | None) -> dict[str, Any]:
 
 async def _give_back(tx: Transaction, address: Address, contents: Sequence[Content]) -> None:
     await release(tx, [c.replica_id for c in contents if c.replica_id is not None])
-    if address.source is SourceKind.SAMPLES:
+    if address.is_study:
         ref = ("collection", str(address.collection_id))
         if window := (await tx.windows.find([ref])).get(ref):
             await tx.windows.give_back({window.id: (0, len(contents))})
@@ -184,7 +183,7 @@ async def tell_collection_closed(tx: Transaction, collection: CollectionId) -> N
         "collection": collection,
     }
     tx.messages.add(address.request_id, [(f"idds/{address.vo}/collections/closed", body)])
-    if address.workload_id is not None and address.source is not SourceKind.SAMPLES:
+    if address.workload_id is not None:
         await tell_complete(tx, address)
 
 

@@ -36,6 +36,10 @@ class Address:
     is_counted: bool
     workload_id: int | None = None
 
+    @property
+    def is_study(self) -> bool:
+        return self.source is SourceKind.SAMPLES
+
 
 _counting = collections.alias("counting")
 _OF_REQUEST = select(collections).where(collections.c.request_id == bindparam("request")).order_by(collections.c.id)
