@@ -22,25 +22,29 @@ def demo(
     directory: Annotated[Path, typer.Option(help="Folder of everything the demo keeps.")] = Path(".idds-demo"),
     files: Annotated[int, typer.Option(min=30, max=600, help="In how many files the digits are written.")] = 120,
     recall_s: Annotated[float, typer.Option(min=0.1, max=3600, help="How long the tape reads, in seconds.")] = 15.0,
+    samples: Annotated[int, typer.Option(min=0, max=1000, help="Of each study of the second part, or none.")] = 60,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 for any free one.")] = 0,
     keep_serving: Annotated[bool, typer.Option(help="Let the service run on at the end, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Run the data carousel on real data in one process, and account for every file.
+    """Run the data carousel on real data in one process, and tune a classifier on what it delivers.
 
     Killed, and run again with the same folder, it goes on where it was. Exits with 0 when all holds: nothing lost,
-    nothing doubled, nothing failed, never more on disk than the window, nothing left there.
+    nothing doubled, nothing failed, never more on disk than the window, nothing left there, each sample done once.
     """
     from idds.cli.demonstration.run import Wish
     from idds.domain.errors import IddsError
 
-    if missing := [name for name in ("matplotlib", "sklearn") if find_spec(name) is None]:
-        sys.stderr.write(f"idds demo: it needs {missing[0]}: install it with pip install 'idds-next[server,demo]'\n")
+    needed = ("matplotlib", "sklearn", *(("optuna",) if samples else ()))
+    if missing := [name for name in needed if find_spec(name) is None]:
+        sys.stderr.write(f"idds demo: it needs {missing[0]}: pip install 'idds-next[server,demo,search]' brings it\n")
         raise typer.Exit(Exit.REFUSED)
     # The demo is one of a kind: settings made for another service must not lead it into that one's database.
     for name in [name for name in os.environ if name.startswith("IDDS_")]:
         del os.environ[name]
-    wish = Wish(directory=directory, files=files, recall_s=recall_s, port=port, keep_serving=keep_serving)
+    wish = Wish(
+        directory=directory, files=files, recall_s=recall_s, samples=samples, port=port, keep_serving=keep_serving
+    )
     try:
         broken = asyncio.run(_demo(wish, as_json))
     except IddsError as error:
@@ -93,7 +97,8 @@ def _print(summary: "Summary", as_json: bool) -> None:
         return
     console = Console(highlight=False)
     console.print(table(summary))
-    console.print(f"Picture: {summary.picture}", soft_wrap=True)
+    pictures = [summary.picture, *([summary.tuning_picture] if summary.tuning_picture else [])]
+    console.print(f"Pictures: {' and '.join(pictures)}", soft_wrap=True)
     for finding in summary.broken:
         console.print(f"NOT AS IT SHOULD BE: {finding}", style="red", soft_wrap=True)
     console.print(f"{len(summary.lost)} lost, {len(summary.doubled)} doubled", style="bold")

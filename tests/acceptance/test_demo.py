@@ -9,7 +9,8 @@ import pytest
 from idds.cli.exits import Exit
 from tests.acceptance.demo_process import DemoFolder, check
 
-SMALL = ("--files", "40", "--recall-s", "2")
+SMALL = ("--files", "40", "--recall-s", "2", "--samples", "0")
+SAMPLES = 12
 
 
 @pytest.fixture
@@ -27,6 +28,22 @@ def test_the_main_job_on_real_data_keeps_all_its_promises(folder: DemoFolder) ->
     assert summary["first_file_s"] < summary["dataset_on_disk_s"]
     assert summary["first_result_s"] < summary["dataset_on_disk_s"], "processing waited for the whole dataset"
     assert Path(summary["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert folder.processes() == []
+
+
+def test_payloads_that_know_a_url_and_a_token_tune_a_classifier_on_what_was_delivered(folder: DemoFolder) -> None:
+    with folder.running(*SMALL, "--files", "30", "--samples", str(SAMPLES)) as demo:
+        summary = demo.finish()
+    check(summary, 30)
+    tuned, drawn = summary["searches"]
+    assert (tuned["sampler"], drawn["sampler"]) == ("tpe", "random")
+    for search in (tuned, drawn):
+        assert search["done"] == search["reported"] == len(search["accuracies"]) == SAMPLES
+        assert all(0 <= accuracy <= 1 for accuracy in search["accuracies"])
+        assert search["held_out"] > 0.9, "the best of them was not trained on the digits, or is none"
+        assert set(search["best"]) >= {"kernel", "C", "gamma"}
+    assert Path(summary["tuning_picture"]).read_bytes().startswith(b"\x89PNG")
+    assert (folder.path / "payloads.log").read_text() == ""
     assert folder.processes() == []
 
 

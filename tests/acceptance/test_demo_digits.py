@@ -4,7 +4,7 @@ from pathlib import Path
 
 from idds.cli.demonstration.carousel import BATCH, TENTH
 from idds.cli.demonstration.digits import read_digits
-from idds.cli.demonstration.payloads.count import count
+from idds.cli.demonstration.payloads.count import count, read
 
 
 def test_all_digits_of_scikit_learn_in_different_files_of_different_sizes(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_all_digits_of_scikit_learn_in_different_files_of_different_sizes(tmp_pa
     images = [0] * 10
     for file in digits.files:
         (tmp_path / file.name).write_bytes(file.content)
-        images = [total + n for total, n in zip(images, count(str(tmp_path / file.name))[0], strict=True)]
+        images = [total + n for total, n in zip(images, count(read(str(tmp_path / file.name)))[0], strict=True)]
     assert tuple(images) == digits.images
     assert sum(images) == 1797
 

@@ -16,7 +16,7 @@ from tests.acceptance.demo_process import DemoFolder, DemoProcess, check, wait_u
 KILLS = int(os.environ.get("KILLS", "6"))
 SEED = int(os.environ.get("SEED", "1"))
 FILES = 40
-OPTIONS = ("--files", str(FILES), "--recall-s", "2")
+OPTIONS = ("--files", str(FILES), "--recall-s", "2", "--samples", "6")
 ENTRIES_BETWEEN = 60
 """On average. A whole job leaves about four hundred entries."""
 

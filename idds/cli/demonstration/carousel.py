@@ -8,6 +8,7 @@ from typing import Any
 from idds.cli.demonstration import payloads
 from idds.cli.demonstration.digits import DigitFile, Digits
 from idds.cli.demonstration.plan import Folder, Plan
+from idds.cli.demonstration.tuning import make_tuning
 from idds.ddm.posix import PosixDDM
 from idds.domain.identifiers import Did
 from idds.domain.workflow import Input, Output, Payload, WindowLimits, Work, Workflow
@@ -23,8 +24,8 @@ BATCH = 4
 FILES_A_CARTRIDGE = 8
 
 
-def make_plan(digits: Digits, recall_s: float) -> Plan:
-    """Both windows, the disk's and the request's, hold a tenth of the dataset."""
+def make_plan(digits: Digits, recall_s: float, samples: int) -> Plan:
+    """Both windows, the disk's and the request's, hold a tenth of the dataset. Two studies have `samples` each."""
     window = digits.bytes // TENTH
     # A batch must fit the window: with few files, each is a large part of it.
     batch = max(1, min(BATCH, len(digits.files) // (3 * TENTH)))
@@ -35,6 +36,8 @@ def make_plan(digits: Digits, recall_s: float) -> Plan:
         window_bytes=window,
         recall_s=recall_s,
         workflow=to_document(_workflow(window, batch)),
+        samples=samples,
+        tuning=to_document(make_tuning(samples)) if samples else None,
     )
 
 

@@ -14,10 +14,14 @@ from idds.cli.demonstration.picture import Scene
 from idds.cli.demonstration.plan import Folder, Plan
 from idds.cli.demonstration.summary import Failure, Summary
 from idds.cli.demonstration.timeline import Timeline
+from idds.cli.demonstration.tuning import Search
 from idds.domain.processing import Processing
 from idds.domain.statuses import ContentStatus, Relation, Status
 from idds.sdk.client import Client
 from idds.sdk.views import ContentView, MoveView, RequestView
+
+WORKS = ("count", "merge")
+"""Of the first part; the second one's samples are told of, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ async def find(client: Client, request: RequestView, folder: Folder, plan: Plan,
             outputs=outputs,
             counted=await asyncio.to_thread(_counted, outputs),
             moves=[m async for m in client.history(request.id) if m.entity == f"collection:{counting.id}"],
-            announced=announced(folder.announcements),
+            announced=[each for each in announced(folder.announcements) if each.work in WORKS],
             merged=await asyncio.to_thread(_merged, merges),
         ),
         processings=[processing async for processing in client.processings(request.id)],
@@ -97,7 +101,7 @@ def _merged(merges: Sequence[ContentView]) -> Merged:
     return Merged(tuple(document["files"]), tuple(document["images"]), tuple(map(tuple, document["means"])))
 
 
-def summarize(findings: Findings, url: str, now: int) -> Summary:
+def summarize(findings: Findings, searches: Sequence[Search], url: str, now: int) -> Summary:
     evidence, scene = findings.evidence, findings.scene(now)
     inputs = {content.id for content in evidence.inputs}
     told = [e for e in evidence.announced if e.content in inputs and e.status == ContentStatus.AVAILABLE]
@@ -126,6 +130,8 @@ def summarize(findings: Findings, url: str, now: int) -> Summary:
         doubled=doubled(evidence),
         url=url,
         picture=str(findings.folder.picture),
+        searches=tuple(searches),
+        tuning_picture=str(findings.folder.tuning_picture) if searches else None,
     )
 
 

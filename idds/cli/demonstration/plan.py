@@ -22,7 +22,8 @@ LOCK = "demo.lock"
 class Plan:
     """What a run does, and all the runs that go on with it after a kill.
 
-    `key` is the Idempotency-Key under which `workflow`, a workflow document, is submitted.
+    `key` is the Idempotency-Key under which `workflow`, a workflow document, is submitted. `tuning` is that of the
+    second part: the studies, of `samples` each; None where there is none.
     """
 
     key: str
@@ -31,6 +32,8 @@ class Plan:
     window_bytes: int
     recall_s: float
     workflow: Mapping[str, Any]
+    samples: int = 0
+    tuning: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,14 @@ class Folder:
     @property
     def picture(self) -> Path:
         return self.path / "demo.png"
+
+    @property
+    def tuning_picture(self) -> Path:
+        return self.path / "study.png"
+
+    @property
+    def payload_log(self) -> Path:
+        return self.path / "payloads.log"
 
     @property
     def log(self) -> Path:

@@ -13,14 +13,16 @@ from idds.cli.demonstration.announcements import Listener
 from idds.cli.demonstration.carousel import make_plan, make_settings, write_tape
 from idds.cli.demonstration.digits import Digits, read_digits
 from idds.cli.demonstration.disk import DiskWatch
-from idds.cli.demonstration.findings import find, summarize
+from idds.cli.demonstration.findings import Findings, find, summarize
 from idds.cli.demonstration.picture import draw
 from idds.cli.demonstration.plan import Folder, Plan
 from idds.cli.demonstration.screen import Screen, Standing
 from idds.cli.demonstration.summary import Summary
+from idds.cli.demonstration.tuning import Search, tune
+from idds.cli.demonstration.tuning_picture import draw_tuning
 from idds.cli.serve import Serving, serving
 from idds.ddm.posix import PosixDDM
-from idds.domain.statuses import ContentStatus
+from idds.domain.statuses import ContentStatus, Relation, Status
 from idds.runtime.telemetry import configure_logs
 from idds.sdk.client import Client
 from idds.sdk.views import RequestView
@@ -35,12 +37,14 @@ LAST_RELEASE_S = 60.0
 class Wish:
     """How the demo is wanted. `recall_s` is how long the tape reads.
 
-    A run that goes on keeps the `files` and `recall_s` it began with.
+    A run that goes on keeps the `files`, `recall_s` and `samples` it began with. Two studies have `samples` each, 0 for
+    no second part.
     """
 
     directory: Path
     files: int
     recall_s: float
+    samples: int
     port: int
     keep_serving: bool
 
@@ -95,7 +99,7 @@ async def _plan(folder: Folder, wish: Wish, screen: Screen) -> tuple[Plan, Digit
         screen.say(f"A run in {folder.path} did not come to its end: going on with it.")
         return unfinished, None
     digits = await asyncio.to_thread(read_digits, wish.files)
-    plan = make_plan(digits, wish.recall_s)
+    plan = make_plan(digits, wish.recall_s, wish.samples)
     await asyncio.to_thread(folder.begin, plan)
     return plan, digits
 
@@ -126,10 +130,26 @@ async def _deliver(stage: _Stage, service: Serving, listener: Listener, tell: Ca
         await _within(LAST_MESSAGE_S, listener.ended.wait())
         await _within(LAST_RELEASE_S, _released(stage, client))
         findings = await find(client, ended, stage.folder, stage.plan, await stage.digits())
-    summary = summarize(findings, service.url, _now())
-    await asyncio.to_thread(draw, findings.scene(_now()), stage.folder.picture)
+        await asyncio.to_thread(draw, findings.scene(_now()), stage.folder.picture)
+        searches = await _tune(stage, client, findings)
+    summary = summarize(findings, searches, service.url, _now())
     stage.folder.end(summary.as_json())
     tell(summary)
+
+
+async def _tune(stage: _Stage, client: Client, findings: Findings) -> Sequence[Search]:
+    """The second part, if it is wanted and the first has brought what it needs."""
+    plan, folder, ended = stage.plan, stage.folder, findings.request
+    if plan.tuning is None or ended.status is not Status.FINISHED:
+        return ()
+    outputs = ended.collection("merge", Relation.OUTPUT).id
+    images = [content.path async for content in client.contents(outputs) if content.path]
+    stage.screen.say(f"Now a classifier of these digits is tuned: two studies of {plan.samples} samples each.")
+    request = await client.submit(plan.tuning, idempotency_key=f"{plan.key}-tuning")
+    searches = await tune(client, request.id, Path(images[0]), folder.payload_log, stage.screen.show_studies)
+    n = sum(findings.evidence.merged.images)
+    await asyncio.to_thread(draw_tuning, searches, n, folder.tuning_picture)
+    return searches
 
 
 async def _fill_tape(stage: _Stage, ddm: object) -> None:

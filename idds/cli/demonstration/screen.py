@@ -1,12 +1,16 @@
 """What a person sees while the demo runs: bars on a terminal, lines elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from idds.domain.statuses import ContentStatus
+from idds.domain.study import StudySummary
+
+QUARTERS = 4
 LINES = 10
 """Where there are no bars, a line is written each time another tenth is done."""
 
@@ -29,6 +33,7 @@ class Screen:
     _progress: Progress | None = None
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _tenths: int = -1
+    _quarters: int = 0
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
@@ -60,6 +65,15 @@ class Screen:
         figures = f"{standing.bytes:,} of {standing.window_bytes:,} bytes"
         on_disk = self._tasks["on disk"]
         self._progress.update(on_disk, completed=standing.bytes, total=standing.window_bytes, figures=figures)
+
+    def show_studies(self, studies: Sequence[StudySummary]) -> None:
+        """A line each time another quarter of the samples is done."""
+        done = sum(study.counts.get(ContentStatus.DONE, 0) for study in studies)
+        quarters = QUARTERS * done // max(1, sum(study.wanted for study in studies))
+        if quarters > self._quarters:
+            self._quarters = quarters
+            told = (f"{s.counts.get(ContentStatus.DONE, 0)} of {s.wanted} by {s.sampler}" for s in studies)
+            self.say(f"Samples evaluated: {', '.join(told)}.")
 
     def _show_line(self, standing: Standing) -> None:
         tenths = LINES * standing.processed // max(1, standing.files)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from idds.cli.demonstration.tuning import Search
 from idds.domain.statuses import Status
 
 
@@ -48,6 +49,8 @@ class Summary:
     doubled: tuple[str, ...]
     url: str
     picture: str
+    searches: tuple[Search, ...] = ()
+    tuning_picture: str | None = None
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ class Summary:
             findings.append(f"{self.replicas_left} replicas are left on disk")
         if self.images != self.images_expected:
             findings.append("the merge counted other images than scikit-learn does")
-        return tuple(findings)
+        return (*findings, *(finding for search in self.searches for finding in search.broken))
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, and `broken`."""
@@ -93,4 +96,15 @@ def table(summary: Summary) -> Table:
         ("lost and doubled", f"{len(summary.lost)} lost, {len(summary.doubled)} doubled"),
     ):
         rows.add_row(name, str(value))
+    for search in summary.searches:
+        rows.add_row(f"tuned by {search.sampler}", _tuned(search))
     return rows
+
+
+def _tuned(search: Search) -> str:
+    half = search.accuracies[len(search.accuracies) // 2 :]
+    mean = sum(half) / max(1, len(half))
+    return (
+        f"accuracy {max(search.accuracies, default=0.0):.4f} at best, {mean:.2f} on average of the second half of"
+        f" {search.done} samples; the best one tells {search.held_out:.1%} of unseen images"
+    )

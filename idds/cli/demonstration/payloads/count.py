@@ -1,4 +1,4 @@
-"""Of each file of handwritten digits: how many images of every digit there are, and the sums of their pixels."""
+"""Of each file of handwritten digits: how many images of every digit there are, the sums of their pixels, and all."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,16 @@ DIGITS = 10
 PIXELS = 64
 
 
-def count(path: str) -> tuple[list[int], list[list[int]]]:
+def read(path: str) -> list[list[int]]:
     """A line of the file is an image: its pixels, row by row, and the digit it shows. Raises ValueError."""
+    return [list(map(int, line.split(","))) for line in Path(path).read_text(encoding="ascii").splitlines()]
+
+
+def count(rows: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """How many images there are of each digit, and the sums of their pixels."""
     images = [0] * DIGITS
     sums = [[0] * PIXELS for _ in range(DIGITS)]
-    for line in Path(path).read_text(encoding="ascii").splitlines():
-        *pixels, digit = map(int, line.split(","))
+    for *pixels, digit in rows:
         images[digit] += 1
         sums[digit] = [total + pixel for total, pixel in zip(sums[digit], pixels, strict=True)]
     return images, sums
@@ -25,8 +29,9 @@ def main() -> None:
         for content in job:
             with job.processing(content):
                 assert content.path is not None
-                images, sums = count(content.path)
-                result = {"file": content.name, "images": images, "sums": sums}
+                rows = read(content.path)
+                images, sums = count(rows)
+                result = {"file": content.name, "images": images, "sums": sums, "rows": rows}
                 job.output(f"{content.name}.json").write_text(json.dumps(result), encoding="utf-8")
 
 

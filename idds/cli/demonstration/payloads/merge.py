@@ -1,4 +1,4 @@
-"""All counts together: how many images of every digit there are in the whole dataset, and the mean of each."""
+"""All counts together: how many images of every digit there are, the mean of each, and all images as `rows`."""
 
 import json
 from pathlib import Path
@@ -12,18 +12,21 @@ def merge(job: Job) -> dict[str, object]:
     files: list[str] = []
     images = [0] * 10
     sums = [[0] * 64 for _ in images]
+    rows: dict[str, list[list[int]]] = {}
     for content in job:
         with job.processing(content):
             assert content.path is not None
             part = json.loads(Path(content.path).read_text(encoding="utf-8"))
             files.append(part["file"])
+            rows[part["file"]] = part["rows"]
             images = [total + n for total, n in zip(images, part["images"], strict=True)]
             sums = [
                 [total + n for total, n in zip(mine, more, strict=True)]
                 for mine, more in zip(sums, part["sums"], strict=True)
             ]
     means = [[total / max(1, n) for total in pixels] for pixels, n in zip(sums, images, strict=True)]
-    return {"files": files, "images": images, "means": means}
+    in_order = [row for file in sorted(rows) for row in rows[file]]
+    return {"files": files, "images": images, "means": means, "rows": in_order}
 
 
 def main() -> None:
