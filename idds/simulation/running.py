@@ -90,14 +90,22 @@ def smallest_window(trial: Trial, strategy: str, longest: int, *, precision: flo
     None where not even room for everything does. It takes a shorter run with a larger window for granted, which holds
     but for a few per cent of luck.
     """
-    enough = trial.run(strategy, trial.bytes)
-    if enough.makespan > longest or enough.refused_groups:
+
+    def is_enough(tried: Outcome) -> bool:
+        return tried.makespan <= longest and not tried.refused_groups
+
+    enough = trial.run(strategy)
+    if not is_enough(enough):
+        enough = trial.run(strategy, trial.bytes)
+    if not is_enough(enough):
         return None
     too_small = max(trial.layout.bytes) // 2
+    # By halves first: a window that is far too small takes the longest to run.
+    halved = enough.window_bytes // 2
     while enough.window_bytes > too_small * precision:
-        tried = trial.run(strategy, round(sqrt(too_small * enough.window_bytes)))
-        if tried.makespan > longest or tried.refused_groups:
-            too_small = tried.window_bytes
+        tried = trial.run(strategy, max(halved, round(sqrt(too_small * enough.window_bytes))))
+        if is_enough(tried):
+            enough, halved = tried, tried.window_bytes // 2
         else:
-            enough = tried
+            too_small, halved = tried.window_bytes, 0
     return enough

@@ -1,4 +1,7 @@
-"""`python -m tests.bench [NAME...]`: run these benches, all by default, on SQLite and on PostgreSQL."""
+"""`python -m tests.bench [NAME...]`: run these benches, all by default, on SQLite and on PostgreSQL.
+
+`simulating` needs no database, and minutes: it is run when it is named.
+"""
 
 import asyncio
 import sys
@@ -17,6 +20,7 @@ from tests.bench import (
     payloads,
     planning,
     registering,
+    simulating,
     steps,
     streaming,
     trials,
@@ -54,6 +58,11 @@ def _print(title: str, rows: list[tuple[str, str, str]]) -> None:
 
 
 def main(names: list[str]) -> None:
+    if "simulating" in names:
+        simulating.main([])
+        names = [name for name in names if name != "simulating"]
+        if not names:
+            return
     server = PostgresServer(durable=True)
     server.start()
     try:
