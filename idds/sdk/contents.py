@@ -12,7 +12,17 @@ from idds.domain.statuses import ContentStatus
 from idds.sdk.calls import Calls, decode, record, split_lines
 from idds.sdk.errors import Stale
 from idds.sdk.exchange import Again, Call, Delays, encode
-from idds.sdk.views import Advice, CollectionView, ContentView, Lease, LeasedContent, NewContent, Receipt, Registered
+from idds.sdk.views import (
+    Advice,
+    CollectionView,
+    ContentView,
+    Kept,
+    Lease,
+    LeasedContent,
+    NewContent,
+    Receipt,
+    Registered,
+)
 
 NDJSON = {"Accept": "application/x-ndjson"}
 LINES_A_CALL = 10_000
@@ -84,15 +94,12 @@ class ContentCalls(Calls):
         path = f"/v1/collections/{collection}/contents:lease"
         return await self._ask(Lease, Call("POST", path, body=body, again=Again.UNSENT, wait_s=wait_s))
 
-    async def heartbeat(
-        self, collection: int, contents: Sequence[LeasedContent], *, ttl_s: float = 60.0
-    ) -> frozenset[int]:
-        """Hold leases for `ttl_s` from now; the ids of those that are still ours."""
+    async def heartbeat(self, collection: int, contents: Sequence[LeasedContent], *, ttl_s: float = 60.0) -> Kept:
+        """Hold leases for `ttl_s` from now; those that are still ours, and those of them that are to stop."""
         if not contents:
-            return frozenset()
+            return Kept()
         body = {"held": [{"id": content.id, "attempt": content.attempt} for content in contents], "ttl_s": ttl_s}
-        path = f"/v1/collections/{collection}/contents:heartbeat"
-        return frozenset(await self._ask(tuple[int, ...], Call("POST", path, body=body), "held"))
+        return await self._ask(Kept, Call("POST", f"/v1/collections/{collection}/contents:heartbeat", body=body))
 
     async def give_back(self, collection: int, contents: Sequence[LeasedContent]) -> frozenset[int]:
         """End leases of what was not begun: that counts as no attempt. The ids of those that were still ours."""

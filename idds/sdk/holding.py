@@ -70,9 +70,10 @@ class Holding:
         self._settle(told.id, told.outcome)
 
     def settle_unwanted(self) -> None:
-        """What was to stop, and brought nothing else, is reported as pruned."""
-        for content in list(self._open.keys() & self._unwanted):
-            self._settle(content, LeasedContent.pruned)
+        """Samples that were to stop, and brought nothing else, are reported as pruned."""
+        for number in list(self._open.keys() & self._unwanted):
+            if self._open[number].parameters is not None:
+                self._settle(number, LeasedContent.pruned)
 
     def _settle(self, number: int, outcome: Callable[[LeasedContent], Outcome]) -> None:
         content = self._open.pop(number, None)
@@ -91,7 +92,9 @@ class Holding:
             self.settle(Told(content, "failed", reason))
 
     async def keep(self) -> None:
-        """Hold the leases, for ever; what turns out to be somebody else's is let go."""
+        """Hold the leases, for ever. What turns out to be somebody else's is let go, but for samples: of these the
+        first result counts, whoever brings it.
+        """
         while True:
             await asyncio.sleep(self._ttl_s / 3)
             held = [*self._open.values(), *(content for content, _ in self._ready.values())]
@@ -99,8 +102,10 @@ class Holding:
                 kept = await self._client.heartbeat(self._collection, held, ttl_s=self._ttl_s)
             except Unavailable:
                 continue
+            self._unwanted |= {stopped.id for stopped in kept.stop}
             for content in held:
-                if content.id not in kept and self._open.pop(content.id, None) is not None:
+                is_lost = content.id not in kept.held and content.parameters is None
+                if is_lost and self._open.pop(content.id, None) is not None:
                     self._has_lost = True
                     self._tally.lost += 1
 

@@ -202,6 +202,22 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """A content that is not to be gone on with, and why."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The ids of what is still held; and what of it is to stop."""
+
+    held: tuple[int, ...] = ()
+    stop: tuple[Stopped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What became of the report on a content."""
 

@@ -19,6 +19,7 @@ from idds.domain.statuses import ContentStatus, Intent, Status
 from idds.domain.workflow import Input, Parameter, Payload, Samples, Work, Workflow
 from idds.runtime.settings import read_settings
 from idds.sdk.client import Client
+from idds.sdk.views import Kept
 
 pytestmark = pytest.mark.timeout(60)
 HELLO = "import sys; print('hello'); sys.stderr.write('oh'); sys.exit(int(sys.argv[1]))"
@@ -84,11 +85,11 @@ async def test_samples_are_leased_and_reported_until_their_request_ends(client: 
     assert not lease.ended
     assert first.parameters is not None
     assert 0 <= first.parameters["x"] <= 1
-    assert await client.heartbeat(collection, lease.contents, ttl_s=120) == {first.id, second.id}
+    assert (await client.heartbeat(collection, lease.contents, ttl_s=120)).held == (first.id, second.id)
     receipts = await client.report(collection, [first.done(0.5), second.failed("crash")])
     assert [(receipt.id, receipt.verdict) for receipt in receipts] == [(first.id, "accepted"), (second.id, "again")]
     assert (await client.report(collection, [second.failed("crash")]))[0].verdict == "stale", "though the API says 409"
-    assert await client.heartbeat(collection, lease.contents) == frozenset()
+    assert await client.heartbeat(collection, lease.contents) == Kept()
 
     done = 1
     while not (lease := await client.lease(collection, count=10, wait_s=1)).ended:

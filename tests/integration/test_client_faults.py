@@ -13,6 +13,7 @@ from idds.cli.updates import updates
 from idds.domain.errors import IddsError, InvalidInput, NotFound, Unavailable
 from idds.sdk.client import Client
 from idds.sdk.errors import Broken, Unreachable
+from idds.sdk.views import Kept
 
 DEADLINE_S = 20
 REQUEST = {"id": 1, "name": "n", "status": "running", "intent": "run"}
@@ -254,7 +255,7 @@ async def test_no_empty_calls_are_made() -> None:
     service = Service()
     async with client_of(service) as client:
         assert await client.report(3, []) == ()
-        assert await client.heartbeat(3, []) == frozenset()
+        assert await client.heartbeat(3, []) == Kept()
     assert service.calls == []
 
 

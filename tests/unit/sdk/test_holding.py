@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from idds.domain.content import Outcome, Verdict
-from idds.domain.errors import Unavailable
+import pytest
+
+from idds.domain.content import Intermediate, Outcome, Verdict
+from idds.domain.errors import Conflict, InvalidInput, Problem, Unavailable
 from idds.sdk.client import Client
-from idds.sdk.dialects import Told
+from idds.sdk.dialects import Along, Told
 from idds.sdk.holding import Holding, Tally
-from idds.sdk.views import Lease, LeasedContent, Receipt
+from idds.sdk.views import Advice, Kept, Lease, LeasedContent, Receipt, Stopped
 
 PATIENCE_S = 10
 
@@ -19,30 +21,45 @@ class Service(Client):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9", patience_s=0)
         self.mine = {1, 2, 3}
+        self.unwanted: set[int] = set()
+        self.said: list[tuple[int, int, float]] = []
+        self.is_deaf = False
+        self.odd: list[Problem] = []
         self.absences = 0
         self.verdict = Verdict.ACCEPTED
         self.reported: list[int] = []
+        self.outcomes: list[Outcome] = []
         self.heard: list[set[int]] = []
 
-    async def heartbeat(
-        self, collection: int, contents: Sequence[LeasedContent], *, ttl_s: float = 60.0
-    ) -> frozenset[int]:
+    async def heartbeat(self, collection: int, contents: Sequence[LeasedContent], *, ttl_s: float = 60.0) -> Kept:
         if self.absences:
             self.absences -= 1
             raise Unavailable("away")
         self.heard.append({content.id for content in contents})
-        return frozenset(self.mine & self.heard[-1])
+        return Kept(tuple(self.mine & self.heard[-1]), tuple(Stopped(each, "why") for each in self.unwanted))
 
     async def report(self, collection: int, outcomes: Sequence[Outcome]) -> tuple[Receipt, ...]:
+        if self.odd:
+            problems, self.odd = self.odd, []
+            raise InvalidInput(problems)
         self.reported += [outcome.content_id for outcome in outcomes]
+        self.outcomes += outcomes
         return tuple(Receipt(outcome.content_id, self.verdict) for outcome in outcomes)
+
+    async def intermediate(self, collection: int, values: Sequence[Intermediate]) -> tuple[Advice, ...]:
+        if self.is_deaf:
+            raise Conflict("this is no study")
+        self.said += [(value.content_id, value.step, value.value) for value in values]
+        return tuple(Advice(value.content_id, value.content_id in self.unwanted) for value in values)
 
     async def give_back(self, collection: int, contents: Sequence[LeasedContent]) -> frozenset[int]:
         return frozenset(self.mine & {content.id for content in contents})
 
 
-def held(service: Service, tally: Tally, ttl_s: float = 0.003) -> Holding:
-    lease = Lease(tuple(LeasedContent(number, 1, "data", "f") for number in (1, 2, 3)), ended=False)
+def held(service: Service, tally: Tally, ttl_s: float = 0.003, *, of_study: bool = False) -> Holding:
+    point = {"x": 1} if of_study else None
+    contents = (LeasedContent(number, 1, "data", "f", parameters=point) for number in (1, 2, 3))
+    lease = Lease(tuple(contents), ended=False)
     return Holding(service, 7, lease, ttl_s, tally)
 
 
@@ -97,3 +114,84 @@ async def test_a_stale_report_is_a_loss() -> None:
     holding.settle_rest(lambda content: Told(content, "done"))
     await concluded(holding)
     assert tally == Tally(lost=3)
+
+
+async def test_a_sample_that_is_lost_is_brought_all_the_same() -> None:
+    """Its first result counts, and that may be this one."""
+    service, tally = Service(), Tally()
+    service.mine = set()
+    holding = held(service, tally, of_study=True)
+    keeping = asyncio.create_task(holding.keep())
+    async with asyncio.timeout(PATIENCE_S):
+        while len(service.heard) < 3:
+            await asyncio.sleep(0)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    assert not holding.is_lost
+    holding.settle_rest(lambda content: Told(content, "done"))
+    await concluded(holding)
+    assert service.reported == [1, 2, 3]
+
+
+async def test_values_on_the_way_are_said_and_what_is_to_stop_is_pruned() -> None:
+    service, tally = Service(), Tally()
+    service.unwanted = {1, 2, 3}
+    holding = held(service, tally, of_study=True)
+    reporting = asyncio.create_task(holding.report())
+    for number in (1, 2, 9):
+        holding.hear(Along(number, 5, 0.5))
+    assert not holding.is_unwanted
+    holding.hear(Along(3, 6, 0.4))
+    async with asyncio.timeout(PATIENCE_S):
+        while not holding.is_unwanted:
+            await asyncio.sleep(0)
+        holding.settle(Told(1, "done", objective_values=(0.1,)))
+        holding.settle_unwanted()
+        await holding.conclude(reporting)
+    assert service.said == [(1, 5, 0.5), (2, 5, 0.5), (3, 6, 0.4)], "nothing of what it has not"
+    assert {outcome.content_id: outcome.is_pruned for outcome in service.outcomes} == {1: False, 2: True, 3: True}
+
+
+async def test_who_does_not_want_to_hear_of_the_way_gets_the_results() -> None:
+    service, tally = Service(), Tally()
+    service.is_deaf = True
+    holding = held(service, tally, of_study=True)
+    holding.hear(Along(1, 5, 0.5))
+    holding.settle_rest(lambda content: Told(content, "done"))
+    await concluded(holding)
+    assert tally == Tally(done=3)
+
+
+async def test_files_that_are_not_wanted_any_more_are_given_back() -> None:
+    service, tally = Service(), Tally()
+    service.unwanted = {1, 2, 3}
+    holding = held(service, tally)
+    keeping = asyncio.create_task(holding.keep())
+    async with asyncio.timeout(PATIENCE_S):
+        while not holding.is_unwanted:
+            await asyncio.sleep(0)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    holding.settle_unwanted()
+    await concluded(holding)
+    assert (service.reported, tally) == ([], Tally(given_back=3))
+
+
+async def test_a_result_that_is_refused_fails_its_content_alone() -> None:
+    service, tally = Service(), Tally()
+    service.odd = [Problem("/reports/1/objective_values", "one is wanted")]
+    holding = held(service, tally, of_study=True)
+    holding.settle_rest(lambda content: Told(content, "done"))
+    await concluded(holding)
+    second = service.outcomes[1]
+    assert (second.done, second.reason, second.retry) == (False, "one is wanted", False)
+    assert tally == Tally(done=2, failed=1)
+
+
+async def test_what_is_wrong_with_the_call_itself_is_raised() -> None:
+    service = Service()
+    service.odd = [Problem("/reports", "too many")]
+    holding = held(service, Tally())
+    holding.settle(Told(1, "done"))
+    with pytest.raises(InvalidInput, match="too many"):
+        await concluded(holding)
