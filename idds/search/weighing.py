@@ -6,11 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.util import find_spec
 from typing import Any
 
-from idds.domain.space import Parameter
 from idds.ports.importance import ImportanceFailure, Weighed
 
 LONGEST_S = 120.0
@@ -26,11 +25,11 @@ class ProcessImportance:
     async def weigh(self, weighed: Weighed) -> Mapping[str, float]:
         if find_spec("optuna") is None:
             raise ImportanceFailure("the service is installed without the extra `search`")
-        document = json.dumps({**asdict(weighed), "spaces": [_plain(space) for space in weighed.spaces]})
+        document = await asyncio.to_thread(_document, weighed)
         async with self._one_at_a_time:
             try:
                 async with asyncio.timeout(LONGEST_S):
-                    answer = await _answer(document.encode())
+                    answer = await _answer(document)
             except TimeoutError:
                 raise ImportanceFailure(f"it takes more than {LONGEST_S:g} s") from None
         if "importance" not in answer:
@@ -39,9 +38,13 @@ class ProcessImportance:
         return found
 
 
-def _plain(space: Mapping[str, Parameter]) -> dict[str, Any]:
+def _document(weighed: Weighed) -> bytes:
     """Without branches: a point says itself which parameters it has."""
-    return {name: {**asdict(parameter), "when": None} for name, parameter in space.items()}
+    named = {each.name: getattr(weighed, each.name) for each in fields(weighed)}
+    spaces = [
+        {name: {**asdict(parameter), "when": None} for name, parameter in space.items()} for space in weighed.spaces
+    ]
+    return json.dumps({**named, "spaces": spaces}).encode()
 
 
 async def _answer(document: bytes) -> Mapping[str, Any]:

@@ -1,7 +1,9 @@
 """The pages of studies."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from pydantic import Field
@@ -11,7 +13,7 @@ from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.space import Parameter
 from idds.domain.study import Study
-from idds.domain.study_series import StudyPoints
+from idds.domain.study_series import StudyCurves, StudyPoint, StudyPoints, StudySeries
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL
 from idds.engine.spaces import spaces_of
@@ -49,41 +51,61 @@ async def show_list(visit: Visit[StudiesQuery]) -> View:
     return View("studies.html", "Studies", values, events="/v1/events")
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the charts of a study are drawn of; `axes` are the parameters that have one."""
+
+    study: Study
+    series: StudySeries
+    points: StudyPoints
+    curves: StudyCurves
+    objective: int
+    axes: Mapping[str, Parameter]
+
+    @property
+    def direction(self) -> str:
+        return self.study.directions[self.objective]
+
+
 async def show(visit: Visit[ChartsQuery]) -> View:
     identifier, principal, told = CollectionId(visit.number), visit.principal, visit.doors.study_charts
     study = await visit.doors.studies.study(principal, identifier)
-    series, points = await told.series(principal, identifier), await told.points(principal, identifier)
-    curves = await told.curves(principal, identifier)
-    delivery = await told.delivery(principal, identifier)
-    objective, direction = _objective(study, visit.query)
     known = parameters_of(study.definition)
-    axes = _axes(known, visit.query)
-    bar = Bar(sum(study.counts.values()), study.counts, OF_SAMPLES)
+    found = Found(
+        study,
+        await told.series(principal, identifier),
+        await told.points(principal, identifier),
+        await told.curves(principal, identifier),
+        _objective(study, visit.query),
+        _axes(known, visit.query),
+    )
     values = {
-        "study": study,
-        "bar": bar,
-        "objective": objective,
-        "direction": direction,
-        "series": series,
-        "points": points,
-        "rows": _rows(points, objective, direction),
-        "curves": curves,
-        "delivery": delivery,
+        **{each.name: getattr(found, each.name) for each in fields(found)},
+        # Thousands of points: a thread lets others be served meanwhile.
+        **await asyncio.to_thread(_drawn, found),
+        "bar": Bar(sum(study.counts.values()), study.counts, OF_SAMPLES),
+        "known": known,
+        "rows": _rows(found),
+        "delivery": await told.delivery(principal, identifier),
         "versions": await visit.doors.redefining.versions(
             principal, identifier, after=max(0, study.version - VERSIONS), limit=VERSIONS
         ),
-        "known": known,
-        "axes": axes,
-        "best_over_time": charts.best_over_time(series, points.points, objective),
-        "fronts": charts.fronts(points.points, study.best, study.directions),
-        "parallel": charts.parallel(points.points, axes, objective, direction),
-        "slices": charts.slices(points.points, axes, objective, direction),
-        "on_the_way": charts.curves_on_the_way(curves.curves, curves.direction),
         "written": written,
         "as_json": json.dumps,
     }
     events = None if study.status.is_terminal else f"/v1/events?entity=collection:{identifier}"
     return View("study.html", f"{study.work} · study {identifier}", values, events)
+
+
+def _drawn(found: Found) -> Mapping[str, object]:
+    points, objective, direction = found.points.points, found.objective, found.direction
+    return {
+        "best_over_time": charts.best_over_time(found.series, points, objective),
+        "fronts": charts.fronts(points, found.study.best, found.study.directions),
+        "parallel": charts.parallel(points, found.axes, objective, direction),
+        "slices": charts.slices(points, found.axes, objective, direction),
+        "on_the_way": charts.curves_on_the_way(found.curves.curves, found.curves.direction),
+    }
 
 
 async def show_importance(visit: Visit[None]) -> View:
@@ -124,10 +146,10 @@ def parameters_of(samples: Samples) -> Mapping[str, Parameter]:
     return found
 
 
-def _objective(study: Study, query: ChartsQuery) -> tuple[int, str]:
+def _objective(study: Study, query: ChartsQuery) -> int:
     if query.objective >= len(study.directions):
         raise InvalidInput([Problem("/objective", f"this study has {len(study.directions)}, counted from 0")])
-    return query.objective, study.directions[query.objective]
+    return query.objective
 
 
 def _axes(known: Mapping[str, Parameter], query: ChartsQuery) -> Mapping[str, Parameter]:
@@ -138,10 +160,10 @@ def _axes(known: Mapping[str, Parameter], query: ChartsQuery) -> Mapping[str, Pa
     return {name: known[name] for name in known if name in wanted}
 
 
-def _rows(points: StudyPoints, objective: int, direction: str) -> list[object]:
+def _rows(found: Found) -> Sequence[StudyPoint]:
     """Those of the charts, the best first."""
-    ordered = sorted(points.points, key=lambda each: each.values[objective], reverse=direction == "maximize")
-    return list(ordered[:ROWS])
+    is_maximized = found.direction == "maximize"
+    return sorted(found.points.points, key=lambda each: each.values[found.objective], reverse=is_maximized)[:ROWS]
 
 
 PAGES = (
