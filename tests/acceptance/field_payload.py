@@ -7,10 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+from typing import Any
+
+NOBODY_THERE = 75
 
 
-def call(method: str, *parts: str) -> object:
+def call(method: str, *parts: str) -> Any:
     url = "/".join([os.environ["IDDS_HOST"], "hpo", os.environ["TASK"], "null", *parts])
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=60) as answer:
         return json.load(answer)
@@ -33,4 +37,9 @@ def main(event_range: str, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    try:
+        sys.exit(main(sys.argv[1], sys.argv[2:]))
+    except urllib.error.HTTPError:
+        raise
+    except OSError:
+        sys.exit(NOBODY_THERE)

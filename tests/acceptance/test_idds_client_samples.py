@@ -5,12 +5,16 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiomqtt
+import pytest
 
-from tests.acceptance.service import service
+from tests.acceptance.field_payload import NOBODY_THERE
+from tests.acceptance.service import Running, start
 from tests.servers.idds_client import IddsClient
 from tests.servers.mosquitto import MosquittoServer
 
@@ -52,7 +56,6 @@ class Events:
 
     mqtt: aiomqtt.Client
     models: dict[int, str] = field(default_factory=dict)
-    rolled_back: int = 0
 
     async def listen(self, ready: asyncio.Queue[int]) -> None:
         """Until the task is to be finished."""
@@ -66,7 +69,7 @@ class Events:
             new = {each["name"]: json.loads(each["path"])[0][0] for each in body["files"] if each["status"] == "New"}
             assert all(type(number) is int for number in new)
             if new.keys() & self.models.keys():
-                self.rolled_back += 1
+                assert new.keys() <= self.models.keys(), "with what is told again something new is rolled back"
                 continue
             self.models |= new
             for number in new:
@@ -76,7 +79,7 @@ class Events:
 async def _job(host: str, folder: Path, number: int, attempt: int) -> int:
     """What its payload exits with."""
     work = folder / f"{number}.{attempt}"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     here = Path(__file__).parent
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", str(here / "field_payload.py"), f"{TASK}-1-1-{number}-{attempt}"),
@@ -88,36 +91,99 @@ async def _job(host: str, folder: Path, number: int, attempt: int) -> int:
     return await process.wait()
 
 
-@dataclass(frozen=True)
 class Jobs:
     """Each evaluates one event after the other; JEDI says of the last attempt what it says."""
 
-    client: IddsClient
-    host: str
-    folder: Path
-    ready: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
-    calling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(self, client: IddsClient, host: str, folder: Path) -> None:
+        self._client = client
+        self._host = host
+        self._folder = folder
+        self.ready: asyncio.Queue[int] = asyncio.Queue()
+        self.half = asyncio.Event()
+        self.up = asyncio.Event()
+        self.up.set()
+        self.calling = asyncio.Lock()
+        self._evaluated = 0
 
     async def run(self) -> None:
         while True:
             number = await self.ready.get()
-            for attempt in range(1, ATTEMPTS + 1):
-                if await _job(self.host, self.folder, number, attempt) == 0:
-                    break
-            else:
+            await self._evaluate(number)
+            self._evaluated += 1
+            if self._evaluated == POINTS // 2:
+                self.half.set()
+            self.ready.task_done()
+
+    async def _evaluate(self, number: int) -> None:
+        attempt = 1
+        while (code := await _job(self._host, self._folder, number, attempt)) != 0:
+            if code == NOBODY_THERE:
+                await self.up.wait()
+            elif attempt == ATTEMPTS:
                 async with self.calling:
-                    await self.client.call("update_hyperparameter", TASK, None, number, MAGIC)
+                    await self._client.call("update_hyperparameter", TASK, None, number, MAGIC)
+                return
+            else:
+                attempt += 1
 
 
-async def test_a_search_is_evaluated_by_payloads_that_know_nothing_new(
-    tmp_path: Path, mosquitto: MosquittoServer
+@asynccontextmanager
+async def _working(jobs: Jobs) -> AsyncIterator[None]:
+    """With so many of them under way; at the end all that was ready is evaluated."""
+    running = [asyncio.create_task(jobs.run()) for _ in range(JOBS)]
+    try:
+        yield
+        await jobs.ready.join()
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class Service:
+    """It is where it was when it is started again."""
+
+    def __init__(self, folder: Path, broker: str) -> None:
+        self._state = folder / "state"
+        self._settings = folder / "idds.toml"
+        self._settings.write_text(SETTINGS.format(broker=broker))
+        self._running: Running | None = None
+
+    async def start(self) -> Running:
+        port = self._running.url.rpartition(":")[2] if self._running is not None else "0"
+        self._running = await start(self._state, "--settings", str(self._settings), "--port", port)
+        return self._running
+
+    async def kill_half_way(self, jobs: Jobs) -> None:
+        await jobs.half.wait()
+        assert self._running is not None
+        async with jobs.calling:
+            jobs.up.clear()
+            await self._running.kill()
+            await self.start()
+            jobs.up.set()
+
+    async def stop(self) -> None:
+        if self._running is not None and self._running.process.returncode is None:
+            self._running.process.terminate()
+            await self._running.process.wait()
+
+
+@pytest.fixture
+async def service(tmp_path: Path, mosquitto: MosquittoServer) -> AsyncIterator[Service]:
+    service = Service(tmp_path, mosquitto.url)
+    yield service
+    await service.stop()
+
+
+async def test_a_search_is_evaluated_by_payloads_that_know_nothing_new_and_survives_a_kill(
+    tmp_path: Path, mosquitto: MosquittoServer, service: Service
 ) -> None:
-    settings = tmp_path / "idds.toml"
-    settings.write_text(SETTINGS.format(broker=mosquitto.url))
+    running = await service.start()
     async with (
-        service(tmp_path / "state", "--settings", str(settings)) as running,
         IddsClient(running.url, running.token) as client,
         aiomqtt.Client("127.0.0.1", mosquitto.port) as mqtt,
+        asyncio.timeout(PATIENCE_S),
     ):
         await mqtt.subscribe("idds/local/jedi", qos=1)
         request = await client.call(
@@ -131,18 +197,12 @@ async def test_a_search_is_evaluated_by_payloads_that_know_nothing_new(
             request_metadata=SEARCH,
         )
         events, jobs = Events(mqtt), Jobs(client, f"{running.url}/idds", tmp_path)
-        running_jobs = [asyncio.create_task(jobs.run()) for _ in range(JOBS)]
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await events.listen(jobs.ready)
-        finally:
-            for each in running_jobs:
-                each.cancel()
-            await asyncio.gather(*running_jobs, return_exceptions=True)
+        async with _working(jobs), asyncio.TaskGroup() as group:
+            group.create_task(service.kill_half_way(jobs))
+            await events.listen(jobs.ready)
         rows = await client.call("get_hyperparameters", TASK, None)
         (shown,) = await client.call("get_requests", request)
         messages = await client.call("get_messages", request_id=request)
-    assert events.rolled_back == 0
     assert {str(number) for number in events.models} == {row["id"] for row in rows}
     assert Counter(events.models.values()) == {"one": POINTS // 2, "two": POINTS // 2}
     for row in rows:
