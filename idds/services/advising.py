@@ -30,7 +30,7 @@ async def advise(
     contents = {content.id: content for content in await tx.contents.get(list({said.content_id for said in every}))}
     refused = {said: why for said in every if (why := _against(place, contents.get(said.content_id), said))}
     taken = [said for said in every if said not in refused]
-    await tx.intermediates.note(place.collection.id, [said for said in taken if isfinite(said.value)])
+    await tx.intermediates.note([said for said in taken if isfinite(said.value)])
     reasons: dict[ContentId, str | None] = {}
     if rule := rule_of(samples):
         in_steps = [said for each in told for said in sorted(each, key=lambda said: said.step) if said not in refused]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Double, and_, bindparam, func, select, text, update
+from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.content import Intermediate
@@ -71,48 +71,47 @@ _COMPLETE = (
     .subquery("complete")
 )
 _COUNT_COMPLETE = select(func.count()).select_from(_COMPLETE)
-_RANKED = (
-    select(
-        intermediates.c.step,
-        intermediates.c.value,
-        func.row_number().over(partition_by=intermediates.c.step, order_by=intermediates.c.value).label("place"),
-        func.count().over(partition_by=intermediates.c.step).label("number"),
-    )
-    .join(
-        _COMPLETE,
-        and_(intermediates.c.content_id == _COMPLETE.c.content_id, among_bound(intermediates.c.step, "steps")),
-    )
-    .subquery("ranked")
+# A value is looked up for each sample and step, however few the table seems to hold.
+_STANDINGS = """
+WITH complete AS (
+  SELECT content_id FROM samples WHERE study_id = {mark}1 AND objective_values IS NOT NULL AND NOT is_pruned
+   ORDER BY number DESC LIMIT {compared}
+), said AS MATERIALIZED (
+  SELECT steps.step, (SELECT value FROM intermediates
+                       WHERE content_id = complete.content_id AND step = steps.step) AS value
+    FROM complete CROSS JOIN {steps}
+), ranked AS (
+  SELECT step, value, row_number() OVER (PARTITION BY step ORDER BY value) AS place,
+         count(*) OVER (PARTITION BY step) AS number
+    FROM said WHERE value IS NOT NULL
 )
-_BEFORE = (_RANKED.c.number - 1) * bindparam("share", type_=Double)
-_STANDINGS = (
-    select(_RANKED.c.step, _RANKED.c.number, _RANKED.c.value)
-    .where(_RANKED.c.place > _BEFORE, _RANKED.c.place <= _BEFORE + 2)
-    .order_by(_RANKED.c.step, _RANKED.c.place)
-)
-_ON_RUNGS = """
-SELECT given.id, count(*) AS others,
-       sum(CASE WHEN given.sign > 0 AND rungs.value > given.value OR given.sign < 0 AND rungs.value < given.value
-           THEN 1 ELSE 0 END) AS better
-  FROM {given} JOIN rungs ON rungs.study_id = given.study AND rungs.bracket = given.bracket AND rungs.rung = given.rung
- GROUP BY given.id
+SELECT step, number, value FROM ranked
+ WHERE place > (number - 1) * CAST({mark}3 AS DOUBLE PRECISION) AND place <= (number - 1) * CAST({mark}3 AS DOUBLE PRECISION) + 2 ORDER BY step, place
 """
+_STEPS_ON_SQLITE = "(SELECT value AS step FROM json_each(?2)) AS steps"
+_STEPS_ON_POSTGRESQL = "unnest($2::bigint[]) AS steps (step)"
+_ON_RUNGS = """
+SELECT given.id, (SELECT count(*) {there}) AS others,
+       (SELECT count(*) {there} AND rungs.value {sign} given.value) AS better
+  FROM {given}
+"""
+_THERE = "FROM rungs WHERE rungs.study_id = given.study AND rungs.bracket = given.bracket AND rungs.rung = given.rung"
 _ON_SQLITE = (
     "(SELECT value ->> 0 AS id, value ->> 1 AS study, value ->> 2 AS bracket, value ->> 3 AS rung,"
-    " value ->> 4 AS value, value ->> 5 AS sign FROM json_each(?)) AS given"
+    " value ->> 4 AS value FROM json_each(?)) AS given"
 )
 _ON_POSTGRESQL = (
-    "unnest($1::bigint[], $2::bigint[], $3::integer[], $4::integer[], $5::float8[], $6::integer[])"
-    " AS given (id, study, bracket, rung, value, sign)"
+    "unnest($1::bigint[], $2::bigint[], $3::integer[], $4::integer[], $5::float8[])"
+    " AS given (id, study, bracket, rung, value)"
 )
 
 
 class Intermediates(Noun):
-    async def note(self, study: CollectionId, said: Sequence[Intermediate]) -> None:
+    async def note(self, said: Sequence[Intermediate]) -> None:
         """Note finite values; of a sample at a step the last."""
         last = {(each.content_id, each.step): each.value for each in said}
         rows = [
-            {"content_id": content, "step": step, "study_id": study, "value": value, "at": self._tx.now}
+            {"content_id": content, "step": step, "value": value, "at": self._tx.now}
             for (content, step), value in sorted(last.items())
         ]
         if rows:
@@ -154,7 +153,13 @@ class Intermediates(Noun):
 
     async def standings(self, study: CollectionId, steps: Sequence[int], share: float) -> dict[int, Standing]:
         """How the complete samples stood at each of these steps, around the value that a share of them is below."""
-        found = await self._execute(_STANDINGS, {"study": study, "steps": sorted(set(steps)), "share": share})
+        wanted = sorted(set(steps))
+        if self._is_sqlite:
+            statement = _STANDINGS.format(mark="?", compared=COMPARED, steps=_STEPS_ON_SQLITE)
+            found = await self._driver(statement, (study, json.dumps(wanted), share))
+        else:
+            statement = _STANDINGS.format(mark="$", compared=COMPARED, steps=_STEPS_ON_POSTGRESQL)
+            found = await self._driver(statement, (study, wanted, share))
         around: dict[int, tuple[int, list[float]]] = {}
         for row in found:
             around.setdefault(row.step, (row.number, []))[1].append(row.value)
@@ -164,13 +169,13 @@ class Intermediates(Noun):
         self, study: CollectionId, arrived: Sequence[OnRung], *, maximize: bool
     ) -> dict[ContentId, tuple[int, int]]:
         """How many samples were on the rung of each of these before, and how many of them with better values."""
-        sign = 1 if maximize else -1
-        given = [(each.content, study, each.bracket, each.rung, each.value, sign) for each in arrived]
+        given = [(each.content, study, each.bracket, each.rung, each.value) for each in arrived]
+        named = _ON_SQLITE if self._is_sqlite else _ON_POSTGRESQL
+        statement = _ON_RUNGS.format(given=named, there=_THERE, sign=">" if maximize else "<")
         if self._is_sqlite:
-            rows = await self._driver(_ON_RUNGS.format(given=_ON_SQLITE), (json.dumps(given),))
+            rows = await self._driver(statement, (json.dumps(given),))
         else:
-            columns = tuple(list(column) for column in zip(*given, strict=True))
-            rows = await self._driver(_ON_RUNGS.format(given=_ON_POSTGRESQL), columns)
+            rows = await self._driver(statement, tuple(list(column) for column in zip(*given, strict=True)))
         return {ContentId(row.id): (int(row.others), int(row.better)) for row in rows}
 
     async def note_rungs(self, study: CollectionId, arrived: Sequence[OnRung]) -> None:

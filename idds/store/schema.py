@@ -395,10 +395,8 @@ intermediates = Table(
         "content_id", Id, ForeignKey("samples.content_id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     ),
     Column("step", BigInteger, primary_key=True, autoincrement=False),
-    Column("study_id", Id, nullable=False),
     Column("value", Double, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Index(None, "study_id", "step"),
 )
 
 # Where samples stood when they came to a rung of successive halving: 0 is the lowest.

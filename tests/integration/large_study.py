@@ -82,7 +82,7 @@ async def say(database: Database, study: CollectionId, number: int, values: Sequ
         await tx.connection.execute(
             insert(intermediates),
             [
-                {"content_id": content, "step": step, "study_id": study, "value": value, "at": step * SECOND}
+                {"content_id": content, "step": step, "value": value, "at": step * SECOND}
                 for step, value in enumerate(values)
             ],
         )

@@ -79,7 +79,6 @@ def upgrade() -> None:
         "intermediates",
         sa.Column("content_id", _ID, autoincrement=False, nullable=False),
         sa.Column("step", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("study_id", _ID, nullable=False),
         sa.Column("value", sa.Double(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -87,7 +86,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("content_id", "step", name=op.f("pk_intermediates")),
     )
-    op.create_index(op.f("ix_intermediates_study_id_step"), "intermediates", ["study_id", "step"])
     op.create_table(
         "rungs",
         sa.Column("content_id", _ID, autoincrement=False, nullable=False),
@@ -110,32 +108,32 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("hints") as hints:
-        hints.drop_column("is_deletion")
+    op.drop_column("hints", "is_deletion")
     op.drop_index(op.f("ix_tokens_made_by"), table_name="tokens")
     with op.batch_alter_table("tokens") as tokens:
         tokens.drop_constraint(op.f("fk_tokens_made_by"), type_="foreignkey")
         tokens.drop_column("made_by")
     op.drop_index(op.f("ix_rungs_study_id_bracket_rung_value"), table_name="rungs")
     op.drop_table("rungs")
-    op.drop_index(op.f("ix_intermediates_study_id_step"), table_name="intermediates")
     op.drop_table("intermediates")
     op.drop_index("ix_replicas_pinnable", table_name="replicas")
     op.drop_index("ix_collections_studies", table_name="collections")
     for index in ("ix_samples_pruned", "ix_samples_complete", "ix_samples_origin", "ix_samples_score"):
         op.drop_index(index, table_name="samples")
-    with op.batch_alter_table("samples") as samples:
-        samples.drop_column("stop_reason")
-        samples.drop_column("rung")
-        samples.drop_column("best_step")
-        samples.drop_column("best_value")
-        samples.drop_column("last_step")
-        samples.drop_column("score")
-        samples.drop_column("is_pruned")
-        samples.drop_column("constraint_values")
-        samples.drop_column("is_taken_back")
-        samples.drop_column("version")
-    with op.batch_alter_table("collections") as collections:
-        collections.drop_column("taken_back")
+    # Not in a batch: on SQLite that drops the table, and with it all that belongs to its rows.
+    for column in (
+        "stop_reason",
+        "rung",
+        "best_step",
+        "best_value",
+        "last_step",
+        "score",
+        "is_pruned",
+        "constraint_values",
+        "is_taken_back",
+        "version",
+    ):
+        op.drop_column("samples", column)
+    op.drop_column("collections", "taken_back")
     op.drop_table("studies")
     op.drop_table("study_versions")
