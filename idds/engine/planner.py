@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.replica import Window
 from idds.engine import joining
-from idds.engine.shares import Share, Turns
+from idds.engine.shares import Share, Turns, weight_of
 from idds.engine.window import Candidate, Room, never
 
 SLICES = 4
@@ -184,11 +184,11 @@ class _Queue:
         if not demand.heads:
             self.wait = "none of its groups is complete yet"
 
-    def join(self, groups: Sequence[Candidate], *, is_express: bool) -> None:
+    def join(self, groups: Sequence[Candidate], *, goes_before_all: bool) -> None:
         """Pin these of others. Who has a run recalled by others recalls by itself when nobody else has use for it."""
         self.admitted += groups
         by_others = self.demand.pinned_files - self.demand.held_files + sum(len(group.contents) for group in groups)
-        self.goes_last = by_others >= self._run_files and not is_express
+        self.goes_last = by_others >= self._run_files and not goes_before_all
 
     def _sort(self, group: Candidate, windows: Sequence[Window]) -> None:
         size, files = group.bytes, group.files
@@ -290,7 +290,7 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
     of_rse = Room.of(standing.window) if standing.window is not None else None
     quotas = {share.name: (share.quota, Room.of(share.quota)) for share in standing.shares if share.quota is not None}
     tapes = {tape.name: _room_of(tape) for tape in standing.tapes}
-    express = {share.name for share in standing.shares if share.is_express}
+    before_all = _before_all(standing)
     queues = []
     for demand in standing.demands:
         quota, of_share = quotas.get(demand.share, (None, None))
@@ -301,12 +301,26 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
         queue = _Queue(demand, windows, rooms, policy)
         pinned = demand.pinned_bytes, demand.pinned_files
         joined = joining.choose(demand.joins, windows, standing.window, len(standing.demands), pinned)
-        queue.join(joined, is_express=demand.share in express)
+        queue.join(joined, goes_before_all=demand.collection in before_all)
         if demand.hold is not None:
             queue.hold(demand.hold)
         queue.watch(policy, now)
         queues.append(queue)
     return queues
+
+
+def _before_all(standing: Standing) -> set[CollectionId]:
+    """Who is held up by nobody that recalls for it, however slowly: express ones, and one of more weight than all others."""
+    shares = {share.name: share for share in standing.shares}
+    found, weights = set(), {}
+    for demand in standing.demands:
+        share = shares.get(demand.share, Share(demand.share))
+        weights[demand.collection] = share.weight * weight_of(demand.priority)
+        if share.is_express:
+            found.add(demand.collection)
+    most = max(weights.values(), default=0.0)
+    heaviest = [each for each, weight in weights.items() if weight == most]
+    return found | set(heaviest if len(heaviest) == 1 else ())
 
 
 def _room_of(tape: Tape) -> Room:

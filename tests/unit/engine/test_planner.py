@@ -106,6 +106,11 @@ def test_who_has_a_run_recalled_by_others_recalls_only_what_nobody_else_has_use_
     assert given_to(plan(of(old, others, window=disk), POLICY, NOW))[1] > 4
     fast = Share("fast", is_express=True)
     assert given_to(plan(of(replace(late, share="fast"), others, window=disk, shares=(fast,)), POLICY, NOW))[1] == 4 + 9
+    # The others may have so little weight that it would wait for its files for long.
+    assert given_to(plan(of(replace(late, priority=100), others, window=disk), POLICY, NOW))[1] > 4
+    assert (
+        given_to(plan(of(replace(late, priority=100), replace(others, priority=100), window=disk), POLICY, NOW))[1] == 4
+    )
 
 
 def test_who_processes_slowly_joins_no_more_than_its_part_of_the_disk_and_in_half_of_it_only_what_landed() -> None:
