@@ -310,7 +310,7 @@ def _queues(standing: Standing, policy: Policy, now: int) -> list[_Queue]:
 
 
 def _before_all(standing: Standing) -> set[CollectionId]:
-    """Who is held up by nobody that recalls for it, however slowly: express ones, and one of more weight than all others."""
+    """Who does not wait for those that recall for it: express ones, and one of more weight than all others."""
     shares = {share.name: share for share in standing.shares}
     found, weights = set(), {}
     for demand in standing.demands:
