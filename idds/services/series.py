@@ -1,6 +1,6 @@
-"""What happened when: series over time for charts, read from the history and from the replicas.
+"""What happened when: series over time for charts, read from the history and from what is counted.
 
-What that costs grows with a request's files, and those who watch ask time and again: answers are remembered.
+What that costs grows with how often something happened, and those who watch ask time and again: answers are remembered.
 """
 
 from collections import Counter
@@ -17,7 +17,8 @@ from idds.domain.statuses import Relation, SourceKind
 from idds.engine.transitions import ContentEvent
 from idds.services.remembering import Remembered
 from idds.store.database import Database, Transaction
-from idds.store.series import POWERS, Bins, Stay, Sum
+from idds.store.series import Bins, Sum, Turned
+from idds.store.turnover import LONGEST, Kind
 
 BINS = 120
 """So many at most: more than a chart has room for."""
@@ -53,9 +54,9 @@ class Series:
             bins = _bins(request.created_at, request.changed_at if request.status.is_terminal else tx.now)
             ids = [collection.id for collection in inputs]
             moved = await tx.series.moved(ids, bins)
-            stays = await tx.series.replicas(ids, bins)
+            turned = await tx.series.turned(identifier, bins)
             window = await _window(tx, inputs)
-        return _series(request, bins, moved, stays, window)
+        return _series(request, bins, moved, turned, window)
 
     async def _read_landings(self, span: int) -> Landings:
         async with self._database.snapshot() as tx:
@@ -74,19 +75,20 @@ class Series:
 
 
 def _series(
-    request: Request, bins: Bins, moved: Sequence[Sum], stays: Sequence[Stay], window: Window | None
+    request: Request, bins: Bins, moved: Sequence[Sum], turned: Sequence[Turned], window: Window | None
 ) -> RequestSeries:
-    landed = [Sum(stay.landed, "landed", stay.files, stay.bytes) for stay in stays]
-    released = [Sum(stay.gone, "released", stay.files, stay.bytes) for stay in stays if stay.gone is not None]
+    sums: dict[Kind, list[Sum]] = {kind: [] for kind in Kind}
     took: Counter[int] = Counter()
-    for stay in stays:
-        if stay.took is not None:
-            took[stay.took] += stay.files
+    for each in turned:
+        sums[each.kind].append(Sum(each.bin, each.kind, each.files, each.bytes))
+        if each.took is not None:
+            took[each.took] += each.files
+    landed, released = sums[Kind.LANDED], sums[Kind.GONE]
 
     def count(*events: ContentEvent) -> tuple[int, ...]:
         return tuple(accumulate(_spread(bins, [each for each in moved if each.kind in events], _files)))
 
-    more, less = _spread(bins, landed, _bytes), _spread(bins, released, _bytes)
+    more, less = _spread(bins, (*landed, *sums[Kind.FOUND]), _bytes), _spread(bins, released, _bytes)
     return RequestSeries(
         request=request.id,
         width=bins.width,
@@ -107,7 +109,7 @@ def _histogram(files: Mapping[int, int]) -> tuple[Took, ...]:
     if not files:
         return ()
     powers = range(min(files), max(files) + 1)
-    return tuple(Took((1000 << p) if p < len(POWERS) else None, files.get(p, 0)) for p in powers)
+    return tuple(Took((1000 << p) if p < LONGEST else None, files.get(p, 0)) for p in powers)
 
 
 async def _window(tx: Transaction, inputs: Sequence[Collection]) -> Window | None:

@@ -27,7 +27,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from idds.domain.collection import Collection
 from idds.domain.content import Content, Move
-from idds.domain.identifiers import CollectionId, ContentId, RequestId, TransformId
+from idds.domain.identifiers import CollectionId, ContentId, ReplicaId, RequestId, TransformId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.transitions import CONTENT, PINNABLE, PINNING, ContentEvent
 from idds.store.registering import Registering
@@ -148,6 +148,8 @@ class Contents(Registering):
     ) -> list[Move]:
         sets: dict[tuple[CollectionId, RequestId], list[int]] = {}
         waiting: Counter[CollectionId] = Counter()
+        if event is ContentEvent.LANDED:
+            await self._count_turnover(rows)
         for row in sorted(rows, key=lambda row: row.id):
             sets.setdefault((row.collection_id, row.request_id), []).append(row.id)
             if row.replica_id is None:
@@ -161,6 +163,14 @@ class Contents(Registering):
                 self._tx.moves.record(entity, event, (source, target), request=request, ids=ids, reason=reason)
             )
         return moves
+
+    async def _count_turnover(self, rows: Sequence[Row[Any]]) -> None:
+        there: dict[RequestId, set[ReplicaId]] = {}
+        for row in rows:
+            if row.replica_id is not None:
+                there.setdefault(row.request_id, set()).add(row.replica_id)
+        for request, ids in sorted(there.items()):
+            await self._tx.turnover.begin(request, sorted(ids))
 
     async def cancel_untaken(self, collection: CollectionId, limit: int) -> list[Move]:
         """Cancel contents that nobody has leased yet: up to `limit` of the new and of the available ones."""

@@ -46,6 +46,7 @@ from idds.store.tasks import Tasks
 from idds.store.throughput import Throughput
 from idds.store.tokens import Tokens
 from idds.store.transforms import Transforms
+from idds.store.turnover import Turnover
 from idds.store.windows import Windows
 
 COMMAND_TIMEOUT_S = 60.0
@@ -192,6 +193,10 @@ class Transaction:
     @cached_property
     def series(self) -> Series:
         return Series(self)
+
+    @cached_property
+    def turnover(self) -> Turnover:
+        return Turnover(self)
 
     @cached_property
     def study_series(self) -> StudySeries:

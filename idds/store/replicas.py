@@ -36,6 +36,7 @@ COLUMNS = (
 )
 
 _HERE = text("replicas.status <> 'gone'")
+_LEAVING = (ReplicaEvent.DELETED, ReplicaEvent.VANISHED)
 KEPT_AT_FIRST = 900_000_000
 """So long after it was ordered nothing need be done for a replica to be kept, in microseconds."""
 _INSERTING = """
@@ -120,6 +121,7 @@ class Replicas(Noun):
         """Note that replicas of ours are somebody else's, and on disk; what they had reserved is given back."""
         known = [replica.id for replica in await self.find(rse, [file.did for file, _ in files])]
         await self.lock(known)
+        await self._tx.turnover.end(known)
         await self.give_back([r for r in await self.get(known) if r.status is not ReplicaStatus.GONE])
         rows = await self._upsert(rse, files, _TAKING_OVER, _NOWHERE)
         return {Did(row.scope, row.name): ReplicaId(row.id) for row in rows}
@@ -161,9 +163,12 @@ class Replicas(Noun):
             .values({**(values or {}), **self._stamps(event), "status": edge.target, "changed_at": self._tx.now})
         )
         moved = [read_replica(row) for row in await self._execute(changed.returning(*COLUMNS))]
+        these = [replica.id for replica in moved]
         if event is ReplicaEvent.LANDED:
-            await self._tx.throughput.note_landed([replica.id for replica in moved])
-        self._record(event, rse, [replica.id for replica in moved], reason=reason)
+            await self._tx.throughput.note_landed(these)
+        elif event in _LEAVING and these:
+            await self._tx.turnover.end(these)
+        self._record(event, rse, these, reason=reason)
         return moved
 
     def _stamps(self, event: ReplicaEvent) -> dict[str, Any]:

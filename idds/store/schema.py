@@ -274,6 +274,27 @@ landings = Table(
     Index(None, "at"),
 )
 
+# For which requests a replica of ours is on disk: while it is there.
+stays = Table(
+    "stays",
+    metadata,
+    Column("replica_id", Id, ForeignKey("replicas.id"), primary_key=True, autoincrement=False),
+    Column("request_id", Id, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Index(None, "request_id"),
+)
+
+# What came and went for a request, counted: one row a step of time, kind and class of how long it took.
+turnover = Table(
+    "turnover",
+    metadata,
+    Column("request_id", Id, ForeignKey("requests.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("took", Integer, primary_key=True, autoincrement=False),
+    Column("files", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 contents = Table(
     "contents",
     metadata,

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal_column, select
 
-from idds.domain.identifiers import CollectionId
-from idds.domain.statuses import ReplicaStatus
+from idds.domain.identifiers import CollectionId, RequestId
 from idds.store.noun import Noun
-from idds.store.schema import contents, landings, moves, replicas
-from idds.store.sets import among, among_selected, among_texts, is_status
+from idds.store.schema import landings, moves, turnover
+from idds.store.sets import among_texts
+from idds.store.turnover import UNKNOWN, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
-    """So many files, with so many bytes, that landed in one bin and were gone in another; None: they are there.
+class Turned:
+    """So many files of ours, with so many bytes, that came for a request in a bin, were found there, or went.
 
     They took less than two to the power of `took` milliseconds from their order; None: that is not known.
     """
 
-    landed: int
-    gone: int | None
+    bin: int
+    kind: Kind
     took: int | None
     files: int
     bytes: int
@@ -66,17 +66,15 @@ class Series(Noun):
         query = query.where(among_texts(moves.c.entity, entities)).group_by(number, moves.c.event)
         return [Sum(int(row.bin), row.event, int(row.files), 0) for row in await self._execute(query)]
 
-    async def replicas(self, collections: Sequence[CollectionId], bins: Bins) -> list[Stay]:
-        """How long the files of these collections stayed that we had staged, each replica once."""
-        gone = case((is_status(replicas.c.status, ReplicaStatus.GONE), bins.of(replicas.c.changed_at))).label("gone")
-        landed, took = bins.of(replicas.c.landed_at).label("landed"), _power().label("took")
-        wanted = select(contents.c.replica_id).where(among(contents.c.collection_id, collections))
-        wanted = wanted.where(contents.c.replica_id.is_not(None))
-        query = select(landed, gone, took, func.count().label("files"), func.sum(replicas.c.bytes).label("bytes"))
-        query = query.where(among_selected(replicas.c.id, wanted), replicas.c.ours, replicas.c.landed_at.is_not(None))
+    async def turned(self, request: RequestId, bins: Bins) -> list[Turned]:
+        """What came and went for a request, each replica once."""
+        number = bins.of(turnover.c.at).label("bin")
+        files, size = func.sum(turnover.c.files).label("files"), func.sum(turnover.c.bytes).label("bytes")
+        query = select(number, turnover.c.kind, turnover.c.took, files, size)
+        query = query.where(turnover.c.request_id == request).group_by(number, turnover.c.kind, turnover.c.took)
         return [
-            Stay(int(row.landed), None if row.gone is None else int(row.gone), row.took, int(row.files), int(row.bytes))
-            for row in await self._execute(query.group_by(landed, gone, took))
+            Turned(int(r.bin), Kind(r.kind), None if r.took == UNKNOWN else r.took, int(r.files), int(r.bytes))
+            for r in await self._execute(query)
         ]
 
     async def landings(self, bins: Bins) -> list[Sum]:
@@ -86,15 +84,3 @@ class Series(Noun):
         query = select(number, landings.c.source_rse, files, size).where(landings.c.at >= bins.start)
         query = query.group_by(number, landings.c.source_rse)
         return [Sum(int(r.bin), r.source_rse, int(r.files), int(r.bytes)) for r in await self._execute(query)]
-
-
-POWERS = tuple(range(31))
-"""2 ** 30 ms are twelve days: what took longer is of one class."""
-
-
-def _power() -> ColumnElement[int | None]:
-    """The power of two of milliseconds that is more than a replica took from its order to the disk."""
-    took = replicas.c.landed_at - replicas.c.ordered_at
-    limits = {power: literal_column(str(1000 << power), BigInteger) for power in POWERS}
-    classes: list[tuple[Any, Any]] = [(took < limit, literal_column(str(power))) for power, limit in limits.items()]
-    return case((took.is_(None), None), *classes, else_=literal_column(str(len(POWERS))))

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from sqlalchemy import select
 
 from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
-from idds.domain.identifiers import ContentId, RequestId
+from idds.domain.identifiers import ContentId, ReplicaId, RequestId
 from idds.domain.request import Principal, Role
 from idds.domain.series import Took
 from idds.domain.statuses import ContentStatus, ReplicaStatus
@@ -14,6 +15,7 @@ from idds.engine.transitions import ContentEvent, ReplicaEvent
 from idds.services.files import Files
 from idds.services.series import BINS, Series
 from idds.store.contents import of_ids
+from idds.store.schema import turnover
 from tests.contract.store_world import ALICE, RSE, World, the_file, world_of
 from tests.integration.plans import captured
 
@@ -103,8 +105,8 @@ async def test_a_long_one_has_no_more_bins(world: World) -> None:
     assert told.at[-2] <= world.now <= told.at[-1] + told.width
 
 
-async def test_what_was_on_disk_before_counts_from_the_start(world: World) -> None:
-    """A replica that another request had staged is there from the first moment."""
+async def test_what_was_on_disk_before_counts_from_when_it_is_available(world: World) -> None:
+    """A replica that another request had staged: it came from no tape for this one."""
     first = await world.collection()
     await stage(world, first, [0], takes=[1])
     world.clock.advance(100 * SECOND)
@@ -113,9 +115,49 @@ async def test_what_was_on_disk_before_counts_from_the_start(world: World) -> No
     async with world.transaction() as tx:
         assert await tx.contents.pin(await world.fresh(second), [0])
     world.clock.advance(10 * SECOND)
+    async with world.transaction() as tx:
+        await tx.contents.move(ContentEvent.LANDED, of_ids(ids))
+    world.clock.advance(10 * SECOND)
     told = await Series(world.database).request(ALICE, second.request_id)
-    assert set(told.bytes_on_disk) == {10}
-    assert ids
+    assert (told.bytes_on_disk[0], told.bytes_on_disk[-1]) == (0, 10)
+    assert set(told.bytes_per_s) == {0}
+    assert told.took == ()
+
+
+async def test_a_replica_counts_once_for_a_request_and_again_when_it_came_again(world: World) -> None:
+    collection = await world.collection()
+    [replica] = await stage(world, collection, [0], takes=[1])
+    async with world.transaction() as tx:
+        await tx.contents.move(ContentEvent.WITHDRAWN, of_ids([1]))
+        await tx.contents.move(ContentEvent.LANDED, of_ids([1]))
+    assert (await Series(world.database).request(ALICE, collection.request_id)).bytes_on_disk[-1] == 10
+    async with world.transaction() as tx:
+        await tx.contents.move(ContentEvent.WITHDRAWN, of_ids([1]))
+        await tx.replicas.move(ReplicaEvent.VANISHED, RSE, [replica])
+    assert (await Series(world.database).request(ALICE, collection.request_id)).bytes_on_disk[-1] == 0
+    async with world.transaction() as tx:
+        await tx.replicas.move(ReplicaEvent.RECALLED, RSE, [replica])
+        await tx.replicas.move(ReplicaEvent.LANDED, RSE, [replica])
+        await tx.contents.move(ContentEvent.LANDED, of_ids([1]))
+    told = await Series(world.database).request(ALICE, collection.request_id)
+    assert (told.bytes_on_disk[-1], told.released[-1]) == (10, 1)
+    assert sum(rate * told.width / SECOND for rate in told.bytes_per_s) == pytest.approx(20)
+
+
+async def test_what_a_chart_is_made_of_grows_with_a_requests_age_no_more_than_its_doublings(world: World) -> None:
+    collection = await world.collection()
+    replicas = await stage(world, collection, [0], takes=[1])
+    for _ in range(30):
+        world.clock.advance(86400 * SECOND // 30)
+        async with world.transaction() as tx:
+            await tx.replicas.move(ReplicaEvent.VANISHED, RSE, replicas)
+            await tx.replicas.move(ReplicaEvent.RECALLED, RSE, replicas)
+            await tx.replicas.move(ReplicaEvent.LANDED, RSE, replicas)
+            await tx.turnover.begin(collection.request_id, [ReplicaId(each) for each in replicas])
+    async with world.database.snapshot() as tx:
+        rows = (await tx.connection.execute(select(turnover.c.at, turnover.c.files))).all()
+    assert sum(row.files for row in rows) == 61
+    assert {row.at % (128 * SECOND) for row in rows if row.at > world.now - 20_000 * SECOND} == {0}
 
 
 async def test_landings_by_source(world: World) -> None:

@@ -99,6 +99,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("content_id", "rung", name=op.f("pk_rungs")),
     )
     op.create_index(op.f("ix_rungs_study_id_bracket_rung_value"), "rungs", ["study_id", "bracket", "rung", "value"])
+    _count_turnover()
     with op.batch_alter_table("hints") as hints:
         hints.add_column(sa.Column("is_deletion", sa.Boolean(), server_default=sa.false(), nullable=False))
     with op.batch_alter_table("tokens") as tokens:
@@ -107,7 +108,51 @@ def upgrade() -> None:
     op.create_index(op.f("ix_tokens_made_by"), "tokens", ["made_by"])
 
 
+def _count_turnover() -> None:
+    """What has come and gone for each request so far, by the minute; how long each took is not told apart."""
+    op.create_table(
+        "stays",
+        sa.Column("replica_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("request_id", _ID, autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["replica_id"], ["replicas.id"], name=op.f("fk_stays_replica_id")),
+        sa.ForeignKeyConstraint(
+            ["request_id"], ["requests.id"], name=op.f("fk_stays_request_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("replica_id", "request_id", name=op.f("pk_stays")),
+    )
+    op.create_index(op.f("ix_stays_request_id"), "stays", ["request_id"])
+    op.create_table(
+        "turnover",
+        sa.Column("request_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("took", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["request_id"], ["requests.id"], name=op.f("fk_turnover_request_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("request_id", "at", "kind", "took", name=op.f("pk_turnover")),
+    )
+    pinned = "SELECT DISTINCT c.request_id, r.* FROM contents c JOIN replicas r ON r.id = c.replica_id"
+    for kind, at, which in (
+        ("landed", "landed_at", "landed_at IS NOT NULL"),
+        ("gone", "changed_at", "landed_at IS NOT NULL AND status = 'gone'"),
+    ):
+        op.execute(
+            "INSERT INTO turnover (request_id, at, kind, took, files, bytes) "
+            f"SELECT request_id, {at} - {at} % 60000000, '{kind}', -1, count(*), sum(bytes) FROM ({pinned}) AS pinned "
+            f"WHERE ours AND {which} GROUP BY 1, 2"
+        )
+    op.execute(
+        "INSERT INTO stays (replica_id, request_id) "
+        f"SELECT id, request_id FROM ({pinned}) AS pinned WHERE ours AND landed_at IS NOT NULL AND status <> 'gone'"
+    )
+
+
 def downgrade() -> None:
+    op.drop_table("turnover")
+    op.drop_table("stays")
     op.drop_column("hints", "is_deletion")
     op.drop_index(op.f("ix_tokens_made_by"), table_name="tokens")
     with op.batch_alter_table("tokens") as tokens:
