@@ -73,7 +73,7 @@ class Redefining:
             place = await tx.collections.place(identifier)
             if place is None or not sees(order.principal, owner=place.owner, vo=place.vo, share=place.share):
                 raise NotFound(f"there is no study {identifier}")
-            if refusal := _refusal(place):
+            if refusal := _refusal(place, (await tx.studies.course(place.collection)).stopped):
                 raise Conflict(f"study {identifier} cannot be redefined: {refusal}")
             newest = await tx.studies.newest(identifier)
             if (1 if newest is None else newest.version) != before.version:
@@ -191,7 +191,9 @@ def _check_version(identifier: CollectionId, version: int, wanted: int | None) -
         raise Conflict(f"study {identifier} has version {version} by now, and not {wanted}")
 
 
-def _refusal(place: Place) -> str | None:
+def _refusal(place: Place, stopped: str | None) -> str | None:
+    if stopped is not None:
+        return f"it has stopped: {stopped}"
     if place.status is not Status.RUNNING:
         return f"it has ended {place.status}"
     if place.intent not in (Intent.RUN, Intent.SUSPEND):

@@ -1,5 +1,6 @@
 """Studies that are redefined while they run: what was found counts where it fits, what waits is replaced."""
 
+import asyncio
 from typing import Any
 
 from idds.domain.identifiers import CollectionId
@@ -127,6 +128,20 @@ async def test_what_cannot_be_is_refused_at_its_place_and_changes_nothing(sqlite
         await api.advance()
         answer = await api.call("POST", path, {"changes": NARROWED, "reason": "test"})
         assert answer.status == 409
+
+
+async def test_of_several_who_redefine_at_a_time_each_has_a_version_of_the_one_before(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        collection = await api.input_of(await api.submit(study(space=BOWL, sampler="random")))
+        parts = [{"change": "narrow", "parameter": "x", end: bound} for end, bound in (("low", -4), ("high", 4))]
+        made = await asyncio.gather(*(redefine(api, collection, [each]) for each in parts))
+        assert sorted((each["version"], each["parent"]) for each in made) == [(2, 1), (3, 2)]
+        last = max(made, key=lambda each: each["version"])["space"]["x"]
+        assert (last["low"], last["high"]) == (-4, 4)
+        path, body = f"/v1/studies/{collection}:redefine", {"reason": "test", "if_version": 3}
+        bodies = [{**body, "changes": [{"change": "fix", "parameter": "n", "value": value}]} for value in (1, 2)]
+        answers = await asyncio.gather(*(api.call("POST", path, each) for each in bodies))
+        assert sorted(each.status for each in answers) == [200, 409]
 
 
 async def test_a_closed_study_is_opened_again_for_what_takes_the_place_of_what_waits(sqlite_url: str) -> None:

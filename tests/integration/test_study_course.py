@@ -78,6 +78,9 @@ async def test_a_study_stops_when_its_time_or_its_budget_is_over(database_url: s
                 {"id": each["id"], "attempt": 1, "status": "done", "objective_values": [loss(each["parameters"])]}
                 for each in leased
             ]
+            body = {"changes": [{"change": "narrow", "parameter": "x", "low": 1}], "reason": "test"}
+            answer = await api.call("POST", f"/v1/studies/{collection}:redefine", body)
+            assert (answer.status, reason in answer.document["detail"]) == (409, True)
             assert reports or "time_s" in stop, "on a busy machine all its time may be over before it is leased"
             if reports:
                 await api.post(f"{path}:report", {"reports": reports})
