@@ -21,6 +21,7 @@ from idds.web import studies_charts as charts
 from idds.web.page import Page, View, Visit
 from idds.web.progress import OF_SAMPLES, Bar
 from idds.web.studies_drawing import written
+from idds.web.studies_words import of_change, of_parameter
 
 SHOWN = 50
 AXES = 12
@@ -91,6 +92,8 @@ async def show(visit: Visit[ChartsQuery]) -> View:
             principal, identifier, after=max(0, study.version - VERSIONS), limit=VERSIONS
         ),
         "written": written,
+        "of_parameter": of_parameter,
+        "of_change": of_change,
         "as_json": json.dumps,
     }
     events = None if study.status.is_terminal else f"/v1/events?entity=collection:{identifier}"

@@ -210,9 +210,11 @@ async def _live(page: Page, study: Study) -> None:
 async def _redefined(page: Page, study: Study) -> None:
     change = {"change": "narrow", "parameter": "lr", "low": 1e-4}
     await study.call(f"/v1/studies/{study.id}:redefine", {"changes": [change], "reason": "below nothing is any good"})
-    await expect(rows(page, "versions")).to_have_count(2)
-    await expect(rows(page, "versions").first).to_contain_text("narrow lr")
-    await expect(rows(page, "versions").first).to_contain_text("below nothing is any good")
+    newest = page.get_by_role("group", name="Versions of the space").locator("tbody tr").first
+    await expect(newest).to_contain_text("lr narrowed: low 0.0001")
+    await expect(newest).to_contain_text("below nothing is any good")
+    await page.locator("#table-space summary").click()
+    await expect(rows(page, "versions").filter(has_text="lr").first).to_contain_text("0.0001 to 0.1, logarithmic")
 
 
 async def _sample(page: Page) -> None:
