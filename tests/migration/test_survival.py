@@ -170,6 +170,31 @@ async def test_what_runs_holds_room_in_the_name_of_its_share_after(database: Dat
     assert len(rows["windows"]) == ROWS + 1
 
 
+async def test_charts_tell_of_what_came_and_went_before(database: Database) -> None:
+    def stage(connection: Connection) -> None:
+        connection.execute(text("UPDATE contents SET request_id = 1, replica_id = id"))
+        connection.execute(
+            text(
+                "UPDATE replicas SET ours = true, bytes = 10 * id, landed_at = 60000000 * id + 5,"
+                " status = CASE id WHEN 1 THEN 'gone' ELSE 'present' END, changed_at = 300000000 + id"
+            )
+        )
+
+    def told(connection: Connection) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        counted = connection.execute(text("SELECT at, kind, took, files, bytes FROM turnover ORDER BY at"))
+        there = connection.execute(text("SELECT replica_id, request_id FROM stays ORDER BY replica_id"))
+        return [tuple(row) for row in counted], [tuple(row) for row in there]
+
+    await upgrade(database, "0003")
+    await database.run(fill)
+    await database.run(stage)
+    await upgrade(database)
+    counted, there = await database.run(told)
+    landed = [(60_000_000 * number, "landed", -1, 1, 10 * number) for number in (1, 2, 3)]
+    assert counted == [*landed, (300_000_000, "gone", -1, 1, 10)]
+    assert there == [(2, 1), (3, 1)]
+
+
 async def _is_read_by_the_store(database: Database) -> None:
     operator = Principal("operator", "local", Role.OPERATOR)
     async with database.snapshot() as tx:
