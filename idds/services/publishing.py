@@ -86,6 +86,19 @@ class ContentOutcome(msgspec.Struct, forbid_unknown_fields=True):
     constraint_values: list[float | NotFinite] = []
     pruned: bool = False
 
+    def outcome(self) -> Outcome:
+        return Outcome(
+            ContentId(self.id),
+            self.attempt,
+            done=self.status == "done",
+            reason=self.reason,
+            retry=self.retry,
+            objective_values=tuple(map(float, self.objective_values)),
+            events=self.events,
+            constraint_values=tuple(map(float, self.constraint_values)),
+            is_pruned=self.pruned,
+        )
+
 
 class Acknowledgement(msgspec.Struct):
     """What a trusted service says of contents; fields that are not known here are passed over."""
@@ -123,19 +136,6 @@ class Acknowledging:
         except msgspec.MsgspecError as error:
             log.warning("a message that is no acknowledgement was dropped", topic=message.topic, error=str(error))
             return
-        outcomes = [
-            Outcome(
-                ContentId(c.id),
-                c.attempt,
-                done=c.status == "done",
-                reason=c.reason,
-                retry=c.retry,
-                objective_values=tuple(map(float, c.objective_values)),
-                events=c.events,
-                constraint_values=tuple(map(float, c.constraint_values)),
-                is_pruned=c.pruned,
-            )
-            for c in body.contents
-        ]
+        outcomes = [content.outcome() for content in body.contents]
         receipts = await self._delivery.acknowledge(vo, body.id, outcomes)
         log.debug("acknowledged", message=body.id, verdicts=[str(receipt.verdict) for receipt in receipts])

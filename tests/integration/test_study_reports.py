@@ -1,16 +1,24 @@
 """What payloads say of samples: on their way and at their end, too much, too little, too late."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
+from random import Random
 from typing import Any
 
+import msgspec
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from idds.domain.identifiers import CollectionId
+from idds.domain.identifiers import CollectionId, Handle
+from idds.domain.job import JobState
+from idds.domain.statuses import JobStatus
 from idds.ports.sampler import Known, State
 from idds.sdk.client import Client
+from idds.services.collecting import Collecting
+from idds.services.execution import Execution
+from idds.services.publishing import ContentOutcome
+from idds.testing.memory_provider import MemoryProvider
 from tests.integration.api import Answer, Api, api_on
 
 SPACE = {"x": {"type": "float", "low": 0, "high": 1}}
@@ -269,6 +277,78 @@ async def test_the_client_says_what_samples_are_and_reads_whether_to_stop(sqlite
             assert await client.intermediate(study.id, []) == ()
         statuses = [(await study.content({"id": each.id}))["status"] for each in lease.contents]
         assert statuses == ["done", "done", "failed"]
+
+
+class Machine(MemoryProvider):
+    """Its jobs have ended well when they are looked at, and left these documents, one after the other."""
+
+    def __init__(self, documents: Iterable[str]) -> None:
+        super().__init__(Random(0))
+        self._documents = iter(documents)
+
+    async def poll(self, handles: Sequence[Handle]) -> dict[Handle, JobState]:
+        return dict.fromkeys(handles, JobState(JobStatus.SUCCEEDED, 0, "exit 0", 0))
+
+    async def result(self, handle: Handle) -> bytes | None:
+        (content,) = self._jobs[handle].document["contents"]
+        document = next(self._documents)
+        return document.replace("ID", str(content["id"])).encode() if document else None
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "reason"),
+    [
+        ('"objective_values": [0.5], "constraint_values": [-1]', "done", None),
+        ('"objective_values": [0.5]', "failed", "this study wants 1 constraint value of each sample; there are 0"),
+        ('"objective_values": [1, 2], "constraint_values": [0]', "failed", "wants 1 objective value of each"),
+        ('"objective_values": [NaN], "constraint_values": [0]', "failed", "a value that was reported is nan"),
+        ('"objective_values": ["-inf"], "constraint_values": [0]', "failed", "a value that was reported is -inf"),
+        ('"pruned": true', "done", None),
+        (None, "failed", "wants 1 objective value of each sample; there are 0"),
+    ],
+)
+async def test_what_a_job_leaves_of_a_sample_is_held_to_the_same(
+    sqlite_url: str, said: str | None, status: str, reason: str | None
+) -> None:
+    document = f'{{"contents": [{{"id": ID, "status": "done", {said}}}]}}' if said else ""
+    samples = {"count": 1, "space": SPACE, "result_constraints": 1}
+    work = {"name": "scan", "input": {"samples": samples}, "payload": {"argv": ["true"]}}
+    async with api_on(sqlite_url) as api:
+        machine = Machine([document])
+        collecting = Collecting(api.database, None)  # type: ignore[arg-type] -- no job leaves a file
+        execution = Execution(api.database, {"local": machine}, collecting, "test")
+        request = await api.submit({"name": "study", "works": [work]})
+        study = Study(api, request, await api.input_of(request))
+        assert await execution.submit() == 1
+        while not (await api.get(f"/v1/collections/{study.id}"))["counts"][status]:
+            await execution.poll("local", [Handle(key) for key in machine.started])
+        (content,) = (await api.get(study.path))["contents"]
+        assert (content["status"], content["attempt"]) == (status, 1), "what makes no result is not tried again"
+        assert (reason or "") in (content["reason"] or "")
+        (known,) = await study.known()
+        assert known.state == ("pruned" if said and "pruned" in said else status)
+
+
+async def test_what_is_acknowledged_over_the_bus_is_held_to_the_same(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        study = await study_of(api, sampler="tpe", count=4)
+        held = await study.lease(4)
+        said = [
+            {"objective_values": [0.5]},
+            {"objective_values": [0.5, 1]},
+            {"objective_values": ["nan"]},
+            {"pruned": True},
+        ]
+        outcomes = [
+            msgspec.convert({**each, "status": "done", **more}, ContentOutcome).outcome()
+            for each, more in zip(held, said, strict=True)
+        ]
+        receipts = await api.doors.delivery.acknowledge("vo", "one", outcomes)
+        assert {receipt.verdict for receipt in receipts} == {"accepted"}
+        contents = [await study.content(each) for each in held]
+        assert [each["status"] for each in contents] == ["done", "failed", "failed", "done"]
+        assert "there are 2" in contents[1]["reason"]
+        assert contents[2]["reason"] == "a value that was reported is nan"
 
 
 async def test_what_makes_no_sense_is_refused_at_its_place(sqlite_url: str) -> None:
