@@ -216,7 +216,7 @@ ROUTES = (
         "POST",
         "/v1/tokens/{id}:revoke",
         "revokeToken",
-        "End a token now; doing so again changes nothing",
+        "End a token now, and all that were made with it; doing so again changes nothing",
         Caller.USER,
         revoke,
         reply=TokenEntry,

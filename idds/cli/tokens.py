@@ -117,7 +117,7 @@ def revoke(
     token: Annotated[int, typer.Argument(metavar="TOKEN", min=1, help="Its number; see: idds token list")],
     as_json: AsJson = False,
 ) -> None:
-    """End a token now."""
+    """End a token now, and all that were made with it."""
     ended = converse(context, lambda client: client.revoke_token(token))
     if as_json:
         write_json(ended)
