@@ -1,5 +1,6 @@
 """Searches for hyperparameters: asked for and carried out by the official client, and told of as JEDI wants it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -315,6 +316,21 @@ async def test_what_cannot_be_is_told_by_its_place_and_changes_nothing(sqlite_ur
             assert await bob.call("get_hyperparameters", None, request) == []
         assert await world.api.rows() == before
         assert len(await waiting(world)) == 4
+
+
+async def test_of_many_losses_at_a_time_one_counts(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        token = await api.new_token("panda", role=Role.WFMS)
+        await api.post("/idds/request", {"request_type": "HyperParameterOpt", "request_metadata": SEARCH}, token=token)
+        await api.advance()
+        path = f"/idds/hpo/{TASK}/null"
+        (first, *_) = await api.get(f"{path}/null/null/null", token=token)
+        puts = [api.call("PUT", f"{path}/{first['id']}/{value}", token=token) for value in [*range(20), MAGIC, "nan"]]
+        answers = await asyncio.gather(*puts)
+        assert {(answer.status, answer.document["status"]) for answer in answers} == {(200, 0)}
+        (counted,) = [n for n, answer in enumerate(answers) if answer.document["message"] == "update successfully"]
+        (shown,) = await api.get(f"{path}/{first['id']}/null/null", token=token)
+        assert shown["loss"] == (float(counted) if counted < 20 else MAGIC)
 
 
 async def test_files_are_no_samples(sqlite_url: str) -> None:
