@@ -5,14 +5,23 @@ grows where the best lie at its edge, within what the study was given.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from idds.domain.course import Around
-from idds.domain.redefinition import Change, Narrow, Widen
+from idds.domain.redefinition import Change, Narrow, StudyVersion, Widen
 from idds.domain.space import Parameter, Point, Space, Value
+from idds.domain.workflow import Samples
+from idds.engine.redefinition import redefined
 
 EQUAL = 1e-9
 """Of a range: less is no change."""
+
+
+def limits_of(samples: Samples, versions: Iterable[StudyVersion]) -> Samples:
+    """The study as it was submitted, and as people redefined it: what the rule did by itself bounds nothing later."""
+    said = [change for version in versions if version.iteration is None for change in version.changes]
+    # A change that only makes sense within what the rule had left, such as to widen that, is passed over.
+    return redefined(samples, said)[0]
 
 
 def around(

@@ -11,12 +11,12 @@ from idds.domain.space import Point
 from idds.domain.statuses import SourceKind, Status
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import carried, redefined
-from idds.engine.regions import around
+from idds.engine.regions import around, limits_of
 from idds.engine.spaces import spaces_of
 from idds.ports.sampler import Known, State
 from idds.search import feasibility
 from idds.services.redefining import record
-from idds.services.studies import as_defined, as_of, submitted
+from idds.services.studies import as_defined, submitted
 from idds.store.database import Database
 
 AUTHOR = "idds"
@@ -35,9 +35,7 @@ async def redefine_for(database: Database, identifier: CollectionId, iteration: 
             return True
         _, known = await tx.samples.news(identifier, None)
     before = as_defined(original, versions[-1] if versions else None)
-    # What the service redefined by itself bounds nothing: it may go back to what people said last.
-    said = [version for version in versions if version.iteration is None]
-    limits = as_of(original, said[-1]) if said else original
+    limits = limits_of(original, versions)
     changes = [version.changes for version in versions]
     after, made, n = await asyncio.to_thread(_redefined, before.samples, limits, known, changes, rule)
     if not made:

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idds.domain.course import Around
-from idds.domain.redefinition import Narrow, Widen
+from idds.domain.identifiers import CollectionId
+from idds.domain.redefinition import Change, Narrow, StudyVersion, Widen
 from idds.domain.space import Parameter, Space
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import redefined
-from idds.engine.regions import around
+from idds.engine.regions import around, limits_of
 from idds.engine.spaces import spaces_of
 from idds.search.points import value_at
 from tests.unit.search.spaces import floats, ints
@@ -59,6 +60,22 @@ def test_the_best_are_the_largest_where_that_is_wanted() -> None:
     assert isinstance(change, Narrow)
     assert round(change.low or 0, 6) == 8
     assert change.high is None
+
+
+def test_what_the_rule_did_bounds_nothing_later_but_what_people_said_does() -> None:
+    samples = Samples(space={"x": Parameter(type="float", low=0, high=10)}, count=1)
+    steps: list[tuple[int | None, Change]] = [
+        (2, Narrow(parameter="x", low=4, high=6)),
+        (None, Narrow(parameter="x", high=5)),
+        (None, Widen(parameter="x", low=3)),
+        (3, Narrow(parameter="x", low=4.5)),
+    ]
+    versions = [
+        StudyVersion(CollectionId(1), n, n - 1, {}, {}, (), (change,), "", "", 0, iteration, 0)
+        for n, (iteration, change) in enumerate(steps, 2)
+    ]
+    bounds = limits_of(samples, versions).space["x"]
+    assert (bounds.low, bounds.high) == (0, 5)
 
 
 @given(
