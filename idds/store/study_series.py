@@ -17,8 +17,8 @@ _GOLDEN, _CIRCLE = 2654435769, 2**32
 """2 ** 32 divided by the golden ratio: its multiples are spread evenly over the circle, and in step with nothing."""
 
 
-MOVES = 5000
-"""So many of a study's moves are looked through for setbacks, the newest."""
+MOVES, SAMPLES = 5000, 5000
+"""So many of a study are looked through, the newest: for setbacks, and for those of which something was said."""
 
 
 class Best(NamedTuple):
@@ -87,11 +87,12 @@ class StudySeries(Noun):
 
     async def curves(self, study: CollectionId, limit: int, steps: int) -> list[StudyCurve]:
         """The newest samples of which something was said on the way, each at `steps` or so many more at most."""
-        said = select(intermediates.c.content_id).where(intermediates.c.content_id == samples.c.content_id).exists()
-        newest = select(samples.c.content_id, samples.c.number, samples.c.is_pruned, contents.c.status)
-        newest = newest.join_from(samples, contents, contents.c.id == samples.c.content_id)
-        newest = newest.where(samples.c.study_id == study, said).order_by(samples.c.number.desc()).limit(limit)
-        found = {row.content_id: row for row in await self._execute(newest)}
+        newest = select(samples.c.content_id, samples.c.number, samples.c.is_pruned).where(samples.c.study_id == study)
+        last = newest.order_by(samples.c.number.desc()).limit(SAMPLES).subquery("last")
+        said = select(intermediates.c.content_id).where(intermediates.c.content_id == last.c.content_id).exists()
+        query = select(last, contents.c.status).join_from(last, contents, contents.c.id == last.c.content_id)
+        rows = await self._execute(query.where(said).order_by(last.c.number.desc()).limit(limit))
+        found = {row.content_id: row for row in rows}
         values = await self._values(sorted(found), steps)
         return [_curve(found[content], rows) for content, rows in values.items()]
 
