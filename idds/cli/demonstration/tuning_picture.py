@@ -9,7 +9,7 @@ from idds.cli.demonstration.picture import BLUE, GREY, ORANGE
 from idds.cli.demonstration.tuning import Search
 
 COLOURS = {"random": ORANGE}
-MARKERS = {"rbf": "o", "poly": "s", "sigmoid": "^"}
+MARKERS = {"none": "o", "pca": "s"}
 
 
 def draw_tuning(searches: Sequence[Search], images: int, path: Path) -> None:
@@ -41,7 +41,7 @@ def _draw_best(axes: Any, searches: Sequence[Search]) -> None:
     axes.set_ylim(1, 110)
     axes.set_yticks([1, 2, 5, 10, 20, 50, 100], labels=["1", "2", "5", "10", "20", "50", "100"])
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93), title="each sample, and the best so far")
+    axes.legend(loc="lower left", title="each sample, and the best so far")
 
 
 def _label(search: Search) -> str:
@@ -51,14 +51,14 @@ def _label(search: Search) -> str:
 
 def _draw_space(axes: Any, search: Search, figure: Any) -> None:
     drawn = None
-    for kernel, marker in MARKERS.items():
-        chosen = [n for n, point in enumerate(search.points) if point["kernel"] == kernel]
+    for reduced, marker in MARKERS.items():
+        chosen = [n for n, point in enumerate(search.points) if point["reduce"] == reduced]
         drawn = axes.scatter(
             [search.points[n]["gamma"] for n in chosen],
             [search.points[n]["C"] for n in chosen],
             c=[search.accuracies[n] for n in chosen],
             marker=marker,
-            label=kernel,
+            label=reduced,
             vmin=0,
             vmax=1,
             cmap="viridis",
@@ -70,5 +70,5 @@ def _draw_space(axes: Any, search: Search, figure: Any) -> None:
     axes.set_xlabel("gamma")
     axes.set_ylabel("C")
     axes.set_title(f"where {search.sampler.upper()} looked", fontsize=11)
-    axes.legend(loc="upper left", fontsize=8, title="kernel")
+    axes.legend(loc="lower left", fontsize=8, title="reduce")
     figure.colorbar(drawn, ax=axes, label="accuracy")
