@@ -230,7 +230,7 @@ class Sample:
         while not self._left.wait(self._study.ttl / 3):
             try:
                 body = {"held": [self._held], "ttl_s": self._study.ttl}
-                self._heed(self._call("heartbeat", body, patience=0.0)["stop"])
+                self._heed(self._call("heartbeat", body, patience=0.0).get("stop", ()))
             except StudyError:
                 continue
 

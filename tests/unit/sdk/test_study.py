@@ -133,9 +133,9 @@ def test_values_on_the_way_wait_for_a_service_that_is_away(service: Service) -> 
 
 def test_a_heartbeat_tells_to_stop_and_one_that_fails_is_no_end(service: Service) -> None:
     stop = {"held": [3], "stop": [{"id": 3, "reason": "its request was cancelled"}]}
-    service.answers["heartbeat"] = [Away("away"), Refused(500, "broken"), good(stop)]
+    service.answers["heartbeat"] = [Away("away"), Refused(500, "broken"), good({"held": [3]}), good(stop)]
     with study(ttl=0.003).sample() as sample:
-        for _ in range(4):
+        for _ in range(5):
             assert service.heartbeats.acquire(timeout=30)
         assert sample.stop == "its request was cancelled"
         sample.report(1.0)
