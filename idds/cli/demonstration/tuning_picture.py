@@ -41,7 +41,9 @@ def _draw_best(axes: Any, searches: Sequence[Search]) -> None:
     axes.set_ylim(1, 110)
     axes.set_yticks([1, 2, 5, 10, 20, 50, 100], labels=["1", "2", "5", "10", "20", "50", "100"])
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower left", title="each sample, and the best so far")
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, title="each sample, and the best so far"
+    )
 
 
 def _label(search: Search) -> str:
