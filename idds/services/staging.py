@@ -42,12 +42,14 @@ class Residencies:
         self._ddm = ddm
         self._wakeups = wakeups
         orders, choosing = Orders(database, owner), Choosing(database, ddm, tapes)
-        self.recalling = Recalling(database, orders, choosing, self.hint)
-        self.releasing = Releasing(database, ddm, orders, self.hint)
+        self.recalling = Recalling(database, orders, choosing, self._ordered)
+        self.releasing = Releasing(database, ddm, orders, self._ordered)
         coming = frozenset({ReplicaStatus.STAGING, ReplicaStatus.PRESENT})
         landing = Landing(database, choosing, patience or Patience())
         self.arrivals = Survey(database, ddm, coming, News.TOLD, landing.settle)
-        self.departures = Survey(database, ddm, frozenset({ReplicaStatus.DELETING}), News.OURS, self.releasing.settle)
+        self.departures = Survey(
+            database, ddm, frozenset({ReplicaStatus.DELETING}), News.ORDERED, self.releasing.settle
+        )
 
     async def listen(self) -> None:
         """Take the data management's hints, for ever."""
@@ -55,8 +57,11 @@ class Residencies:
             self.hint(rse, dids)
 
     def hint(self, rse: str, dids: Sequence[Did]) -> None:
-        """Something happened to these files: look at them soon."""
-        self._tell(rse, dict.fromkeys(dids, News.OURS))
+        """Something may have happened to these files: look at them soon."""
+        self._tell(rse, dict.fromkeys(dids, News.SEEN))
+
+    def _ordered(self, rse: str, dids: Sequence[Did]) -> None:
+        self._tell(rse, dict.fromkeys(dids, News.ORDERED))
 
     async def take_hints(self) -> None:
         """Take those that were noted by others, up to some thousands; more are taken at once again."""

@@ -13,16 +13,19 @@ from idds.store.database import Database, Transaction
 AT_ONCE = 2000
 FIRST_PAUSE, LAST_PAUSE = 250_000, 16_000_000
 """Of what was told and is not there yet: each pause is twice the one before."""
+DELETION = 1_000_000
+"""The first pause behind an order to delete: no data management is done with one at once."""
 SETTLED = 10_000_000
 """What was seen to be present so many microseconds ago is looked at again when it is hinted at."""
 
 
 class News(IntEnum):
-    """What a hint is worth: we touched the file ourselves, it was told that it changed, or that it was deleted."""
+    """What a hint is worth: we ordered something, the data management may have changed it, did, or has deleted it."""
 
-    OURS = 0
-    TOLD = 1
-    DELETED = 2
+    ORDERED = 0
+    SEEN = 1
+    TOLD = 2
+    DELETED = 3
 
 
 Hinted = dict[str, dict[Did, News]]
@@ -31,9 +34,10 @@ Settle = Callable[[str, Sequence[Replica], Mapping[Did, Residency]], Awaitable[i
 
 
 class Survey:
-    """Looks at replicas of the `watched` statuses. `lasting` news have what is in motion looked at again and again.
+    """Looks at replicas of one part of their life, those of the `watched` statuses.
 
-    Rucio tells that a transfer is done before its replica is available; of the end of a deletion it may not tell.
+    What is in motion is looked at again and again where the news are worth `lasting`: Rucio tells that a transfer is
+    done before its replica is available, and of the end of a deletion it may not tell.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class Survey:
     def hint(self, rse: str, news: Mapping[Did, News]) -> None:
         """Something happened to these files: look at them in the next step."""
         known = self._hinted.setdefault(rse, {})
-        known |= {did: max(worth, known.get(did, News.OURS)) for did, worth in news.items()}
+        known |= {did: max(worth, known.get(did, News.ORDERED)) for did, worth in news.items()}
 
     async def step(self, *, everything: bool) -> int:
         """Look at what was hinted at and what is due, and at all in motion if wished; how many moved.
@@ -66,7 +70,8 @@ class Survey:
             self._look_again(hinted, found, now)
             by_rse: dict[str, list[Replica]] = {}
             for replica in found:
-                if _is_uncertain(replica, now):
+                worth = None if everything else hinted.get(replica.rse, {}).get(replica.did)
+                if _is_uncertain(replica, worth, now):
                     by_rse.setdefault(replica.rse, []).append(replica)
             return await self._look(by_rse)
         except BaseException:
@@ -103,7 +108,7 @@ class Survey:
                 continue
             is_news = worth is not None and worth >= self._lasting
             if is_news or before is not None:
-                pause = FIRST_PAUSE if is_news or before is None else 2 * before[1]
+                pause = _first_pause(worth, replica.status) if is_news or before is None else 2 * before[1]
                 if pause <= LAST_PAUSE:
                     self._again[replica.id] = (now + pause, pause)
 
@@ -131,8 +136,17 @@ def _is_settled(replica: Replica, now: int) -> bool:
     return now - replica.changed_at >= SETTLED
 
 
-def _is_uncertain(replica: Replica, now: int) -> bool:
-    """Whether it may stand elsewhere than we think."""
-    if replica.status is ReplicaStatus.PRESENT:
-        return replica.rule_id is not None and _is_settled(replica, now)
-    return True
+def _first_pause(worth: News | None, status: ReplicaStatus) -> int:
+    is_ordered = worth is News.ORDERED and status is ReplicaStatus.DELETING
+    return DELETION if is_ordered else FIRST_PAUSE
+
+
+def _is_uncertain(replica: Replica, worth: News | None, now: int) -> bool:
+    """Whether it may stand elsewhere than we think, by now."""
+    match replica.status:
+        case ReplicaStatus.PRESENT:
+            return replica.rule_id is not None and _is_settled(replica, now)
+        case ReplicaStatus.DELETING:
+            return worth is not News.ORDERED
+        case _:
+            return True

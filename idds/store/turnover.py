@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import BigInteger, Row, delete, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import ReplicaId, RequestId
 from idds.domain.statuses import ReplicaStatus
 from idds.store.noun import Noun
 from idds.store.schema import replicas, requests, stays, turnover
-from idds.store.sets import among, is_status
+from idds.store.sets import among, has_status
 
 SECOND = 1_000_000
 STEPS = 512
@@ -37,13 +37,17 @@ class Kind(StrEnum):
 class Turnover(Noun):
     async def begin(self, request: RequestId, ids: Sequence[ReplicaId]) -> None:
         """These replicas are on disk, and contents of the request have just become available with them."""
-        query = select(replicas).where(among(replicas.c.id, ids), replicas.c.ours)
-        there = (await self._execute(query.where(is_status(replicas.c.status, ReplicaStatus.PRESENT)))).all()
-        known = select(stays.c.replica_id).where(among(stays.c.replica_id, ids), stays.c.request_id == request)
-        before = {row.replica_id for row in await self._execute(known)}
-        fresh = [row for row in there if row.id not in before]
+        present = has_status(replicas.c.status, ReplicaStatus.PRESENT)
+        found = await self._execute(select(replicas).where(among(replicas.c.id, ids), present))
+        there = {row.id: row for row in found if row.ours}
+        if not there:
+            return
+        dialect = sqlite if self._is_sqlite else postgresql
+        named = select(replicas.c.id, literal(request, BigInteger)).where(among(replicas.c.id, there))
+        noted = dialect.insert(stays).from_select([stays.c.replica_id, stays.c.request_id], named)
+        rows = await self._execute(noted.on_conflict_do_nothing().returning(stays.c.replica_id))
+        fresh = [there[row.replica_id] for row in rows]
         if fresh:
-            await self._execute(insert(stays), [{"replica_id": row.id, "request_id": request} for row in fresh])
             counted: dict[tuple[Kind, int], list[int]] = defaultdict(list)
             for row in fresh:
                 has_landed = row.landed_at == self._tx.now

@@ -23,6 +23,7 @@ SMALL = {"windows", "due", "ended", "each", "last", "waiting", "files", "named",
 """Read as a whole: few rows, or what the statement itself has gathered."""
 BY_KEY = {"pk_contents", "primary key", "pk_collections", "pk_requests", "pk_transforms", "pk_processings"}
 BY_KEY |= {"pk_effects", "pk_replicas", "pk_messages", "pk_tasks", "sqlite_autoindex_messages_1"}
+BY_KEY |= {"pk_stays", "sqlite_autoindex_stays_1"}
 
 
 @dataclass(frozen=True)
