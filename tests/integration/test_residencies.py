@@ -8,7 +8,7 @@ import pytest
 
 from idds.domain.files import File, FilePage
 from idds.domain.identifiers import Did, RequestId
-from idds.domain.statuses import ContentStatus, ReplicaStatus
+from idds.domain.statuses import ContentStatus, Intent, ReplicaStatus
 from idds.domain.workflow import Input, WindowLimits, Work, Workflow
 from idds.engine.transitions import ReplicaEvent
 from idds.ports.ddm import NotNow, Refused, Residency, Staging, Where
@@ -20,6 +20,7 @@ from idds.services.progress import Progress
 from idds.services.staging import Residencies
 from idds.services.standing import Rules
 from idds.services.submission import Offer, Submission
+from idds.services.surveying import DELETION
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
@@ -225,6 +226,23 @@ async def test_a_file_that_was_told_of_too_early_is_looked_at_again_soon(service
     service.clock.advance(await service.residencies.arrivals.due_in() or 0)
     await survey(service.residencies, everything=False)
     assert await service.residencies.arrivals.due_in() is None, "it is there"
+
+
+async def test_a_deletion_that_was_just_ordered_is_not_looked_at_before_it_can_be_done(service: Service) -> None:
+    service.ddm.add_dataset(SET, some(1))
+    request = await service.submit()
+    service.ddm.put(DISK, Did("data", "f0"))
+    await service.survey()
+    await service.submission.order(OWNER, request, Intent.CANCEL)
+    await service.advance()
+    assert await service.residencies.releasing.step() == 1
+    service.ddm.lose(Did("data", "f0"))
+    departures = service.residencies.departures
+    assert await departures.step(everything=False) == 0
+    assert await departures.due_in() == DELETION
+    service.residencies.hint(DISK, [Did("data", "f0")])
+    assert await departures.step(everything=False) == 1, "the data management says so"
+    assert (await service.replica())[0] is ReplicaStatus.GONE
 
 
 async def test_what_was_told_and_never_comes_is_left_to_the_slow_look(service: Service) -> None:
