@@ -86,7 +86,9 @@ WITH complete AS (
     FROM said WHERE value IS NOT NULL
 )
 SELECT step, number, value FROM ranked
- WHERE place > (number - 1) * CAST({mark}3 AS DOUBLE PRECISION) AND place <= (number - 1) * CAST({mark}3 AS DOUBLE PRECISION) + 2 ORDER BY step, place
+ WHERE place > (number - 1) * CAST({mark}3 AS DOUBLE PRECISION)
+   AND place <= (number - 1) * CAST({mark}3 AS DOUBLE PRECISION) + 2
+ ORDER BY step, place
 """
 _STEPS_ON_SQLITE = "(SELECT value AS step FROM json_each(?2)) AS steps"
 _STEPS_ON_POSTGRESQL = "unnest($2::bigint[]) AS steps (step)"
