@@ -8,6 +8,7 @@ from idds.domain.statuses import EffectKind
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Listener
 from idds.runtime.wiring import Wired
+from idds.services.commanding import AT_ONCE as COMMANDED_AT_ONCE
 from idds.services.execution import AT_ONCE
 from idds.services.forgetting import JOBS_AT_ONCE
 from idds.services.keeping import AT_ONCE as KEPT_AT_ONCE
@@ -41,6 +42,7 @@ def agent(wired: Wired) -> Agent:
             Duty("keeping", Channel.AGE, wired.keeping().step, KEPT_AT_ONCE, fallback_s=60),
             Duty("tidying", Channel.AGE, wired.tidying().step, MOST_ORPHANS, fallback_s=orphans_s / 4),
             Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),
+            Duty("steering", Channel.STEER, wired.commanding().step, COMMANDED_AT_ONCE, due(EffectKind.STEER)),
             Duty("cancelling", Channel.CANCEL, execution.cancel, AT_ONCE, due(EffectKind.CANCEL)),
             *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.due_in) for each in pollings),
             *(

@@ -99,6 +99,7 @@ class EffectKind(StrEnum):
     SUBMIT = "submit"
     CANCEL = "cancel"
     ASK = "ask"
+    STEER = "steer"
 
 
 class Relation(StrEnum):

@@ -27,6 +27,38 @@ class WindowLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a processing runs: a command, never a piece of code for the service itself."""
+
+    argv: Annotated[tuple[Annotated[str, MaxLen(100_000)], ...], Len(1, 1000)]
+    environment: Annotated[dict[Name, Annotated[str, MaxLen(100_000)]], MaxLen(1000)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one processing needs. `memory_bytes` is of all its processes together, None for no limit."""
+
+    cores: Annotated[int, Gt(0), Le(1024)] = 1
+    memory_bytes: ByteCount | None = None
+    walltime_s: Annotated[int, Gt(0), Le(30 * 86400)] = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """A user's own search algorithm: a command that a provider runs each time that points are to be drawn.
+
+    In `argv` stand for what it needs: `%IN` the file that it reads, `{"points": [[point, loss], ...], "opt_space":
+    ...}` with a loss of null where there is none; `%OUT` the file that it writes, a list of points, an empty one to end
+    the search; `%NUM_POINTS` how many are wanted now, `%MAX_POINTS` in all (as HPO tasks of PanDA have it).
+    """
+
+    argv: Annotated[tuple[Annotated[str, MaxLen(100_000)], ...], Len(1, 1000)]
+    environment: Annotated[dict[Name, Annotated[str, MaxLen(100_000)]], MaxLen(1000)] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    provider: Name | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refill:
     """Samples are drawn `points` at a time, each time that fewer than `below` of them have not come to an end."""
 
@@ -48,7 +80,8 @@ class Samples:
 
     The space is given in our own words (`space`, `fixed`, `constraints`), or as workload managers write it, one space
     or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
-    are points to begin with, of which the sampler chooses what they leave out. Without a `refill` few samples of a
+    are points to begin with, of which the sampler chooses what they leave out. `steering` is the sampler `command`,
+    which needs no space. Without a `refill` few samples of a
     sampler that learns are drawn ahead, so that each is drawn as late as can be. `result_constraints` is how many
     constraint values are reported of a sample beside those, each 0 or less where the result is feasible. `stop`,
     `iterations` and `warm_start` are its course.
@@ -67,6 +100,7 @@ class Samples:
     pruner: Pruner | None = None
     result_constraints: Annotated[int, Ge(0), Le(100)] = 0
     refill: Refill | None = None
+    steering: Steering | None = None
     stop: Stop | None = None
     iterations: Iterations | None = None
     warm_start: WarmStart | None = None
@@ -125,23 +159,6 @@ class Input:
     def feeder(self) -> str | None:
         """The work that these contents come from while it runs: as its outputs, or as files that it counts."""
         return self.outputs or (self.ranges.counted_by if self.ranges else None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
-    """What a processing runs: a command, never a piece of code for the service itself."""
-
-    argv: Annotated[tuple[Annotated[str, MaxLen(100_000)], ...], Len(1, 1000)]
-    environment: Annotated[dict[Name, Annotated[str, MaxLen(100_000)]], MaxLen(1000)] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resources:
-    """What one processing needs. `memory_bytes` is of all its processes together, None for no limit."""
-
-    cores: Annotated[int, Gt(0), Le(1024)] = 1
-    memory_bytes: ByteCount | None = None
-    walltime_s: Annotated[int, Gt(0), Le(30 * 86400)] = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from idds.domain.errors import Problem
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
 from idds.domain.space import Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
-from idds.engine.spaces import against, parameter_problems, problems, spaces_of
+from idds.engine.spaces import COMMAND, against, parameter_problems, problems, spaces_of
 
 MOST_CONSTRAINTS = 100
 
@@ -170,6 +170,8 @@ def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, lis
     spaces = spaces_of(samples)
     if len(spaces) > 1:
         return samples, [Problem("/changes", "a study of segments cannot be redefined")]
+    if samples.sampler == COMMAND:
+        return samples, [Problem("/changes", "a study with a command of its own is redefined by that command")]
     draft = _Draft(dict(spaces[0].parameters), dict(spaces[0].fixed), list(samples.constraints))
     found = [p for number, change in enumerate(changes) for p in draft.apply(change, f"/changes/{number}")]
     after = replace(

@@ -22,18 +22,23 @@ OPTIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "nsgaii": _POPULATION,
     "nsgaiii": _POPULATION,
     "gp": {**_STARTUP, "history": (0, 10_000_000)},
+    "command": {},
 }
 """What may be said to a sampler, and between which bounds."""
 LEARNING = frozenset(OPTIONS) - {"random", "grid", "qmc"}
 """Samplers that choose by what came of the samples before. The others' points are known from the first."""
+COMMAND = "command"
+"""The user's own: it is no sampler of the service, which only has it run."""
 _FRACTIONS = frozenset({"sigma"})
-_ONE_OBJECTIVE = frozenset({"cmaes"})
-_UNCONSTRAINED = frozenset({"cmaes"})
+_ONE_OBJECTIVE = frozenset({"cmaes", COMMAND})
+_UNCONSTRAINED = frozenset({"cmaes", COMMAND})
 """Samplers that cannot be told which results are feasible."""
 
 
 def spaces_of(samples: Samples) -> tuple[Space, ...]:
     """The spaces of a study in which nothing is wrong; the sample with number n is of the (n modulo their count)th."""
+    if samples.sampler == COMMAND:
+        return (Space({}, samples.fixed),)  # what its points are like is the command's own matter
     if samples.opt_space is None:
         return (_space(samples.space, samples, {}),)
     found, _ = read(samples.opt_space, "")
@@ -63,6 +68,8 @@ def values_wanted(samples: Samples, n: int) -> str | None:
 def problems(samples: Samples, place: str) -> list[Problem]:
     """Everything that makes a study impossible to carry out, each at its place; of constraints, nothing."""
     found = [*_sampler_problems(samples, place)]
+    if samples.sampler == COMMAND:
+        return [*found, *_command_problems(samples, place)]
     if (samples.opt_space is None) is (not samples.space):
         return [*found, Problem(f"{place}/space", "give either space or opt_space")]
     if samples.opt_space is None:
@@ -85,6 +92,17 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     return found
 
 
+def _command_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    if samples.steering is None:
+        yield Problem(f"{place}/steering", "sampler 'command' needs the command that is to be run")
+    if samples.space and samples.opt_space is not None:
+        yield Problem(f"{place}/opt_space", "give either space or opt_space, or none")
+    if samples.constraints:
+        yield Problem(f"{place}/constraints", "the command's points are its own: nothing else bounds them")
+    if samples.iterations is not None:
+        yield Problem(f"{place}/iterations", "the command chooses its own region: it is asked by refills")
+
+
 def _shortened(problem: Problem, place: str) -> Problem:
     if not problem.pointer.startswith(f"{place}/"):
         return problem
@@ -92,6 +110,8 @@ def _shortened(problem: Problem, place: str) -> Problem:
 
 
 def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    if samples.steering is not None and samples.sampler != COMMAND:
+        yield Problem(f"{place}/steering", "only sampler 'command' is steered by one")
     if samples.sampler not in OPTIONS:
         return  # whoever offers samplers says which there are
     allowed = OPTIONS[samples.sampler]

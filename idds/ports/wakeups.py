@@ -27,6 +27,7 @@ class Channel(StrEnum):
     SUBMIT = "effects.submit"
     CANCEL = "effects.cancel"
     ASK = "effects.ask"
+    STEER = "effects.steer"
     EXPIRY = "expiry"
     AGE = "age"
     EVENTS = "events"

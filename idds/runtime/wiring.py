@@ -34,6 +34,7 @@ from idds.search.weighing import ProcessImportance
 from idds.services.access import Access
 from idds.services.catalogue import Catalogue
 from idds.services.collecting import Collecting
+from idds.services.commanding import Commanding
 from idds.services.delivery import Delivery
 from idds.services.events import Events
 from idds.services.execution import Execution
@@ -114,6 +115,9 @@ class Wired:
 
     def sampling(self) -> Sampling:
         return Sampling(self.database, self.samplers, self.owner)
+
+    def commanding(self) -> Commanding:
+        return Commanding(self.database, self.providers, self.settings.placement.provider, self.owner)
 
     def listing(self) -> Listing:
         assert self.ddm is not None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from idds.engine.spaces import OPTIONS
+from idds.engine.spaces import COMMAND, OPTIONS
 from idds.ports.sampler import Sampler
 from idds.search.process import SamplerProcess
 from idds.search.random_sampler import RandomSampler
@@ -17,6 +17,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "nsgaii": ("optuna",),
     "nsgaiii": ("optuna",),
     "gp": ("optuna", "scipy", "torch"),
+    COMMAND: (),
 }
 
 
@@ -26,6 +27,6 @@ def names() -> frozenset[str]:
 
 
 def samplers() -> dict[str, Sampler]:
-    """Each of them; all but the random one share a process, which is not started yet."""
+    """Those of the service; all but the random one share a process, which is not started yet."""
     process = SamplerProcess()
-    return {name: RandomSampler() if name == "random" else process for name in names()}
+    return {name: RandomSampler() if name == "random" else process for name in names() - {COMMAND}}

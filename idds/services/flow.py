@@ -15,6 +15,7 @@ from idds.engine import request as request_engine
 from idds.engine import transform as engine
 from idds.engine.window import room
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
+from idds.services.drawing import order
 from idds.services.opening import close_window, open_input, open_output, open_window
 from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
@@ -153,7 +154,7 @@ class Flow:
                 effect = NewEffect(EffectKind.LIST, f"collection:{collection.id}", 0, {})
                 self._tx.effects.add([effect], self._request.id)
             case engine.Ask():
-                await self._ask(collection, instruction)
+                await self._ask(collection, work, instruction)
             case engine.Reopen():
                 await self._reopen(collection, work)
             case engine.LookThrough():
@@ -241,17 +242,20 @@ class Flow:
         if len(ids) >= GROUPED_AT_ONCE // 2:
             self._tx.requests.mark_due([self._request.id])
 
-    async def _ask(self, collection: Collection, ask: engine.Ask) -> None:
+    async def _ask(self, collection: Collection, work: Work, ask: engine.Ask) -> None:
+        assert work.input is not None
+        assert work.input.samples is not None
         ref, count = ("collection", str(collection.id)), ask.count
         window = (await self._tx.windows.find([ref]))[ref]
         if await self._tx.windows.reserve(window.id, bytes=0, files=count):
             await self._tx.collections.count(collection.id, {}, added=count)
-            payload = {"first": collection.next_no, "count": count}
+            of: dict[str, int] = {}
             if ask.iteration is not None:
                 await begin_iteration(self._tx, collection, ask.iteration)
-                payload["iteration"] = ask.iteration
-            effect = NewEffect(EffectKind.ASK, f"collection:{collection.id}", collection.next_no, payload)
-            self._tx.effects.add([effect], self._request.id)
+                of["iteration"] = ask.iteration
+            self._tx.effects.add(
+                [order(work.input.samples, collection, collection.next_no, count, of)], self._request.id
+            )
 
     async def _close(self, collection: Collection | None, *, cut_off: bool = False) -> None:
         if collection is not None and await self._tx.collections.close(collection, cut_off=cut_off):
@@ -262,6 +266,7 @@ class Flow:
             return
         # Listing and asking stop: what they would bring is not wanted any more.
         await self._tx.effects.drop(f"collection:{collection.id}", [EffectKind.LIST, EffectKind.ASK])
+        await self._tx.effects.hasten(f"collection:{collection.id}", [EffectKind.STEER])
         while moves := await self._tx.contents.cancel_untaken(collection.id, CANCELLED_AT_ONCE):
             await follow(self._tx, moves)
 

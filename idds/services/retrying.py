@@ -8,6 +8,8 @@ from idds.domain.effect import NewEffect
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import EffectKind, SourceKind
 from idds.services.announcing import follow
+from idds.services.drawing import DRAWING, order
+from idds.services.studies import submitted
 from idds.store.database import Transaction
 
 RETRIED_AT_ONCE = 5000
@@ -23,14 +25,12 @@ def list_on(tx: Transaction, collection: Collection) -> None:
 async def ask_again(tx: Transaction, collection: Collection) -> None:
     """Have drawn what was asked for and never came. Its places in the window were never given back."""
     entity = f"collection:{collection.id}"
-    await tx.effects.revoke(entity, [EffectKind.ASK])
+    await tx.effects.revoke(entity, DRAWING)
     holes = await tx.samples.undrawn(collection.id, collection.next_no)
     # Whether the space is redefined for the iteration that they are of is looked at once more.
     of = {"iteration": course.iteration} if (course := await tx.studies.course(collection)).iteration > 1 else {}
-    asked = [
-        NewEffect(EffectKind.ASK, entity, hole.start, {"first": hole.start, "count": len(hole), **of}) for hole in holes
-    ]
-    tx.effects.add(asked, collection.request_id)
+    samples = await submitted(tx, collection)
+    tx.effects.add([order(samples, collection, h.start, len(h), of) for h in holes], collection.request_id)
 
 
 async def not_taken(tx: Transaction, collection: Collection, outputs: Sequence[Content]) -> list[Content]:

@@ -7,16 +7,15 @@ from typing import Any
 
 import structlog
 
-from idds.domain.content import NewContent
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
-from idds.domain.identifiers import CollectionId, ContentId
+from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import TRIES
 from idds.engine.spaces import LEARNING
-from idds.engine.transitions import ContentEvent
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
-from idds.services.announcing import follow, tell_collection_closed
+from idds.services.announcing import tell_collection_closed
+from idds.services.drawing import register_drawn
 from idds.services.iterating import redefine_for
 from idds.services.sources import give_up
 from idds.services.studies import current_version, definition, given_with
@@ -82,18 +81,7 @@ class Sampling:
             assert collection is not None
             if collection.is_closed:
                 return
-            new = [
-                NewContent(
-                    name=f"sample-{each.number:08d}",
-                    group_no=each.number // collection.batch,
-                    payload={"parameters": dict(each.parameters), "number": each.number},
-                )
-                for each in drawn
-            ]
-            move = await tx.contents.register(collection, new, ContentEvent.LANDED, numbers=0)
-            pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
-            await tx.samples.add(identifier, pairs, version=order.version)
-            await follow(tx, [move])
+            await register_drawn(tx, collection, drawn, order.version)
             if len(drawn) < len(order.numbers):
                 if await tx.collections.close(collection, "the sampler has no more points"):
                     await tell_collection_closed(tx, identifier)

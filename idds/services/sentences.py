@@ -192,6 +192,11 @@ def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
     if study is None or drawn >= study.count:
         return
     text = f"{drawn:,} of {study.count:,} samples are drawn"
+    if effect := s.effect(EffectKind.STEER):
+        yield Sentence(
+            f"{text}, its steering command is run for more", effect.created_at, _next(effect, s.now, "a carrier")
+        )
+        return
     if effect := s.effect(EffectKind.ASK):
         yield Sentence(f"{text}, more are being drawn", effect.created_at, _next(effect, s.now, "a transformer"))
         return

@@ -63,6 +63,7 @@ async def _end(tx: Transaction, request: Request, before: Transform, after: Tran
             await tell_collection_closed(tx, each.id)
         if each.relation is Relation.INPUT:
             await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])
+            await tx.effects.hasten(f"collection:{each.id}", [EffectKind.STEER])
             while moves := await tx.contents.cancel_untaken(each.id, CANCELLED_AT_ONCE):
                 await follow(tx, moves)
             close_window(tx, each)

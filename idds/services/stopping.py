@@ -41,6 +41,7 @@ async def stop(tx: Transaction, study: Collection, reason: str) -> None:
     entity = f"collection:{study.id}"
     tx.moves.record(entity, "stopped", (None, "stopped"), request=study.request_id, n=0, reason=reason)
     await tx.effects.drop(entity, [EffectKind.ASK])
+    await tx.effects.hasten(entity, [EffectKind.STEER])
     waiting = [content for content, _, _ in await tx.studies.waiting(study.id)]
     moves = await tx.studies.take_back(study.id, waiting, reason) if waiting else []
     ref = ("collection", str(study.id))

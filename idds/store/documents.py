@@ -15,6 +15,7 @@ from idds.domain.workflow import (
     Registered,
     Resources,
     Samples,
+    Steering,
     WindowLimits,
     Work,
     Workflow,
@@ -62,11 +63,17 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
     if isinstance(values.get("opt_space"), list):
         values["opt_space"] = tuple(values["opt_space"])
     values["refill"] = Refill(**samples["refill"]) if samples.get("refill") else None
+    values["steering"] = _steering(samples["steering"]) if samples.get("steering") else None
     values["pruner"] = Pruner(**samples["pruner"]) if samples.get("pruner") else None
     values["stop"] = _stop(samples["stop"]) if samples.get("stop") else None
     values["iterations"] = _iterations(samples["iterations"]) if samples.get("iterations") else None
     values["warm_start"] = _warm_start(samples["warm_start"]) if samples.get("warm_start") else None
     return Samples(**values)
+
+
+def _steering(steering: Mapping[str, Any]) -> Steering:
+    resources = Resources(**steering["resources"])
+    return Steering(**{**steering, "argv": tuple(steering["argv"]), "resources": resources})
 
 
 def _stop(stop: Mapping[str, Any]) -> Stop:

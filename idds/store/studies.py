@@ -157,7 +157,7 @@ class Studies(Noun):
     async def first_undrawn(self, study: Collection) -> int:
         """The lowest number that no sample has, of what was asked for or comes next."""
         query = select(effects.c.payload).where(
-            effects.c.entity == f"collection:{study.id}", effects.c.kind == EffectKind.ASK
+            effects.c.entity == f"collection:{study.id}", effects.c.kind.in_((EffectKind.ASK, EffectKind.STEER))
         )
         await self._tx.write_gathered()
         return min([study.next_no, *(int(row.payload["first"]) for row in await self._execute(query))])

@@ -275,12 +275,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"initial_points": ["lr"]}, "BadRequest", "/request_metadata/initial_points/0"),
     ({"method": "alchemy"}, "BadRequest", "/request_metadata/method"),
     ({"workload_id": "many"}, "BadRequest", "/request_metadata/workload_id"),
-    (
-        {"method": ..., "arguments": "run me %IN %OUT", "sandbox": "registry/steering"},
-        "NotImplementedException",
-        "steering",
-    ),
-    ({"method": "docker"}, "NotImplementedException", "steering"),
+    ({"method": "docker"}, "BadRequest", "/request_metadata/arguments"),
+    ({"method": ..., "arguments": "steer %IN", "executable": "vm"}, "BadRequest", "/request_metadata/executable"),
 ]
 
 

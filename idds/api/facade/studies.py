@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from idds.api.facade.route import NotTaken
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.space import Point
-from idds.domain.workflow import Input, Refill, Samples, WindowLimits, Work
+from idds.domain.workflow import Input, Refill, Samples, Steering, WindowLimits, Work
 from idds.engine.foreign_spaces import read, too_large
+from idds.engine.spaces import COMMAND
 
 POINTS = 10
 """A generation, where nothing is said."""
@@ -17,6 +17,7 @@ _PLACE = "/request_metadata"
 _METHODS = {None: "tpe", "nevergrad": "tpe"}
 """Samplers by the names that are no names of ours. What is asked of nevergrad, the default can."""
 _STEERED = frozenset({"container", "docker", "sandbox"})
+_EXECUTABLES = frozenset({None, "docker"})
 _Points = Annotated[int, Field(gt=0, le=100_000)]
 
 
@@ -29,32 +30,53 @@ class Search(BaseModel):
     num_points_per_generation: _Points | None = None
     min_unevaluated_points: _Points | None = None
     method: Annotated[str, Field(max_length=128)] | None = None
-    sandbox: str | None = None
-    arguments: str | None = None
+    executable: str | None = None
+    sandbox: Annotated[str, Field(max_length=1000)] | None = None
+    arguments: Annotated[str, Field(max_length=100_000)] | None = None
 
 
 def study_of(search: Search) -> Work:
-    """The work that draws its samples; they are evaluated by whoever asks for them. Raises InvalidInput, NotTaken."""
-    if search.method in _STEERED or (search.method is None and (search.arguments or search.sandbox)):
-        raise NotTaken(
-            f"{_PLACE}: no steering command is run here; give an `opt_space` and as `method` a sampler of this service"
-        )
-    if not search.opt_space:
+    """The work that draws its samples; they are evaluated by whoever asks for them. Raises InvalidInput."""
+    is_steered = search.method in _STEERED or (search.method is None and search.arguments is not None)
+    if not search.opt_space and not is_steered:
         raise InvalidInput([Problem(f"{_PLACE}/opt_space", "there is no search space")])
-    if problem := too_large(search.opt_space, f"{_PLACE}/opt_space"):
+    if search.opt_space and (problem := too_large(search.opt_space, f"{_PLACE}/opt_space")):
         raise InvalidInput([problem])
     if search.max_points is None:
         raise InvalidInput([Problem(f"{_PLACE}/max_points", "say how many points at most")])
     points = search.num_points_per_generation or POINTS
     refill = Refill(points=points, below=search.min_unevaluated_points or 1)
-    samples = Samples(
-        **_spaces(search),
-        count=search.max_points,
-        sampler=_METHODS.get(search.method) or search.method or "",
-        refill=refill,
-    )
+    if is_steered:
+        samples = _steered(search, search.max_points, refill)
+    else:
+        sampler = _METHODS.get(search.method) or search.method or ""
+        samples = Samples(**_spaces(search), count=search.max_points, sampler=sampler, refill=refill)
     window = WindowLimits(files=points + refill.below - 1)
     return Work(name="hpo", input=Input(samples=samples, window=window))
+
+
+def _steered(search: Search, count: int, refill: Refill) -> Samples:
+    """A search by the user's own command, in a container where it names one. Raises InvalidInput."""
+    if not search.arguments:
+        raise InvalidInput([Problem(f"{_PLACE}/arguments", "there is no steering command")])
+    if search.executable not in _EXECUTABLES:
+        raise InvalidInput(
+            [Problem(f"{_PLACE}/executable", f"give one of {', '.join(sorted(filter(None, _EXECUTABLES)))}")]
+        )
+    argv: tuple[str, ...] = ("/bin/sh", "-c", search.arguments)
+    if search.sandbox is not None:
+        # The job's own folder, where its files are, is the container's, too.
+        inside = 'docker run --rm --volume "$PWD:/idds" --workdir /idds "$0" /bin/sh -c "$1"'
+        argv = ("/bin/sh", "-c", inside, search.sandbox, search.arguments)
+    space = tuple(search.opt_space) if isinstance(search.opt_space, list) else search.opt_space
+    return Samples(
+        opt_space=space or None,
+        initial=tuple(map(dict, _points(search.initial_points or []))),
+        count=count,
+        sampler=COMMAND,
+        steering=Steering(argv=argv),
+        refill=refill,
+    )
 
 
 def _spaces(search: Search) -> dict[str, Any]:

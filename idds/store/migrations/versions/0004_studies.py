@@ -115,9 +115,7 @@ def _count_turnover() -> None:
         sa.Column("replica_id", _ID, autoincrement=False, nullable=False),
         sa.Column("request_id", _ID, autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(["replica_id"], ["replicas.id"], name=op.f("fk_stays_replica_id")),
-        sa.ForeignKeyConstraint(
-            ["request_id"], ["requests.id"], name=op.f("fk_stays_request_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_stays_request_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("replica_id", "request_id", name=op.f("pk_stays")),
     )
     op.create_index(op.f("ix_stays_request_id"), "stays", ["request_id"])
