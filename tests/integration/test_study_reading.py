@@ -1,14 +1,12 @@
 """Studies as they are read: what they are, how far, their samples one by one, and the best of them."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 
-from idds.engine.front import join_front
 from idds.store import study_listings
 from idds.store.schema import intermediates, samples
 from tests.integration.api import Api, api_on
@@ -169,15 +167,3 @@ async def test_results_that_are_not_feasible_do_not_compete(database_url: str) -
         assert left == ordered[1:]
         unfit_sample = (await api.get(f"/v1/studies/{study}/samples/{ordered[0]['number']}"))["sample"]
         assert unfit_sample["constraint_values"] == [0.5]
-
-
-def test_a_front_is_joined_with_more_as_if_it_had_been_found_at_once() -> None:
-    points = [(n, (math.sin(n), math.cos(3 * n), math.sin(7 * n))) for n in range(300)]
-    directions = ("minimize", "maximize", "minimize")
-    at_once = join_front([], points, directions)
-    in_parts: list[tuple[int, tuple[float, ...]]] = []
-    for start in range(0, 300, 50):
-        in_parts = join_front(in_parts, points[start : start + 50], directions)
-    assert at_once == in_parts
-    assert len(at_once) > 3
-    assert join_front([], [(5, (1.0,)), (2, (1.0,)), (1, (2.0,))], ("minimize",)) == [(2, (1.0,))]
