@@ -95,6 +95,8 @@ class Counters:
         """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do."""
         deadline = time.monotonic() + wait_s
         while True:
+            line = self._lines.get(collection)
+            order = replace(order, behind=line.wanted if line is not None else 0)
             leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
             left = deadline - time.monotonic()
             if leased.contents or leased.has_ended or left <= 0 or self._closed:
@@ -148,6 +150,11 @@ class _Line:
         self._wakeups = wakeups
         self._waiting: dict[_Waiter, None] = {}
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many contents all together wait for."""
+        return sum(waiter.count for waiter in self._waiting)
 
     async def stand(self, wait_s: float, count: int, is_abandoned: Callable[[], bool]) -> _Called:
         """Stand in line until called, `wait_s` at most. Raises what looking raises."""

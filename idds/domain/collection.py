@@ -17,8 +17,8 @@ class Collection:
     seen, 0 at first; else it is None. Its files are cut into ranges of at most `range_events` events; None: they stay
     whole. They are recalled from the tape `source_rse`, None where that is left to the data management; an operator who
     forces their staging does so at `forced_at`. Of its samples `taken_back` were cancelled before anybody took them, as
-    the space was redefined or the study stopped: others are drawn in their place, or none. It is there since
-    `created_at` (microseconds UTC).
+    the space was redefined or the study stopped: others are drawn in their place, or none; `demand` is how many more
+    its consumers waited for when they asked last. It is there since `created_at` (microseconds UTC).
     """
 
     id: CollectionId
@@ -40,6 +40,7 @@ class Collection:
     source_rse: str | None = None
     forced_at: int | None = None
     taken_back: int = 0
+    demand: int = 0
     created_at: int = 0
 
     @property

@@ -147,6 +147,7 @@ Filling = List | Ask | Reopen | LookThrough | Retry
 """Of an input: its contents are to come, and to become available."""
 Instruction = Filling | Stop | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
 _CUT = CloseInput(cut_off=True)
+MOST_DEMANDED = 1000
 QUEUE = 4
 """So many samples of a sampler that learns are drawn ahead, and one more for each four that are being evaluated."""
 
@@ -321,8 +322,11 @@ def runs_low(samples: Samples, collection: Collection, leased: int = 0, ended: i
 
 
 def _wanted(collection: Collection, leased: int = 0) -> int:
-    """How many samples may wait for whoever takes them: few, for they are drawn better the later that is done."""
-    return max(QUEUE + (collection.counts[ContentStatus.LEASED] + leased) // 4, collection.batch)
+    """How many samples may wait for whoever takes them: few, for they are drawn better the later that is done; as many
+    as are waited for.
+    """
+    taken = collection.counts[ContentStatus.LEASED] + leased
+    return max(QUEUE + taken // 4, collection.batch, min(collection.demand, MOST_DEMANDED))
 
 
 def _fresh(collection: Collection) -> int:

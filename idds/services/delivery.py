@@ -1,7 +1,7 @@
 """Delivering contents to consumers outside: leased or announced, and coming back with their outcome."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ from idds.domain.errors import Conflict, IddsError, InvalidInput, NotFound, Prob
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
+from idds.domain.workflow import Samples
 from idds.engine.reporting import misreported
+from idds.engine.spaces import LEARNING
 from idds.engine.transform import runs_low
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
@@ -46,12 +48,13 @@ LOST = "its lease ended without a report, as often as it was delivered"
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Up to `count` contents, for `ttl` microseconds."""
+    """Up to `count` contents, for `ttl` microseconds. `behind` is how many are wanted by others who wait already."""
 
     principal: Principal
     count: int
     ttl: int
     lessee: str
+    behind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +231,19 @@ def _is_final(status: Status, collection: Collection) -> bool:
     return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
 
 
-def _are_running_out(place: Place, leased: int) -> bool:
-    """Whether more samples are to be drawn, with these taken."""
-    samples = place.work.input.samples if place.work.input is not None else None
-    if samples is not None and samples.stop is not None and samples.stop.budget_s is not None:
-        return True  # from now on time is spent: when that ends the study is known with this
-    return samples is not None and not place.collection.is_closed and runs_low(samples, place.collection, leased)
+def _samples(place: Place) -> Samples | None:
+    return place.work.input.samples if place.work.input is not None else None
+
+
+def _learns(place: Place) -> bool:
+    samples = _samples(place)
+    return samples is not None and samples.sampler in LEARNING and samples.refill is None
+
+
+def _are_running_out(place: Place, leased: int, demand: int) -> bool:
+    """Whether more samples are to be drawn, with these taken and so many waited for."""
+    samples, collection = _samples(place), replace(place.collection, demand=demand)
+    return samples is not None and not collection.is_closed and runs_low(samples, collection, leased)
 
 
 class _Serving:
@@ -308,10 +318,20 @@ class _Serving:
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
-        if any(given) and _are_running_out(place, sum(map(len, given))):
-            self._tx.requests.mark_due([place.collection.request_id])
+        unmet = sum(order.count for _, order in leases) - sum(map(len, given))
+        await self._see_to_more(sum(map(len, given)), unmet + max(order.behind for _, order in leases))
         has_ended = _is_final(place.status, place.collection) and place.collection.open <= ended
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:
                 self._tx.wake(Channel.LEASES)
             self._answers[number] = Leased(contents, has_ended and not contents)
+
+    async def _see_to_more(self, taken: int, demand: int) -> None:
+        """Have more samples drawn where they run out, as many as are waited for."""
+        place = self._place
+        if not _learns(place) or place.collection.is_closed:
+            demand = 0
+        if demand != place.collection.demand:
+            await self._tx.collections.note_demand(place.collection.id, demand)
+        if (taken or demand) and _are_running_out(place, taken, demand):
+            self._tx.requests.mark_due([place.collection.request_id])

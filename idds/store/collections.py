@@ -259,6 +259,10 @@ class Collections(Noun):
         counted = update(collections).where(collections.c.id == collection)
         await self._execute(counted.values(taken_back=collections.c.taken_back + number))
 
+    async def note_demand(self, collection: CollectionId, number: int) -> None:
+        """Note how many more of its contents consumers wait for."""
+        await self._execute(update(collections).where(collections.c.id == collection).values(demand=number))
+
     async def force(self, ids: Iterable[int]) -> None:
         """Have their files admitted before those of others; who was forced first goes first."""
         forced = update(collections).where(among(collections.c.id, ids), collections.c.forced_at.is_(None))
@@ -303,5 +307,6 @@ def read_collection(row: Row[Any]) -> Collection:
         source_rse=row.source_rse,
         forced_at=row.forced_at,
         taken_back=row.taken_back,
+        demand=row.demand,
         created_at=row.created_at,
     )

@@ -142,6 +142,7 @@ collections = Table(
     Column("next_no", BigInteger, nullable=False, server_default="0"),
     Column("unadmitted", BigInteger, nullable=False, server_default="0"),
     Column("taken_back", BigInteger, nullable=False, server_default="0"),
+    Column("demand", BigInteger, nullable=False, server_default="0"),
     Column("waiting_since", BigInteger),
     *(
         Column(f"n_{status}", BigInteger, nullable=False, server_default="0")

@@ -91,6 +91,22 @@ async def test_few_samples_wait_and_more_are_drawn_as_these_are_taken(database_u
     assert counts["leased"] == 10
 
 
+async def test_as_many_are_drawn_as_are_waited_for(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        workflow = study()
+        workflow["works"][0]["input"]["window"]["files"] = 30
+        collection = await api.input_of(await api.submit(workflow))
+        path = f"/v1/collections/{collection}"
+        order = {"count": 20, "lessee": "test"}
+        first = (await api.post(f"{path}/contents:lease", order))["contents"]
+        await api.advance()
+        second = (await api.post(f"{path}/contents:lease", order))["contents"]
+        assert len(second) >= 20 - len(first) > 10
+        await api.post(f"{path}/contents:lease", {"count": 1, "lessee": "test"})
+        await api.advance()
+        assert (await api.get(path))["counts"]["available"] <= 30 - 20, "nobody waits for so many any more"
+
+
 async def test_a_sampler_that_dies_is_told_everything_anew(database_url: str) -> None:
     async with api_on(database_url) as api:
         request = await api.submit(study(count=20))

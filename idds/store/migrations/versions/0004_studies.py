@@ -56,6 +56,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("collections") as collections:
         collections.add_column(sa.Column("taken_back", sa.BigInteger(), server_default="0", nullable=False))
+        collections.add_column(sa.Column("demand", sa.BigInteger(), server_default="0", nullable=False))
     with op.batch_alter_table("samples") as samples:
         samples.add_column(sa.Column("version", sa.Integer(), server_default="1", nullable=False))
         samples.add_column(sa.Column("is_taken_back", sa.Boolean(), server_default=sa.false(), nullable=False))
@@ -177,6 +178,7 @@ def downgrade() -> None:
         "version",
     ):
         op.drop_column("samples", column)
+    op.drop_column("collections", "demand")
     op.drop_column("collections", "taken_back")
     op.drop_table("studies")
     op.drop_table("study_versions")
