@@ -18,7 +18,7 @@ from idds.engine.retry import TRIES, backoff
 from idds.ports.provider import Provider
 from idds.ports.sampler import Known, Origin, State, Suggestion
 from idds.services.announcing import tell_collection_closed
-from idds.services.drawing import command, register_drawn
+from idds.services.drawing import command, not_drawn, register_drawn
 from idds.services.sources import give_up
 from idds.services.studies import Definition, definition, given_with
 from idds.store.database import Database, Transaction
@@ -176,7 +176,7 @@ class Commanding:
             if study.is_closed:
                 return
             await register_drawn(tx, study, drawn, run.defined.version)
-            await _not_drawn(tx, study, run.count - len(drawn))
+            await not_drawn(tx, study, run.count - len(drawn))
             if not drawn and await tx.collections.close(study, "its steering command has no more points"):
                 await tell_collection_closed(tx, study.id)
 
@@ -235,15 +235,6 @@ async def _last_words(provider: Provider, handle: Handle) -> str | None:
         return None
     lines = chunk.bytes.decode("utf-8", "replace").replace("\0", " ").strip().splitlines()
     return lines[-1][:300] if lines else None
-
-
-async def _not_drawn(tx: Transaction, study: Collection, number: int) -> None:
-    """So many that were asked for will not come: their numbers are the next ones', and their places are free."""
-    ref = ("collection", str(study.id))
-    window = (await tx.windows.find([ref])).get(ref)
-    if number > 0 and window is not None:
-        await tx.collections.count(study.id, {}, added=-number)
-        await tx.windows.give_back({window.id: (0, number)})
 
 
 def _pause(provider: Provider) -> int:

@@ -51,3 +51,12 @@ async def register_drawn(tx: Transaction, study: Collection, drawn: Sequence[Sug
     pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
     await tx.samples.add(study.id, pairs, version=version)
     await follow(tx, [move])
+
+
+async def not_drawn(tx: Transaction, study: Collection, number: int) -> None:
+    """So many that were asked for will not come: their numbers are the next ones', and their places are free."""
+    ref = ("collection", str(study.id))
+    window = (await tx.windows.find([ref])).get(ref)
+    if number > 0 and window is not None:
+        await tx.collections.count(study.id, {}, added=-number)
+        await tx.windows.give_back({window.id: (0, number)})

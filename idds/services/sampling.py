@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from idds.domain.collection import Collection
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId
@@ -15,17 +16,19 @@ from idds.engine.retry import TRIES
 from idds.engine.spaces import LEARNING
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import tell_collection_closed
-from idds.services.drawing import register_drawn
+from idds.services.drawing import DRAWING, not_drawn, register_drawn
 from idds.services.iterating import redefine_for
 from idds.services.sources import give_up
 from idds.services.studies import current_version, definition, given_with
-from idds.store.database import Database
+from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
 PART = 32
 """So many points are drawn at a time of a sampler that learns: other studies wait that long at most."""
+SOON = 500_000
+"""Microseconds until an order is looked at again that waits for an earlier one."""
 
 log = structlog.get_logger()
 
@@ -76,15 +79,19 @@ class Sampling:
                 # It was redefined meanwhile: they are drawn anew, of what it is now.
                 await tx.effects.postpone([effect], None, delay=0)
                 return
-            await tx.effects.finish([effect])
             collection = await tx.collections.get(identifier)
             assert collection is not None
+            is_dry = len(drawn) < len(order.numbers)
+            if is_dry and await tx.studies.first_undrawn(collection) < first:
+                # It ends the study: not before what was asked for earlier has come.
+                await tx.effects.postpone([effect], None, delay=SOON)
+                return
+            await tx.effects.finish([effect])
             if collection.is_closed:
                 return
             await register_drawn(tx, collection, drawn, order.version)
-            if len(drawn) < len(order.numbers):
-                if await tx.collections.close(collection, "the sampler has no more points"):
-                    await tell_collection_closed(tx, identifier)
+            if is_dry:
+                await _run_dry(tx, collection, len(drawn))
             elif (left := count - len(drawn)) > 0:
                 # Behind what others have asked for meanwhile.
                 rest = {"first": first + len(drawn), "count": left}
@@ -121,3 +128,11 @@ class Sampling:
             await asyncio.gather(task, return_exceptions=True)
             raise
         return await task
+
+
+async def _run_dry(tx: Transaction, study: Collection, drawn: int) -> None:
+    """There are no more points than those that were `drawn` just now: what else was asked for will not come."""
+    await tx.effects.revoke(f"collection:{study.id}", DRAWING)
+    await not_drawn(tx, study, study.next_no - study.total - drawn)
+    if await tx.collections.close(study, "the sampler has no more points"):
+        await tell_collection_closed(tx, study.id)
