@@ -7,7 +7,7 @@ from idds.domain.errors import Problem
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
 from idds.domain.space import Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
-from idds.engine.spaces import COMMAND, against, parameter_problems, problems, spaces_of
+from idds.engine.spaces import COMMAND, LARGEST, Checks, against, parameter_problems, problems, spaces_of
 
 MOST_CONSTRAINTS = 100
 
@@ -57,9 +57,10 @@ class _Draft:
         chosen = replace(parameter, choices=change.choices)
         branches: dict[str, Parameter] = {}
         found = list(parameter_problems(chosen, place))
+        checks = Checks({change.parameter: chosen})
         for name, branch in self._branches(change.parameter) if not found else ():
             assert branch.when is not None
-            left = tuple(value for value in branch.when.values if against(chosen, value) is None)
+            left = tuple(value for value in branch.when.values if checks.against(change.parameter, value) is None)
             if not left:
                 found.append(Problem(f"{place}/choices", f"{name!r} is there with none of these: drop it before"))
             else:
@@ -102,9 +103,11 @@ class _Draft:
                 self._remove(each)
 
     def _remove(self, name: str) -> None:
-        del self.parameters[name]
-        for each, _ in self._branches(name):
-            self._remove(each)
+        """With all that hangs on it."""
+        gone = [name]
+        for each in gone:
+            del self.parameters[each]
+            gone += [branch for branch, _ in self._branches(each)]
 
     def _add(self, change: Add, place: str) -> Iterator[Problem]:
         found: list[Problem] = []
@@ -158,7 +161,7 @@ def _bound_problems(change: Narrow | Widen, parameter: Parameter, place: str) ->
         yield Problem(f"{place}/high", f"high is {parameter.high:g}: that is no way to {change.change} it")
     if change.low is not None and parameter.step is not None:
         steps = (change.low - parameter.low) / parameter.step
-        if abs(steps - round(steps)) > 1e-9 * max(1, abs(steps)):
+        if not abs(steps) <= LARGEST or abs(steps - round(steps)) > 1e-9 * max(1, abs(steps)):
             yield Problem(f"{place}/low", "no step leads there")
 
 

@@ -12,7 +12,8 @@ from idds.engine.foreign_spaces import MODEL, read
 LARGEST = 2**53
 """Up to here floating-point numbers tell whole ones apart."""
 
-_POPULATION, _STARTUP = {"population": (2, 10_000)}, {"startup": (1, 100_000)}
+_PATIENCE = {"patience": (0, 86_400)}
+_POPULATION, _STARTUP = {"population": (2, 10_000), **_PATIENCE}, {"startup": (1, 100_000), **_PATIENCE}
 OPTIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "random": {},
     "grid": {},
@@ -27,9 +28,10 @@ OPTIONS: Mapping[str, Mapping[str, tuple[float, float]]] = {
 """What may be said to a sampler, and between which bounds."""
 LEARNING = frozenset(OPTIONS) - {"random", "grid", "qmc"}
 """Samplers that choose by what came of the samples before. The others' points are known from the first."""
+NO_CHOICE = "it is none of the choices"
 COMMAND = "command"
 """The user's own: it is no sampler of the service, which only has it run."""
-_FRACTIONS = frozenset({"sigma"})
+_FRACTIONS = frozenset({"sigma", "patience"})
 _ONE_OBJECTIVE = frozenset({"cmaes", COMMAND})
 _UNCONSTRAINED = frozenset({"cmaes", COMMAND})
 """Samplers that cannot be told which results are feasible."""
@@ -75,9 +77,11 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     if samples.opt_space is None:
         found += _space_problems(samples.space, samples, f"{place}/space", place)
         if not found:
-            space = spaces_of(samples)[0]
+            space, checks = spaces_of(samples)[0], Checks(samples.space)
             found += [
-                p for i, point in enumerate(samples.initial) for p in _misplaced(point, space, f"{place}/initial/{i}")
+                problem
+                for number, point in enumerate(samples.initial)
+                for problem in _misplaced(point, space, checks, f"{place}/initial/{number}")
             ]
         return found
     read_spaces, odd = read(samples.opt_space, f"{place}/opt_space")
@@ -131,11 +135,12 @@ def _sampler_problems(samples: Samples, place: str) -> Iterator[Problem]:
 
 
 def _space_problems(parameters: Mapping[str, Parameter], samples: Samples, place: str, study: str) -> Iterator[Problem]:
+    checks = Checks(parameters)
     for name, parameter in parameters.items():
         at = f"{place}/{_escape(name)}"
         yield from parameter_problems(parameter, at)
         if parameter.when is not None:
-            yield from _branch_problems(parameters, parameter.when.parameter, parameter.when.values, f"{at}/when")
+            yield from _branch_problems(checks, parameter.when.parameter, parameter.when.values, f"{at}/when")
         if samples.sampler == "grid" and parameter.type == "float" and parameter.step is None:
             yield Problem(f"{at}/step", "a grid needs the step of a float")
         if name in samples.fixed:
@@ -152,16 +157,15 @@ def _escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _branch_problems(
-    parameters: Mapping[str, Parameter], name: str, values: tuple[Value, ...], place: str
-) -> Iterator[Problem]:
-    if name not in parameters:
+def _branch_problems(checks: "Checks", name: str, values: tuple[Value, ...], place: str) -> Iterator[Problem]:
+    parameter = checks.parameters.get(name)
+    if parameter is None:
         yield Problem(f"{place}/parameter", f"there is no parameter {name!r} in this space")
-    elif parameters[name].type == "float":
+    elif parameter.type == "float":
         yield Problem(f"{place}/parameter", f"{name!r} is a float: branches hang on whole numbers and choices")
     else:
         for number, value in enumerate(values):
-            if reason := against(parameters[name], value):
+            if reason := checks.against(name, value):
                 yield Problem(f"{place}/values/{number}", f"{name!r} never has this value: {reason}")
 
 
@@ -219,7 +223,7 @@ def against(parameter: Parameter, value: Any) -> str | None:
     """Why a parameter cannot have this value, if so."""
     if parameter.type == "categorical":
         same = any(value == choice and type(value) is type(choice) for choice in parameter.choices)
-        return None if same else "it is none of the choices"
+        return None if same else NO_CHOICE
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "it is no number"
     if parameter.type == "int" and not isinstance(value, int):
@@ -234,14 +238,31 @@ def against(parameter: Parameter, value: Any) -> str | None:
     return None
 
 
+class Checks:
+    """The same for many values of the parameters of a space: choices are looked up, not gone through for each."""
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self.parameters = parameters
+        self._choices: dict[str, frozenset[tuple[type, Value]]] = {}
+
+    def against(self, name: str, value: Any) -> str | None:
+        """Why the parameter of this name cannot have this value, if so."""
+        parameter = self.parameters[name]
+        if parameter.type != "categorical":
+            return against(parameter, value)
+        if name not in self._choices:
+            self._choices[name] = frozenset((type(choice), choice) for choice in parameter.choices)
+        return None if (type(value), value) in self._choices[name] else NO_CHOICE
+
+
 def given_for(number: int, samples: Samples, space: Space) -> Point | None:
     """The initial point that the sample with this number has, where one was given that is of the space by now."""
-    if number >= len(samples.initial) or any(_misplaced(samples.initial[number], space, "")):
+    if number >= len(samples.initial) or any(_misplaced(samples.initial[number], space, Checks(space.parameters), "")):
         return None
     return samples.initial[number]
 
 
-def _misplaced(point: Point, space: Space, place: str) -> Iterator[Problem]:
+def _misplaced(point: Point, space: Space, checks: Checks, place: str) -> Iterator[Problem]:
     """What is wrong with an initial point."""
     for name, value in point.items():
         at = f"{place}/{_escape(name)}"
@@ -249,7 +270,7 @@ def _misplaced(point: Point, space: Space, place: str) -> Iterator[Problem]:
             yield Problem(at, f"there is no parameter {name!r} in this space")
             continue
         parameter = space.parameters[name]
-        if reason := against(parameter, value):
+        if reason := checks.against(name, value):
             yield Problem(at, f"{name!r} never has this value: {reason}")
         elif parameter.when is not None and not is_present(parameter, {**space.fixed, **point}):
             yield Problem(at, f"{name!r} is there only with {parameter.when.parameter!r} as its `when` says")

@@ -86,6 +86,16 @@ def test_what_hangs_on_a_parameter_that_is_fixed_is_always_there_or_never() -> N
     assert fewer.space["momentum"].when == When(parameter="optimizer", values=("sgd",))
 
 
+def test_a_long_chain_goes_with_what_it_hangs_on() -> None:
+    chain = {
+        f"p{n}": Parameter(type="int", low=0, high=1, when=When(parameter=f"p{n - 1}", values=(1,)) if n else None)
+        for n in range(999)
+    }
+    study = Samples(space={**chain, "x": Parameter(type="float", low=0, high=1)}, count=1)
+    samples, problems = redefined(study, [Fix(parameter="p0", value=0)])
+    assert (problems, list(samples.space)) == ([], ["x"])
+
+
 def test_changes_come_one_after_the_other_and_versions_too() -> None:
     first = [Fix(parameter="layers", value=3), Narrow(parameter="lr", high=0.1)]
     second = [Add(parameter="layers", space=Parameter(type="int", low=2, high=16)), Widen(parameter="lr", high=10)]
@@ -107,6 +117,7 @@ def test_changes_come_one_after_the_other_and_versions_too() -> None:
         (Narrow(parameter="layers", low=5, high=4), "low", "low 5 is above high 4"),
         (Narrow(parameter="layers", low=1.5), "", "whole numbers"),
         (Narrow(parameter="dropout", low=0.15), "low", "no step leads there"),
+        (Widen(parameter="dropout", low=-1.7e308), "low", "no step leads there"),
         (Widen(parameter="lr", low=0), "low", "low > 0"),
         (Widen(parameter="layers", high=7), "high", "high is 8: that is no way to widen it"),
         (Choose(parameter="lr", choices=(1,)), "parameter", "is a number: it has no choices"),

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from idds.domain.errors import Problem
+from idds.domain.redefinition import Choose
 from idds.domain.space import Parameter, When
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MOST_CHOICES, MOST_PARAMETERS
+from idds.engine.redefinition import redefined
 from idds.engine.spaces import problems, spaces_of, values_wanted
 from idds.search import feasibility
 
@@ -233,6 +235,30 @@ B = {"B": {"type": "Scalar", "bounds": [0, 5]}}
 )
 def test_what_cannot_be_read_of_those_is_told_at_its_place(document: Any, pointer: str) -> None:
     assert [problem.pointer for problem in problems(Samples(opt_space=document, count=1), "")] == [pointer]
+
+
+class _Compared(str):
+    """A choice that counts how often it is compared."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_values_are_looked_up_among_the_choices_not_compared_with_each() -> None:
+    """Ten thousand of each, as a document may have, held up everybody for seconds."""
+    choices = tuple(_Compared(n) for n in range(200))
+    given = tuple({"a": _Compared(n)} for n in range(200))
+    samples = study({"a": Parameter(type="categorical", choices=choices), "b": on("a", *choices)}, initial=given)
+    _Compared.times = 0
+    assert problems(samples, "") == []
+    assert _Compared.times < 10 * len(choices)
+    redefined(samples, [Choose(parameter="a", choices=choices)])
+    assert _Compared.times < 20 * len(choices)
 
 
 def test_initial_points_are_said_in_our_own_words() -> None:
