@@ -4,6 +4,7 @@ The protocol is that of HPO tasks of PanDA (`hpoRequestData`), which the steerin
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +16,8 @@ IN, OUT = "input.json", "output.json"
 """The names that a job's files have: the folder it runs in has them."""
 MOST_PARAMETERS = 1000
 LONGEST = 10_000
-"""Characters of a value."""
+"""Characters of a name or value."""
+_NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
 
 
 class Unreadable(Exception):
@@ -54,6 +56,8 @@ def read(body: bytes, fixed: Point, most: int) -> list[Point]:
         written = json.loads(body)
     except ValueError:
         raise Unreadable("what it wrote is no JSON") from None
+    except RecursionError:
+        raise Unreadable("what it wrote is nested too deep") from None
     if not isinstance(written, list):
         raise Unreadable(f"what it wrote is no list of points, but {type(written).__name__}")
     return [{**fixed, **_point(each, number)} for number, each in enumerate(written[:most])]
@@ -63,14 +67,18 @@ def _point(written: Any, number: int) -> Point:
     if not isinstance(written, dict) or not written or len(written) > MOST_PARAMETERS:
         raise Unreadable(f"point {number} is no object of 1 to {MOST_PARAMETERS:,} parameters")
     for name, value in written.items():
-        if not _is_value(value) or "\0" in name or (isinstance(value, str) and "\0" in value):
+        if not (_is_text(name) and (_is_text(value) if isinstance(value, str) else _is_number(value))):
             raise Unreadable(f"point {number} has a value that is no number, text or truth, at {name[:100]!r}")
     return written
 
 
-def _is_value(value: Any) -> bool:
+def _is_text(text: str) -> bool:
+    """Whether a database takes it: it holds no NUL and no half of a character."""
+    return len(text) <= LONGEST and _NOT_IN_TEXTS.search(text) is None
+
+
+def _is_number(value: Any) -> bool:
+    """Or a truth."""
     if isinstance(value, float):
         return abs(value) < float("inf")
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return isinstance(value, bool)
-    return len(value) <= LONGEST if isinstance(value, str) else abs(value) < 2**63
+    return isinstance(value, int) and abs(value) < 2**63

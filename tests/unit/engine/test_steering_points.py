@@ -50,6 +50,9 @@ def test_no_more_points_are_taken_than_were_wanted_and_what_is_fixed_stays() -> 
         (b'[{"x": null}]', "at 'x'"),
         (b'[{"x": 99999999999999999999}]', "at 'x'"),
         (b'[{"x": "a\\u0000b"}]', "at 'x'"),
+        (b'[{"x": "\\ud800"}]', "at 'x'"),
+        (b'[{"\\udcff": 1}]', "at "),
+        (b"[" * 100_000, "nested too deep"),
     ],
 )
 def test_what_is_no_list_of_points_is_told(written: bytes, word: str) -> None:
