@@ -21,7 +21,7 @@ from idds.services.announcing import tell_collection_closed
 from idds.services.drawing import command, not_drawn, register_drawn
 from idds.services.sources import give_up
 from idds.services.studies import Definition, definition, given_with
-from idds.store.database import Database, Transaction
+from idds.store.database import Database
 from idds.store.effects import Fenced
 
 AGENT = "carrier"
