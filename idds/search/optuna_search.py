@@ -27,6 +27,8 @@ TRIES = 30
 HISTORY = {"tpe": 200, "gp": 100}
 """So many finished samples they look at where nothing is said: of TPE more cost time and find nothing better
 (docs/hpo.md), and a Gaussian process costs time with the third power of their number."""
+RUNNING = 100
+"""So many samples that are being evaluated, the newest, are told at least: each costs an ask as much as a result."""
 SLACK = 1.25
 """A history that is bounded grows by this factor before it is cut again."""
 
@@ -70,7 +72,7 @@ class OptunaSearch:
                 continue
             self._known[known.suggestion.number] = known
             self._tell(known, before)
-        if self._history and self._finished > self._history * SLACK:
+        if self._history and (self._finished > self._history * SLACK or len(self._numbers) > RUNNING * 2):
             self._cut()
 
     def _sound(self, known: Known) -> Known:
@@ -117,15 +119,17 @@ class OptunaSearch:
         )
 
     def _cut(self) -> None:
-        """Begin anew with the best, the newest, and what is running."""
+        """Begin anew with the best, the newest, and the newest of what is running."""
         ended = [known for known in self._known.values() if known.state in _TAUGHT_BY]
         kept = {known.suggestion.number for known in ended[-self._history :]}
         if len(self._samples.directions) == 1:
             best = sorted((known for known in ended if known.state is State.DONE), key=self._rank)[: self._history // 4]
             kept = {known.suggestion.number for known in (*ended[-(self._history - len(best)) :], *best)}
+        running = [number for number, known in self._known.items() if known.state is State.RUNNING]
+        kept |= set(running[-RUNNING:])
         self._study, self._numbers, self._finished = self._new_study(), {}, 0
         for known in self._known.values():
-            if known.state is State.RUNNING or known.suggestion.number in kept:
+            if known.suggestion.number in kept:
                 self._tell(known, None)
 
     def _rank(self, known: Known) -> tuple[float, float]:
@@ -133,10 +137,12 @@ class OptunaSearch:
         sign = 1 if self._samples.directions[0] == "minimize" else -1
         return sum(value for value in known.constraints if value > 0), sign * known.values[0]
 
-    def ask(self, number: int, initial: Point | None = None) -> Suggestion:
+    def ask(self, number: int, initial: Point | None = None, *, in_haste: bool = False) -> Suggestion:
         """The point with this number: with these values, where it is one that was given with the study."""
         if (before := self._known.get(number)) is not None:
             return before.suggestion
+        if in_haste and initial is None:
+            return self._fall_back(number)
         for attempt in range(TRIES):
             self._study.sampler = self._sampler(seed(self._samples.seed, self._segment, number, attempt))
             if initial is not None:

@@ -58,7 +58,7 @@ class SequenceSearch:
     def learn(self, news: list[Known]) -> None:
         """It learns nothing."""
 
-    def ask(self, number: int, initial: Point | None = None) -> Suggestion | None:
+    def ask(self, number: int, initial: Point | None = None, *, in_haste: bool = False) -> Suggestion | None:
         """The point with this number of the study; None where there are no more. Raises LookupError."""
         if initial is not None:
             return Suggestion(number, first(self._space, self._samples.seed, number, initial), Origin.INITIAL)

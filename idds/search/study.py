@@ -1,5 +1,6 @@
 """A study as the samplers' process keeps it: a search through each of its spaces, of one version."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -17,8 +18,8 @@ class Search(Protocol):
         """Take in what came of points; saying it again changes nothing."""
         ...
 
-    def ask(self, number: int, initial: Point | None = None) -> Suggestion | None:
-        """The point with this number; None where there are no more."""
+    def ask(self, number: int, initial: Point | None = None, *, in_haste: bool = False) -> Suggestion | None:
+        """The point with this number; None where there are no more. In haste one at random will do."""
         ...
 
 
@@ -48,6 +49,7 @@ class StudySearch:
 
     def ask(self, order: Order) -> Sequence[Suggestion]:
         """What is ordered, after hearing the news; fewer where there are no more."""
+        begun = time.monotonic()
         news: list[list[Known]] = [[] for _ in self._searches]
         for known in map(self._as_of_now, order.news):
             if known is not None:
@@ -58,7 +60,8 @@ class StudySearch:
         for number in order.numbers:
             segment = number % len(self._searches)
             initial = given_for(number, self._samples, self._spaces[segment])
-            suggestion = self._searches[segment].ask(number, initial)
+            in_haste = order.within_s is not None and time.monotonic() - begun >= order.within_s
+            suggestion = self._searches[segment].ask(number, initial, in_haste=in_haste)
             if suggestion is not None:
                 found.append(suggestion)
         return found

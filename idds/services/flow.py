@@ -249,7 +249,7 @@ class Flow:
         window = (await self._tx.windows.find([ref]))[ref]
         if await self._tx.windows.reserve(window.id, bytes=0, files=count):
             await self._tx.collections.count(collection.id, {}, added=count)
-            of: dict[str, int] = {}
+            of = {"asked_at": self._tx.now}
             if ask.iteration is not None:
                 await begin_iteration(self._tx, collection, ask.iteration)
                 of["iteration"] = ask.iteration

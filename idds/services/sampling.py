@@ -25,6 +25,8 @@ from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
+PATIENCE_S = 10.0
+"""So long payloads wait for a sampler that learns where nothing is said; then points at random will do."""
 PART = 32
 """So many points are drawn at a time of a sampler that learns: other studies wait that long at most."""
 SOON = 500_000
@@ -45,9 +47,10 @@ class Sampling:
         """Draw what was asked for; how many orders."""
         async with self._database.transaction(AGENT) as tx:
             claimed = await tx.effects.claim(EffectKind.ASK, owner=self._owner, lease=LEASE, limit=1)
+            now = tx.now
         for effect in claimed:
             try:
-                await self._draw(effect)
+                await self._draw(effect, now)
             except (Unavailable, Fenced):
                 raise
             except Exception as error:
@@ -62,7 +65,7 @@ class Sampling:
                         await give_up(tx, effect, "input/samples", reason)
         return len(claimed)
 
-    async def _draw(self, effect: Effect) -> None:
+    async def _draw(self, effect: Effect, now: int) -> None:
         identifier = CollectionId(int(effect.entity.partition(":")[2]))
         first, count = effect.payload["first"], effect.payload["count"]
         iteration = effect.payload.get("iteration")
@@ -70,7 +73,8 @@ class Sampling:
             async with self._database.transaction(AGENT) as tx:
                 await tx.effects.postpone([effect], None, delay=0)
             return
-        order = await self._order(identifier, range(first, first + count))
+        asked_at = effect.payload.get("asked_at", now)
+        order = await self._order(identifier, range(first, first + count), waited=now - asked_at)
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
         async with self._database.transaction(AGENT) as tx:
             assert effect.request_id is not None
@@ -94,10 +98,10 @@ class Sampling:
                 await _run_dry(tx, collection, len(drawn))
             elif (left := count - len(drawn)) > 0:
                 # Behind what others have asked for meanwhile.
-                rest = {"first": first + len(drawn), "count": left}
+                rest = {"first": first + len(drawn), "count": left, "asked_at": asked_at}
                 tx.effects.add([NewEffect(EffectKind.ASK, effect.entity, first + len(drawn), rest)], effect.request_id)
 
-    async def _order(self, identifier: CollectionId, numbers: Sequence[int]) -> Order:
+    async def _order(self, identifier: CollectionId, numbers: Sequence[int], *, waited: int) -> Order:
         """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
         async with self._database.snapshot(timeless=True) as tx:
             collection = await tx.collections.get(identifier)
@@ -107,7 +111,11 @@ class Sampling:
             order = Order(identifier, samples, numbers, version=defined.version, first=defined.first)
             if samples.sampler not in LEARNING:
                 return order
-            order = replace(order, numbers=numbers[:PART])
+            if collection.demand:
+                patience = samples.options.get("patience", PATIENCE_S)
+                order = replace(order, within_s=max(0.0, patience - waited / 1_000_000))
+            if order.within_s is None or order.within_s > 0:
+                order = replace(order, numbers=numbers[:PART])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
             last, news = await tx.samples.news(identifier, heard)
             order = replace(order, news=news, heard=last)

@@ -107,6 +107,20 @@ async def test_as_many_are_drawn_as_are_waited_for(database_url: str) -> None:
         assert (await api.get(path))["counts"]["available"] <= 30 - 20, "nobody waits for so many any more"
 
 
+async def test_who_waits_too_long_for_the_sampler_gets_a_point_at_random(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        workflow = study(options={"patience": 0})
+        workflow["works"][0]["input"]["window"]["files"] = 30
+        collection = await api.input_of(await api.submit(workflow))
+        order = {"count": 20, "lessee": "test"}
+        first = (await api.post(f"/v1/collections/{collection}/contents:lease", order))["contents"]
+        assert (await api.get(f"/v1/studies/{collection}"))["fallback_share"] == 0, "nobody waited when it began"
+        await api.advance()
+        found = await api.get(f"/v1/studies/{collection}")
+        assert found["origins"] == {"sampler": len(first), "fallback": found["origins"]["fallback"]}
+        assert found["origins"]["fallback"] >= 20 - len(first)
+
+
 async def test_a_sampler_that_dies_is_told_everything_anew(database_url: str) -> None:
     async with api_on(database_url) as api:
         request = await api.submit(study(count=20))

@@ -99,7 +99,7 @@ def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
         (
             study(options={"startup": 5, "speed": 2}),
             "/options/speed",
-            "sampler 'tpe' has no such option; it has history, startup",
+            "sampler 'tpe' has no such option; it has history, patience, startup",
         ),
         (
             study(sampler="qmc", options={"startup": 5}),

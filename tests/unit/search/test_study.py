@@ -84,3 +84,15 @@ def test_results_of_elsewhere_are_told_first() -> None:
     ]
     search = StudySearch(order(given=given))
     assert told(search) == [({"x": 1.5, "k": 1}, "COMPLETE"), ({"x": 2.5, "k": 1}, "FAIL")]
+
+
+@pytest.mark.parametrize(("within_s", "origins"), [(0.0, {"fallback"}), (None, {"sampler"}), (3600.0, {"sampler"})])
+def test_what_a_sampler_has_not_drawn_in_time_is_drawn_at_random(within_s: float | None, origins: set[str]) -> None:
+    order = Order(CollectionId(1), STUDY, range(3), within_s=within_s)
+    search = StudySearch(order)
+    drawn = search.ask(order)
+    assert {each.origin for each in drawn} == origins
+    assert all(-5 <= each.parameters["x"] <= 5 for each in drawn)
+    assert [each.parameters for each in search.ask(order)] == [each.parameters for each in drawn], (
+        "asked again, the same"
+    )
