@@ -61,12 +61,12 @@ class Lines:
             with self._path.open("rb") as file:
                 file.seek(self._read_to)
                 block = file.read(READ_AT_ONCE)
-        except FileNotFoundError:
+        except OSError:
             return
         whole = block[: block.rfind(b"\n") + 1]
         self._read_to += len(whole)
         for line in whole.splitlines():
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 yield json.loads(line)
 
 
@@ -173,6 +173,10 @@ def read_output(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ValueError(f"output.json: {error.strerror}") from None
+    except RecursionError:
+        raise ValueError("output.json: it is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"output.json: {error}") from None
 

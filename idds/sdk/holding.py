@@ -13,6 +13,7 @@ from idds.sdk.views import Lease, LeasedContent
 
 REPORTED_AT_ONCE = 1000
 VALUES_AT_ONCE = 1000
+LAST_STEP = 2**53
 _REPORT = re.compile(r"/reports/(\d+)(?:/|$)")
 
 
@@ -61,7 +62,8 @@ class Holding:
         """Pass on what a payload says: an outcome, or a value on the way there."""
         if isinstance(told, Told):
             self.settle(told)
-        elif (content := self._open.get(told.id)) is not None:
+        elif (content := self._open.get(told.id)) is not None and 0 <= told.step <= LAST_STEP:
+            # What the service takes for no step is passed over: others' values go along with it.
             self._values.append(content.at(told.step, told.value))
             self._changed.set()
 

@@ -20,6 +20,7 @@ command writes there is there again when the sample is gone on with, by the same
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -96,7 +97,10 @@ class _Point:
 
     def _remove(self) -> None:
         for path in (self._input, self._output, self._progress):
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def news(self) -> Sequence[Told | Along]:
         said: list[Along] = []

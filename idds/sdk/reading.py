@@ -100,7 +100,10 @@ def _member(kind: type[Enum], value: Any, pointer: str) -> Enum:
 
 def _plain(kind: type, value: Any, pointer: str) -> Any:
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise Unreadable(pointer, "this number is too large") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Unreadable(pointer, f"expected {kind.__name__}, found {_name(value)}")
     return value

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import socket
 import ssl
@@ -287,6 +288,7 @@ class Sample:
 
     def _fail(self, error: BaseException) -> None:
         text = "".join(traceback.format_exception_only(type(error), error)).strip()
+        text = re.sub("[\0\ud800-\udfff]", "\ufffd", text)  # what no text may hold
         reason = text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
         self._outcome = {**self._held, "status": "failed", "reason": reason}
         if isinstance(error, (Unprocessable, Refused)):

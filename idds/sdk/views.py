@@ -1,5 +1,6 @@
 """What the service tells of its things: frozen records, as the HTTP API has them. Times are microseconds UTC."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from idds.domain.request import Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.transform import Transform
 from idds.domain.workflow import Workflow
+
+LONGEST_REASON = 4000
+_NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +193,14 @@ class LeasedContent:
         return Outcome(ContentId(self.id), self.attempt, done=True, is_pruned=True)
 
     def failed(self, reason: str, *, retry: bool = True) -> Outcome:
-        """To be reported: it failed; `retry` is False when trying again is pointless."""
-        return Outcome(ContentId(self.id), self.attempt, done=False, reason=reason, retry=retry)
+        """To be reported: it failed; `retry` is False when trying again is pointless.
+
+        Of the reason is said what the service takes: `LONGEST_REASON` characters, and none that no text may hold.
+        """
+        said = _NOT_IN_TEXTS.sub("\ufffd", reason)
+        if len(said) > LONGEST_REASON:
+            said = said[: LONGEST_REASON - 1] + "…"
+        return Outcome(ContentId(self.id), self.attempt, done=False, reason=said, retry=retry)
 
 
 @dataclass(frozen=True, slots=True)

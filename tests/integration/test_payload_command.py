@@ -100,6 +100,11 @@ ODD = {
     """echo '{"status": "bad"}' > output.json""": "the command says status bad",
     """echo '{"losses": [1, 2]}' > output.json""": f"{WANTED}there are 2",
     "echo '{}' > output.json": f"{WANTED}there are 0",
+    r"""echo '{"status": 1, "message": "a\\u0000b\\ud800"}' > output.json""": "a\ufffdb\ufffd",
+    """printf '{"status": 1, "message": "%09000d"}' 0 > output.json""": "0" * 3999 + "…",
+    "head -c 99999 /dev/zero | tr '\\0' '[' > output.json": "output.json: it is nested too deep",
+    """printf '{"loss": 9%0400d}' 0 > output.json""": "output.json: /loss: this number is too large",
+    "mkdir output.json": "output.json: Is a directory",
     """test -z "$IDDS_TOKEN$IDDS_TOKEN_FILE" && echo '{"status": 1}' > output.json""": "the command says status 1",
 }
 

@@ -140,6 +140,7 @@ async def test_values_on_the_way_are_said_and_what_is_to_stop_is_pruned() -> Non
     reporting = asyncio.create_task(holding.report())
     for number in (1, 2, 9):
         holding.hear(Along(number, 5, 0.5))
+        holding.hear(Along(number, -5, 0.5))
     assert not holding.is_unwanted
     holding.hear(Along(3, 6, 0.4))
     async with asyncio.timeout(PATIENCE_S):
@@ -148,7 +149,7 @@ async def test_values_on_the_way_are_said_and_what_is_to_stop_is_pruned() -> Non
         holding.settle(Told(1, "done", objective_values=(0.1,)))
         holding.settle_unwanted()
         await holding.conclude(reporting)
-    assert service.said == [(1, 5, 0.5), (2, 5, 0.5), (3, 6, 0.4)], "nothing of what it has not"
+    assert service.said == [(1, 5, 0.5), (2, 5, 0.5), (3, 6, 0.4)], "nothing of what it has not, or is no step"
     assert {outcome.content_id: outcome.is_pruned for outcome in service.outcomes} == {1: False, 2: True, 3: True}
 
 

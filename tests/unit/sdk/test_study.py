@@ -201,10 +201,12 @@ def test_an_exit_of_the_payloads_own_is_a_failure(service: Service) -> None:
     assert service.sent("report")[0]["reports"][0]["reason"] == "SystemExit: 1"
 
 
-def test_long_reasons_are_cut(service: Service) -> None:
+def test_reasons_are_as_the_service_takes_them(service: Service) -> None:
     with study().sample():
-        raise RuntimeError("x" * 5000)
-    assert len(service.sent("report")[0]["reports"][0]["reason"]) == 500
+        raise RuntimeError("\0\udcff" + "x" * 5000)
+    reason = service.sent("report")[0]["reports"][0]["reason"]
+    assert len(reason) == 500
+    assert reason.startswith("RuntimeError: \ufffd\ufffdx")
 
 
 @pytest.mark.parametrize(
