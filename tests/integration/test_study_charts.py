@@ -168,6 +168,16 @@ async def test_the_page_of_a_study_in_segments_tells_them_apart(sqlite_url: str)
         assert [each["parameter"] for each in parts] == ["x"]
 
 
+async def test_the_page_of_a_study_with_a_command_of_its_own_has_no_charts_of_parameters(sqlite_url: str) -> None:
+    async with api_on(sqlite_url) as api:
+        study = await a_study(api, space={}, sampler="command", steering={"argv": ["true"]})
+        await fill(api.database, study, range(60))
+        shown = await (await browser_of(api)).get(f"/studies/{study}")
+        check_sound(shown)
+        assert "its command's own matter" in shown.words
+        assert "The best value over time" in shown.words
+
+
 async def test_charts_are_found_once_for_all_who_watch_and_shown_to_who_may_see_them(sqlite_url: str) -> None:
     async with api_on(sqlite_url) as api:
         study = await a_study(api)
