@@ -8,6 +8,7 @@ from idds.domain.workflow import Samples
 from idds.engine import stopping
 from idds.engine.transform import Course
 from idds.services.announcing import follow, tell_collection_closed
+from idds.services.drawing import not_drawn
 from idds.store.database import Transaction
 
 
@@ -44,10 +45,7 @@ async def stop(tx: Transaction, study: Collection, reason: str) -> None:
     await tx.effects.hasten(entity, [EffectKind.STEER])
     waiting = [content for content, _, _ in await tx.studies.waiting(study.id)]
     moves = await tx.studies.take_back(study.id, waiting, reason) if waiting else []
-    ref = ("collection", str(study.id))
-    undrawn = study.next_no - study.total
-    if undrawn > 0 and (window := (await tx.windows.find([ref])).get(ref)):
-        await tx.windows.give_back({window.id: (0, undrawn)})
+    await not_drawn(tx, study, study.next_no - study.total)
     if await tx.collections.close(study, reason):
         await tell_collection_closed(tx, study.id)
     await follow(tx, moves)

@@ -81,3 +81,22 @@ async def test_an_order_that_runs_dry_waits_for_the_earlier_ones(database_url: s
             found += await evaluate(api, collection, 4)
         assert found == [1, 2, 3, 4, 5]
         assert await status_of(api, request) == "finished"
+
+
+async def test_a_study_that_stops_while_samples_are_drawn_leaves_nothing_counted(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        document = grid(50, window=4)
+        document["works"][0]["input"]["samples"]["stop"] = {"target": 0.5}
+        request = await api.submit(document)
+        collection = await api.input_of(request)
+        path = f"/v1/collections/{collection}/contents"
+        leased = (await api.post(f"{path}:lease", {"count": 3, "lessee": "test"}))["contents"]
+        progress = Progress(api.database, Placement("local", "DISK", "DISK", 4))
+        for each, value in zip(leased, (1.0, 1.0, 0.0), strict=True):
+            # More is asked for, and not drawn yet, as the target is reached.
+            report = {"id": each["id"], "attempt": 1, "status": "done", "objective_values": [value]}
+            await api.post(f"{path}:report", {"reports": [report]})
+            while await progress.step():
+                pass
+        await api.advance()
+        assert await status_of(api, request) == "finished"
