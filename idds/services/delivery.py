@@ -240,6 +240,12 @@ def _learns(place: Place) -> bool:
     return samples is not None and samples.sampler in LEARNING and samples.refill is None
 
 
+def _spends(place: Place) -> bool:
+    """Whether time is spent from when samples are leased: when that ends the study is known with this."""
+    samples = _samples(place)
+    return samples is not None and samples.stop is not None and samples.stop.budget_s is not None
+
+
 def _are_running_out(place: Place, leased: int, demand: int) -> bool:
     """Whether more samples are to be drawn, with these taken and so many waited for."""
     samples, collection = _samples(place), replace(place.collection, demand=demand)
@@ -333,5 +339,5 @@ class _Serving:
             demand = 0
         if demand != place.collection.demand:
             await self._tx.collections.note_demand(place.collection.id, demand)
-        if (taken or demand) and _are_running_out(place, taken, demand):
+        if (taken and _spends(place)) or ((taken or demand) and _are_running_out(place, taken, demand)):
             self._tx.requests.mark_due([place.collection.request_id])
