@@ -184,6 +184,8 @@ class Commanding:
         """The next attempt is a job of its own."""
         log.warning("a steering command failed", collection=run.effect.entity, attempt=run.attempt, reason=reason)
         async with self._database.transaction(AGENT) as tx:
+            # What is added to the order's request waits for that lock: before the order's, as everybody takes them.
+            await tx.requests.lock([run.study.request_id])
             if run.attempt >= TRIES:
                 await give_up(tx, run.effect, "input/samples/steering", reason)
                 return

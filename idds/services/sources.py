@@ -19,10 +19,13 @@ async def give_up(tx: Transaction, effect: Effect, field: str, reason: str) -> N
 
     `field` is the source's place in the work. Raises Fenced.
     """
+    assert effect.request_id is not None
+    await tx.requests.lock([effect.request_id])
+    await tx.effects.finish([effect])
     collection = await tx.collections.get(CollectionId(int(effect.entity.partition(":")[2])))
     assert collection is not None
-    await tx.requests.lock([collection.request_id])
-    await tx.effects.finish([effect])
+    if collection.is_closed:
+        return  # nobody waits for it any more: it was stopped, or has enough
     transform = await tx.transforms.get(collection.transform_id)
     request = await tx.requests.get(collection.request_id)
     assert transform is not None

@@ -5,6 +5,7 @@ from typing import Any
 from idds.domain.statuses import EffectKind
 from idds.services.placement import Placement
 from idds.services.progress import Progress
+from idds.services.sources import give_up
 from idds.store.integrity import disagreements
 from tests.integration.api import Api, api_on
 from tests.integration.test_redefining import redefine
@@ -98,5 +99,30 @@ async def test_a_study_that_stops_while_samples_are_drawn_leaves_nothing_counted
             await api.post(f"{path}:report", {"reports": [report]})
             while await progress.step():
                 pass
+        await api.advance()
+        assert await status_of(api, request) == "finished"
+
+
+async def test_a_sampler_that_breaks_after_its_study_has_stopped_ends_nothing(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        document = grid(50, window=4)
+        document["works"][0]["input"]["samples"]["stop"] = {"target": 0.5}
+        request = await api.submit(document)
+        collection = await api.input_of(request)
+        path = f"/v1/collections/{collection}/contents"
+        leased = (await api.post(f"{path}:lease", {"count": 4, "lessee": "test"}))["contents"]
+        reports = [{"id": each["id"], "attempt": 1, "status": "done", "objective_values": [0.0]} for each in leased]
+        progress = Progress(api.database, Placement("local", "DISK", "DISK", 4))
+        await api.post(f"{path}:report", {"reports": [{**reports[0], "objective_values": [1.0]}]})
+        while await progress.step():
+            pass
+        async with api.database.transaction("test") as tx:
+            [claimed] = await tx.effects.claim(EffectKind.ASK, owner="test", lease=1_000_000, limit=1)
+        await api.post(f"{path}:report", {"reports": [reports[1]]})
+        while await progress.step():
+            pass
+        async with api.database.transaction("test") as tx:
+            await give_up(tx, claimed, "input/samples", "the sampler breaks on it")
+        await api.post(f"{path}:report", {"reports": reports[2:]})
         await api.advance()
         assert await status_of(api, request) == "finished"
