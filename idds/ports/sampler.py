@@ -51,7 +51,8 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Points of a study that are wanted, by number. `news` is what changed since it was heard of, up to `heard`.
+    """Points of a study that are wanted, by number. `news` is what changed since it was heard of, up to `heard`;
+    that was up to `since`, None: it is all that there is.
 
     `samples` is the study as its `version` has it, of which numbers of `first` or above may be. What knows nothing of
     that version is told everything, and also by which `changes` the versions from the second on came about, and the
@@ -64,6 +65,7 @@ class Order:
     numbers: Sequence[int]
     news: Sequence[Known] = ()
     heard: int = 0
+    since: int | None = None
     version: int = 1
     first: int = 0
     changes: Sequence[Sequence[Change]] = ()

@@ -39,6 +39,8 @@ class SamplerProcess:
 
     async def ask(self, order: Order) -> Sequence[Suggestion]:
         async with self._one_at_a_time:
+            if order.since is not None and self.heard(order.study, order.version) != order.since:
+                raise SamplerFailure("its process died")  # a new one would take the news for all that there is
             try:
                 async with asyncio.timeout(LONGEST_S):
                     answer = await self._exchange(Wanted(order, tuple(self._forget)))

@@ -118,10 +118,10 @@ class Sampling:
                 order = replace(order, numbers=numbers[:PART])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
             last, news = await tx.samples.news(identifier, heard)
-            order = replace(order, news=news, heard=last)
+            order = replace(order, news=news, heard=last, since=heard)
             if heard is not None:
                 return order
-            changes = [version.changes for version in await tx.studies.versions(identifier)]
+            changes = await tx.studies.changes(identifier)
             return replace(order, changes=changes, given=await given_with(tx, samples))
 
     async def _held(self, effect: Effect, asking: Coroutine[Any, Any, Sequence[Suggestion]]) -> Sequence[Suggestion]:

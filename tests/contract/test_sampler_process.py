@@ -104,3 +104,12 @@ async def test_it_ends_when_the_service_does(sampler: SamplerProcess) -> None:
     process.stdin.close()
     async with asyncio.timeout(20):
         assert await process.wait() == 0
+
+
+async def test_news_alone_are_nothing_to_one_that_has_not_heard_what_was_before(sampler: SamplerProcess) -> None:
+    """It died after the order was made: what is ordered next tells everything."""
+    with pytest.raises(SamplerFailure, match="its process died"):
+        await sampler.ask(order(3, heard=9, since=5))
+    assert sampler.heard(STUDY) is None
+    assert len(await sampler.ask(order(3, heard=9))) == 1
+    assert len(await sampler.ask(order(4, heard=10, since=9))) == 1
