@@ -121,8 +121,7 @@ async def record(tx: Transaction, place: Place, version: StudyVersion, samples: 
     tx.moves.record(entity, "redefined", change, request=place.collection.request_id, n=0, reason=version.reason)
     _tell(tx, place, version)
     waiting = await tx.studies.waiting(version.study)
-    versions = await tx.studies.versions(version.study)
-    changes = [each.changes for each in versions]
+    changes = await tx.studies.changes(version.study)
     misfits = await asyncio.to_thread(_misfits, waiting, changes, samples)
     moves: list[Move] = []
     if misfits:

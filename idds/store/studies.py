@@ -81,6 +81,12 @@ class Studies(Noun):
         query = select(study_versions).where(study_versions.c.study_id == study, study_versions.c.version > after)
         return [_version(row) for row in await self._execute(query.order_by(study_versions.c.version).limit(limit))]
 
+    async def changes(self, study: CollectionId) -> list[tuple[Change, ...]]:
+        """What made each version that a study was redefined to, in order; their spaces, which may be large, unread."""
+        query = select(study_versions.c.changes).where(study_versions.c.study_id == study)
+        found = await self._execute(query.order_by(study_versions.c.version))
+        return [tuple(map(_change, row.changes)) for row in found]
+
     async def course(self, study: Collection) -> Course:
         """Where the course of a study stands, as of what was folded last."""
         row = (await self._execute(select(studies).where(studies.c.study_id == study.id))).first()

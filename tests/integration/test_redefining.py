@@ -3,7 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from idds.domain.identifiers import CollectionId
+from idds.store import studies as store
+from idds.store.documents import read_parameter
 from tests.integration.api import Api, api_on
 from tests.integration.test_studies import evaluate, study
 
@@ -51,6 +55,20 @@ async def _narrowed(api: Api, request: int) -> None:
     assert counts["done"] == 16 == len(before) + len(after)
     listed = await api.get(f"/v1/collections/{collection}/contents", params={"status": "cancelled"})
     assert all(each["reason"] == "version 2 of its study has no such sample" for each in listed["contents"])
+
+
+async def test_a_redefinition_reads_no_spaces_but_the_newest(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a study with a large space hundreds of them would not fit into memory."""
+    read: list[int] = []
+    async with api_on(sqlite_url) as api:
+        collection = await api.input_of(await api.submit(study(sampler="random", space=BOWL, count=16)))
+        monkeypatch.setattr(store, "read_parameter", lambda it: (read.append(1), read_parameter(it))[1])
+        spaces = []
+        for n in range(6):
+            read.clear()
+            await redefine(api, collection, [{"change": "narrow", "parameter": "x", "low": n / 2}])
+            spaces.append(len(read))
+    assert spaces[-1] == spaces[1] > 0
 
 
 async def test_results_that_fit_are_told_and_late_ones_are_knowledge(database_url: str) -> None:
