@@ -8,6 +8,7 @@ from idds.domain.errors import Unavailable
 from idds.domain.redefinition import Change, StudyVersion
 from idds.domain.statuses import ContentStatus
 from idds.domain.study import Sample, SampleStory, Study, StudySummary
+from idds.domain.study_series import StudyCurves, StudyDelivery, StudyImportance, StudyPoints, StudySeries
 from idds.sdk.calls import Calls, decode, record, split_lines
 from idds.sdk.documents import to_plain
 from idds.sdk.exchange import Again, Call, Delays
@@ -60,6 +61,26 @@ class StudyCalls(Calls):
     def versions(self, study: int) -> AsyncGenerator[StudyVersion]:
         """The definitions of a study's space, the first one first."""
         return self._pages(StudyVersion, f"/v1/studies/{study}/versions", "versions", {})
+
+    async def best_over_time(self, study: int) -> StudySeries:
+        """The best value of each objective, until each time."""
+        return await self._ask(StudySeries, Call("GET", f"/v1/studies/{study}/series"))
+
+    async def points(self, study: int) -> StudyPoints:
+        """The best samples, and an even choice of the others."""
+        return await self._ask(StudyPoints, Call("GET", f"/v1/studies/{study}/points"))
+
+    async def importance(self, study: int) -> StudyImportance:
+        """How much each parameter had to do with the best results."""
+        return await self._ask(StudyImportance, Call("GET", f"/v1/studies/{study}/importance"))
+
+    async def curves(self, study: int) -> StudyCurves:
+        """What was said of the newest samples on their way."""
+        return await self._ask(StudyCurves, Call("GET", f"/v1/studies/{study}/curves"))
+
+    async def delivery(self, study: int) -> StudyDelivery:
+        """What is being evaluated, and what came back without a result of late."""
+        return await self._ask(StudyDelivery, Call("GET", f"/v1/studies/{study}/delivery"))
 
     async def redefine(
         self,
