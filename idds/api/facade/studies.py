@@ -63,6 +63,8 @@ def _steered(search: Search, count: int, refill: Refill) -> Samples:
         raise InvalidInput(
             [Problem(f"{_PLACE}/executable", f"give one of {', '.join(sorted(filter(None, _EXECUTABLES)))}")]
         )
+    if search.sandbox is not None and not search.sandbox[:1].isalnum():
+        raise InvalidInput([Problem(f"{_PLACE}/sandbox", "give the name of an image")])
     argv: tuple[str, ...] = ("/bin/sh", "-c", search.arguments)
     if search.sandbox is not None:
         # The job's own folder, where its files are, is the container's, too.
