@@ -17,7 +17,7 @@ class Origin(StrEnum):
     INITIAL = "initial"
     """Given with the study."""
     FALLBACK = "fallback"
-    """Drawn at random: the sampler found no point that its constraints let through, or somebody waited too long for it."""
+    """Drawn at random: the sampler found no point that its constraints let through, or somebody waited too long."""
 
 
 @dataclass(frozen=True, slots=True)
