@@ -294,6 +294,13 @@ class PageQuery(_Query):
     limit: Limit = 100
 
 
+class VersionsQuery(_Query):
+    """Which versions of a study: in order, with numbers above `after`."""
+
+    after: Annotated[int, Field(ge=0, le=10**9, description="Numbers above this: `next` of the page before.")] = 0
+    limit: Limit = 100
+
+
 class ProcessingsQuery(PageQuery):
     """Which processings: in id order, with ids above `after`."""
 

@@ -1,6 +1,6 @@
 """Studies redefined while they run."""
 
-from idds.api.bodies import PageQuery, RedefineBody
+from idds.api.bodies import RedefineBody, VersionsQuery
 from idds.api.replies import VersionsReply
 from idds.api.route import Call, Caller, Reply, Route
 from idds.domain.identifiers import CollectionId
@@ -14,7 +14,7 @@ async def redefine(call: Call[None, RedefineBody]) -> Reply:
     return Reply(await call.doors.redefining.redefine(CollectionId(call.number), order))
 
 
-async def versions(call: Call[PageQuery, None]) -> Reply:
+async def versions(call: Call[VersionsQuery, None]) -> Reply:
     query = call.query
     found = await call.doors.redefining.versions(
         call.principal, CollectionId(call.number), after=query.after, limit=query.limit + 1
@@ -43,7 +43,7 @@ ROUTES = (
         Caller.READER,
         versions,
         reply=VersionsReply,
-        query=PageQuery,
+        query=VersionsQuery,
         statuses=(200, 404),
     ),
 )

@@ -97,9 +97,9 @@ async def submit(
         raise InvalidInput([_in_study(problem) for problem in error.problems] if is_alone else error.problems) from None
     async with aclosing(client.changes(request.id, interval_s=0.1)) as changes:
         async for _ in changes:
+            now = await client.request(request.id)  # before its studies: they come along with its transforms
             if studies := [study async for study in client.studies(request.id)]:
                 return sorted(studies, key=lambda study: study.id)
-            now = await client.request(request.id)
             if now.status.is_terminal or now.transforms:
                 break
     raise InvalidInput([Problem("", f"request {request.id} has no study that begins by itself")])

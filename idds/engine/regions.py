@@ -104,6 +104,11 @@ class _Axis:
             first, last = max(0, first), min(most, last)
             if first == last:
                 first, last = (first, last + 1) if last < most else (max(0, first - 1), last)
-            # As decimal fractions are written: 0.3, not 0.30000000000000004.
-            found = float(f"{self._low + first * self._step:.12g}"), float(f"{self._low + last * self._step:.12g}")
+            found = _written(self._low + first * self._step), _written(self._low + last * self._step)
         return max(self._low, found[0]), min(found[1], self._high)
+
+
+def _written(value: float) -> float:
+    """As decimal fractions are written: 0.3, not 0.30000000000000004; where it is one."""
+    short = float(f"{value:.12g}")
+    return short if abs(short - value) <= 4e-15 * abs(value) else value

@@ -9,6 +9,7 @@ from idds.domain.space import Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL, read
 
+ROUNDING = 1e-9
 LARGEST = 2**53
 """Up to here floating-point numbers tell whole ones apart."""
 
@@ -202,7 +203,7 @@ def _step_problems(parameter: Parameter, step: float, place: str) -> Iterator[Pr
         yield Problem(f"{place}/step", "the step of an int is a whole number")
     assert parameter.low is not None
     assert parameter.high is not None
-    if not LARGEST >= (parameter.high - parameter.low) / step >= 1:
+    if not LARGEST >= (parameter.high - parameter.low) / step >= 1 - ROUNDING:
         yield Problem(f"{place}/step", "this step goes into the range not once, or too often")
 
 

@@ -1,6 +1,7 @@
 """Every refusal names its place and changes nothing: each route's example, spoilt at each of its places in turn."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,12 @@ def _is_valid(validator: Draft202012Validator, each: Spoilt) -> bool:
     return bool(validator.is_valid(each.document))
 
 
+def _is_told_in_words(each: Spoilt) -> bool:
+    """A value that was evaluated: what Python writes for one that is not finite is taken as a failure."""
+    is_constant = any(word in each.what for word in ("not a number", "infinity"))
+    return is_constant and bool(re.search(r"/(value|(objective|constraint)_values/\d+)$", each.pointer))
+
+
 def _check(path: str, each: Spoilt, answer: Answer) -> None:
     place = (path, each.what, answer.document)
     assert answer.status in (400, 422), place
@@ -70,7 +77,7 @@ async def test_what_the_schema_forbids_is_refused_at_its_place(found: World) -> 
     before, tried = await found.api.rows(), 0
     for route in await _bodies(found):
         for each in spoilt(route.example):
-            if _is_valid(route.validator, each):
+            if _is_valid(route.validator, each) or _is_told_in_words(each):
                 continue
             tried += 1
             answer = await _send(found, route.path, each.body)
@@ -151,7 +158,7 @@ OTHERS = ("", "x", "NEW", "new ", "null", "x" * 5000, "a\0b", "\U0001f600")
 async def test_every_parameter_of_a_query_is_checked_and_named(found: World) -> None:
     document, tried = await found.api.get("/v1/openapi.json", token=""), 0
     for path, methods in document["paths"].items():
-        place = path.replace("{id}", "1").replace("{stream}", "stdout")
+        place = path.replace("{id}", "1").replace("{stream}", "stdout").replace("{number}", "0")
         for method, operation in methods.items():
             if operation["tags"] == ["events"]:
                 continue

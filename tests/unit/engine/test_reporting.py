@@ -157,11 +157,19 @@ def test_a_result_that_is_not_finite_is_a_failure_that_is_not_tried_again(value:
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
-        (b'{"a": [NaN, -Infinity,Infinity, 1]}', b'{"a": ["NaN", "-Infinity","Infinity", 1]}'),
-        (b'{"NaN": "Infinity \\" NaN", "b": NaN}', b'{"NaN": "Infinity \\" NaN", "b": "NaN"}'),
-        (b'{"a": "\\\\", "b": NaN}', b'{"a": "\\\\", "b": "NaN"}'),
+        (
+            b'{"objective_values": [NaN, -Infinity,Infinity, 1]}',
+            b'{"objective_values": ["NaN", "-Infinity","Infinity", 1]}',
+        ),
+        (b'{"constraint_values" : ["NaN", NaN]}', b'{"constraint_values" : ["NaN", "NaN"]}'),
+        (b'{"value": NaN, "reason": NaN}', b'{"value": "NaN", "reason": NaN}'),
+        (
+            b'{"reason": "\\"value\\": NaN", "value": -Infinity}',
+            b'{"reason": "\\"value\\": NaN", "value": "-Infinity"}',
+        ),
+        (b'{"a": [NaN]}', b'{"a": [NaN]}'),
         (b'{"a": 1}', b'{"a": 1}'),
     ],
 )
-def test_constants_that_json_has_not_are_read_as_words_where_they_stand_alone(document: bytes, expected: bytes) -> None:
+def test_constants_that_json_has_not_are_read_as_words_where_values_stand(document: bytes, expected: bytes) -> None:
     assert worded(document) == expected
