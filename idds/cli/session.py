@@ -75,9 +75,16 @@ async def _converse(
 ) -> T:
     from idds.sdk.client import Client
     from idds.sdk.connection import find_connection
+    from idds.sdk.ending import end
 
     assert target is not None
     found = find_connection(target.url, None, target.token_file, configuration())
     token = found.token if found.token or is_login else await logins().token(found.url)
     async with Client(found.url, token, patience_s=patience_s) as client:
-        return await talk(client)
+        talking = asyncio.ensure_future(talk(client))
+        try:
+            await asyncio.wait({talking})
+        finally:
+            # Who interrupts says so once, to this task: it hears of it for sure.
+            await end(talking)
+        return talking.result()

@@ -15,6 +15,7 @@ from idds.domain.workflow import Workflow
 from idds.sdk import events
 from idds.sdk.calls import Calls
 from idds.sdk.documents import to_document
+from idds.sdk.ending import end
 from idds.sdk.errors import Broken
 from idds.sdk.exchange import Call
 from idds.sdk.views import Answer, MoveView, RequestView, TransformView
@@ -181,10 +182,7 @@ class RequestCalls(Calls):
                 await _set_or_late(news, FALLBACK_S if stands.is_set() else interval_s)
                 await asyncio.sleep(looked + interval_s - loop.time())
         finally:
-            # Said again until it ends: a connection that is just being made or let go may swallow one of them.
-            while not listening.done():
-                listening.cancel()
-                await asyncio.wait({listening}, timeout=1.0)
+            await end(listening)
 
     async def _listen(self, stream: tuple[str, Mapping[str, Any]], news: asyncio.Event, stands: asyncio.Event) -> None:
         """Tell each time something is heard, and whether the stream stands."""

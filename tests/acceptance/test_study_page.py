@@ -179,11 +179,11 @@ async def _charts(page: Page) -> None:
 async def _having(page: Page) -> list[tuple[str, int]]:
     """The parameters in their order, and how many samples have each, as the table of the samples has it."""
     await page.locator("#table-points").evaluate("box => box.setAttribute('open', '')")
-    names = await page.locator("#table-points thead th").all_inner_texts()
+    names = await page.locator("#table-points thead th").all_text_contents()
     found = []
     for place, name in enumerate(names[2:-2], start=1):
-        cells = await page.locator(f"#table-points tbody tr td:nth-of-type({place + 1})").all_inner_texts()
-        found.append((name, sum(cell != "–" for cell in cells)))
+        cells = await page.locator(f"#table-points tbody tr td:nth-of-type({place + 1})").all_text_contents()
+        found.append((name.strip(), sum(cell.strip() != "–" for cell in cells)))
     return found
 
 
