@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from idds.cli.exits import Exit, leave
+from idds.cli.documents import document_of
 from idds.cli.orders import state
 from idds.cli.output import ago, duration, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.watch import watch_until_end
-from idds.domain.errors import InvalidInput
 from idds.domain.statuses import Intent, Status
 
 if TYPE_CHECKING:
@@ -35,17 +34,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a workflow."""
-    from idds.sdk.documents import load_document, set_value
-
-    try:
-        document = load_document(file)
-        for setting in settings or ():
-            set_value(document, setting)
-    except InvalidInput as error:
-        raise leave(error) from None
-    except OSError as error:
-        typer.echo(f"idds: {file} cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(Exit.REFUSED) from None
+    document = document_of(file, settings)
 
     async def talk(client: "Client") -> "RequestView":
         return await client.submit(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from idds.cli.exits import Exit, leave
+from idds.cli.documents import document_of
 from idds.cli.output import plain, write, write_json
 from idds.cli.session import AsJson, converse
 from idds.cli.study_watch import watch_until_end
@@ -44,17 +44,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a study. `--parallel`, `--attempts` and `--name` are for files that hold the study alone."""
-    from idds.sdk.documents import load_document, set_value
-
-    try:
-        document = load_document(file)
-        for setting in settings or ():
-            set_value(document, setting)
-    except InvalidInput as error:
-        raise leave(error) from None
-    except OSError as error:
-        typer.echo(f"idds: {file} cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(Exit.REFUSED) from None
+    document = document_of(file, settings)
     workflow = as_workflow(document, name or file.stem, parallel, attempts)
 
     async def talk(client: "Client") -> "tuple[list[StudySummary], str | None]":

@@ -1,35 +1,23 @@
-"""The command `watch`: a request's progress, drawn anew on a terminal, line by line elsewhere."""
+"""The command `watch`: a request's progress."""
 
-import contextlib
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from idds.cli.estimate import Estimate
 from idds.cli.exits import Exit
-from idds.cli.output import console, plain, write, write_json
+from idds.cli.screens import View, show_until_end
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.updates import Update, updates
-from idds.domain.statuses import CONTENT_TERMINAL, Status
+from idds.domain.statuses import CONTENT_TERMINAL
 
 if TYPE_CHECKING:
-    from idds.sdk.client import Client
+    from rich.live import Live
+
     from idds.sdk.views import CollectionView
-
-PATIENCE_S = 60.0
-"""A watch outlives a restart of the service."""
-
-
-class Screen(Protocol):
-    """Where progress is shown."""
-
-    def show(self, update: Update) -> None: ...
 
 
 def watch(context: typer.Context, request: RequestNumber, as_json: AsJson = False) -> None:
@@ -40,66 +28,25 @@ def watch(context: typer.Context, request: RequestNumber, as_json: AsJson = Fals
 def watch_until_end(context: typer.Context, request: int, *, as_json: bool) -> Exit:
     """Show progress until the request has ended; the exit code."""
     converse(context, lambda client: client.request(request))
-
-    async def talk(client: "Client") -> Status:
-        status = Status.NEW
-        with _screen(as_json) as screen:
-            async with contextlib.aclosing(updates(client, request)) as news:
-                async for update in news:
-                    screen.show(update)
-                    status = update.request.status
-        return status
-
-    status = converse(context, talk, patience_s=PATIENCE_S)
-    return Exit.DONE if status is Status.FINISHED else Exit.NOT_FINISHED
+    view = View(lambda update: update.request.status, _document, _sentences, Picture)
+    return show_until_end(context, view, lambda client: updates(client, request), as_json=as_json)
 
 
-@contextmanager
-def _screen(as_json: bool) -> Iterator[Screen]:
-    if as_json:
-        yield JsonLines()
-    elif not sys.stdout.isatty():
-        yield Lines()
-    else:
-        from rich.live import Live
-
-        with Live(console=console(), auto_refresh=False, vertical_overflow="crop") as live:
-            yield Picture(live)
+def _document(update: Update) -> Mapping[str, Any]:
+    request = asdict(replace(update.request, workflow=None))
+    return {"request": request, "why": asdict(update.answer), "windows": [*map(asdict, update.windows)]}
 
 
-class JsonLines:
-    """An update a line."""
+def _sentences(update: Update) -> Iterator[tuple[str, str]]:
+    from idds.cli.progress import sentences
 
-    def show(self, update: Update) -> None:
-        request = asdict(replace(update.request, workflow=None))
-        write_json({"request": request, "why": asdict(update.answer), "windows": [*map(asdict, update.windows)]})
-        sys.stdout.flush()
-
-
-class Lines:
-    """A line for each thing that changed: for logs and pipes."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, str] = {}
-
-    def show(self, update: Update) -> None:
-        from idds.cli.progress import sentences
-
-        clock = datetime.now(UTC).strftime("%H:%M:%SZ")
-        for subject, sentence in sentences(update):
-            if self._last.get(subject) != sentence:
-                self._last[subject] = sentence
-                write(plain(f"{clock} {subject} {sentence}"))
-        sys.stdout.flush()
+    return sentences(update)
 
 
 class Picture:
     """Bars, drawn anew at each update."""
 
-    def __init__(self, live: object) -> None:
-        from rich.live import Live
-
-        assert isinstance(live, Live)
+    def __init__(self, live: "Live") -> None:
         self._live = live
         self._estimates: dict[int, Estimate] = {}
 

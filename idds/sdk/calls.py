@@ -1,16 +1,19 @@
 """What the calls of every noun are made of."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
+from idds.domain.errors import Unavailable
 from idds.sdk.errors import Broken
-from idds.sdk.exchange import Call, Exchange
+from idds.sdk.exchange import Call, Delays, Exchange
 from idds.sdk.reading import Unreadable, read
 
 T = TypeVar("T")
 
 PAGE = 1000
+NDJSON = {"Accept": "application/x-ndjson"}
 
 
 class Calls:
@@ -48,6 +51,27 @@ class Calls:
             if following is None:
                 return
             asked[cursor] = following
+
+    async def _lines(
+        self, kind: type[T], path: str, query: Mapping[str, Any], *, after: int, place: Callable[[T], int]
+    ) -> AsyncGenerator[T]:
+        """Records that come line by line, those behind `after`; a stream that breaks is gone on with at its place."""
+        delays = Delays(self._patience_s)
+        while True:
+            call = Call("GET", path, {**query, "after": after}, headers=NDJSON)
+            try:
+                async with (
+                    self._exchange.stream(call) as response,
+                    aclosing(split_lines(response.content.iter_any())) as lines,
+                ):
+                    async for line in lines:
+                        item = record(kind, decode(line))
+                        yield item
+                        after, delays = place(item), Delays(self._patience_s)
+            except Unavailable as error:
+                await delays.wait(error)
+            else:
+                return
 
 
 def record(kind: type[T], document: Any) -> T:

@@ -1,17 +1,16 @@
 """Calls about collections and their contents."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import fields
 from math import isfinite
 from typing import Any
 
 from idds.domain.content import Intermediate, Outcome, Verdict
-from idds.domain.errors import InvalidInput, Problem, Unavailable
+from idds.domain.errors import InvalidInput, Problem
 from idds.domain.statuses import ContentStatus
-from idds.sdk.calls import Calls, decode, record, split_lines
+from idds.sdk.calls import Calls
 from idds.sdk.errors import Stale
-from idds.sdk.exchange import Again, Call, Delays, encode
+from idds.sdk.exchange import Again, Call, encode
 from idds.sdk.views import (
     Advice,
     CollectionView,
@@ -24,7 +23,6 @@ from idds.sdk.views import (
     Registered,
 )
 
-NDJSON = {"Accept": "application/x-ndjson"}
 LINES_A_CALL = 10_000
 BYTES_A_CALL = 4 * 2**20
 
@@ -38,25 +36,10 @@ class ContentCalls(Calls):
         """A collection and the counters of its contents."""
         return await self._ask(CollectionView, Call("GET", f"/v1/collections/{collection}"))
 
-    async def contents(self, collection: int, status: ContentStatus | str | None = None) -> AsyncGenerator[ContentView]:
+    def contents(self, collection: int, status: ContentStatus | str | None = None) -> AsyncGenerator[ContentView]:
         """All contents, or those of a status, in id order and in flat memory; a stream that breaks is gone on with."""
-        after, delays = 0, Delays(self._patience_s)
-        while True:
-            query = {"status": status, "after": after}
-            call = Call("GET", f"/v1/collections/{collection}/contents", query, headers=NDJSON)
-            try:
-                async with (
-                    self._exchange.stream(call) as response,
-                    aclosing(split_lines(response.content.iter_any())) as lines,
-                ):
-                    async for line in lines:
-                        content = record(ContentView, decode(line))
-                        yield content
-                        after, delays = content.id, Delays(self._patience_s)
-            except Unavailable as error:
-                await delays.wait(error)
-            else:
-                return
+        path = f"/v1/collections/{collection}/contents"
+        return self._lines(ContentView, path, {"status": status}, after=0, place=lambda content: content.id)
 
     async def register(
         self,

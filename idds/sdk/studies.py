@@ -1,19 +1,15 @@
 """Calls about studies: what they are, what they found, and how they are redefined."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any
 
-from idds.domain.errors import Unavailable
 from idds.domain.redefinition import Change, StudyVersion
 from idds.domain.statuses import ContentStatus
 from idds.domain.study import Sample, SampleStory, Study, StudySummary
 from idds.domain.study_series import StudyCurves, StudyDelivery, StudyImportance, StudyPoints, StudySeries
-from idds.sdk.calls import Calls, decode, record, split_lines
+from idds.sdk.calls import Calls
 from idds.sdk.documents import to_plain
-from idds.sdk.exchange import Again, Call, Delays
-
-NDJSON = {"Accept": "application/x-ndjson"}
+from idds.sdk.exchange import Again, Call
 
 
 class StudyCalls(Calls):
@@ -32,27 +28,14 @@ class StudyCalls(Calls):
         call = Call("GET", f"/v1/studies/{study}/best", {"limit": limit})
         return await self._ask(tuple[Sample, ...], call, "samples")
 
-    async def samples(
+    def samples(
         self, study: int, status: ContentStatus | str | None = None, *, version: int | None = None
     ) -> AsyncGenerator[Sample]:
         """All samples by their numbers, or those of a status or version; a stream that breaks is gone on with."""
-        after, delays = -1, Delays(self._patience_s)
-        while True:
-            query = {"status": status, "version": version, "after": after}
-            call = Call("GET", f"/v1/studies/{study}/samples", query, headers=NDJSON)
-            try:
-                async with (
-                    self._exchange.stream(call) as response,
-                    aclosing(split_lines(response.content.iter_any())) as lines,
-                ):
-                    async for line in lines:
-                        sample = record(Sample, decode(line))
-                        yield sample
-                        after, delays = sample.number, Delays(self._patience_s)
-            except Unavailable as error:
-                await delays.wait(error)
-            else:
-                return
+        query = {"status": status, "version": version}
+        return self._lines(
+            Sample, f"/v1/studies/{study}/samples", query, after=-1, place=lambda sample: int(sample.number)
+        )
 
     async def sample(self, study: int, number: int) -> SampleStory:
         """A sample, and what was said of it on its way."""

@@ -9,8 +9,8 @@ from rich.console import Console
 from idds.cli.estimate import Estimate
 from idds.cli.output import duration, plain, size, write_table
 from idds.cli.progress import MOST_BAR, SEGMENTS, picture, sentences
+from idds.cli.screens import Lines
 from idds.cli.updates import Update
-from idds.cli.watch import Lines
 from idds.domain.identifiers import RequestId, TransformId, WindowId
 from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
@@ -146,7 +146,7 @@ def test_every_content_status_has_its_place_in_the_bar() -> None:
 
 
 def test_lines_are_printed_when_something_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Lines()
+    screen = Lines(sentences)
     first = update({ContentStatus.DONE: 1, ContentStatus.NEW: 1})
     screen.show(first)
     assert len(capsys.readouterr().out.splitlines()) == len(list(sentences(first))) == 3
