@@ -321,6 +321,12 @@ def runs_low(samples: Samples, collection: Collection, leased: int = 0, ended: i
     return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED] + leased)
 
 
+def demanded(samples: Samples | None, collection: Collection, waiting: int) -> int:
+    """For how many of those that wait samples are drawn ahead: of a sampler that learns, else enough are there."""
+    is_asked = samples is not None and samples.sampler in LEARNING and samples.refill is None
+    return waiting if is_asked and not collection.is_closed else 0
+
+
 def _wanted(collection: Collection, leased: int = 0) -> int:
     """How many samples may wait for whoever takes them: few, for they are drawn better the later that is done; as many
     as are waited for.

@@ -13,8 +13,7 @@ from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.workflow import Samples
 from idds.engine.reporting import misreported
-from idds.engine.spaces import LEARNING
-from idds.engine.transform import runs_low
+from idds.engine.transform import demanded, runs_low
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.advising import advise, stopping
@@ -235,11 +234,6 @@ def _samples(place: Place) -> Samples | None:
     return place.work.input.samples if place.work.input is not None else None
 
 
-def _learns(place: Place) -> bool:
-    samples = _samples(place)
-    return samples is not None and samples.sampler in LEARNING and samples.refill is None
-
-
 def _spends(place: Place) -> bool:
     """Whether time is spent from when samples are leased: when that ends the study is known with this."""
     samples = _samples(place)
@@ -335,8 +329,7 @@ class _Serving:
     async def _see_to_more(self, taken: int, demand: int) -> None:
         """Have more samples drawn where they run out, as many as are waited for."""
         place = self._place
-        if not _learns(place) or place.collection.is_closed:
-            demand = 0
+        demand = demanded(_samples(place), place.collection, demand)
         if demand != place.collection.demand:
             await self._tx.collections.note_demand(place.collection.id, demand)
         if (taken and _spends(place)) or ((taken or demand) and _are_running_out(place, taken, demand)):

@@ -6,7 +6,7 @@ from typing import Any
 from idds.domain.collection import Collection
 from idds.domain.content import NewContent
 from idds.domain.effect import NewEffect
-from idds.domain.identifiers import ContentId
+from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import EffectKind
 from idds.domain.workflow import Samples
 from idds.engine.spaces import COMMAND
@@ -35,6 +35,13 @@ def command(
     """Have a command run for them, for the `attempt`th time."""
     payload = {"first": first, "count": count, "attempt": attempt}
     return NewEffect(EffectKind.STEER, entity, first * TIMES + attempt, payload, delay, error)
+
+
+async def call_off(tx: Transaction, collection: CollectionId) -> None:
+    """What a source would bring is not wanted any more: orders go, and a command that runs is ended by the carrier."""
+    entity = f"collection:{collection}"
+    await tx.effects.drop(entity, [EffectKind.LIST, EffectKind.ASK])
+    await tx.effects.hasten(entity, [EffectKind.STEER])
 
 
 async def register_drawn(tx: Transaction, study: Collection, drawn: Sequence[Suggestion], version: int) -> None:

@@ -15,7 +15,7 @@ from idds.engine import request as request_engine
 from idds.engine import transform as engine
 from idds.engine.window import room
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
-from idds.services.drawing import order
+from idds.services.drawing import call_off, order
 from idds.services.opening import close_window, open_input, open_output, open_window
 from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
@@ -264,9 +264,7 @@ class Flow:
     async def _cancel_contents(self, collection: Collection | None) -> None:
         if collection is None:
             return
-        # Listing and asking stop: what they would bring is not wanted any more.
-        await self._tx.effects.drop(f"collection:{collection.id}", [EffectKind.LIST, EffectKind.ASK])
-        await self._tx.effects.hasten(f"collection:{collection.id}", [EffectKind.STEER])
+        await call_off(self._tx, collection.id)
         while moves := await self._tx.contents.cancel_untaken(collection.id, CANCELLED_AT_ONCE):
             await follow(self._tx, moves)
 

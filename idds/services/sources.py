@@ -7,6 +7,7 @@ from idds.domain.statuses import EffectKind, Intent, Relation, Status
 from idds.domain.transform import Transform
 from idds.engine import transform as engine
 from idds.services.announcing import follow, tell_collection_closed, tell_transform
+from idds.services.drawing import call_off
 from idds.services.opening import close_window
 from idds.services.settlement import cancellation
 from idds.store.database import Transaction
@@ -65,8 +66,7 @@ async def _end(tx: Transaction, request: Request, before: Transform, after: Tran
         if await tx.collections.close(each, after.reason, cut_off=each.relation is Relation.INPUT):
             await tell_collection_closed(tx, each.id)
         if each.relation is Relation.INPUT:
-            await tx.effects.drop(f"collection:{each.id}", [EffectKind.LIST, EffectKind.ASK])
-            await tx.effects.hasten(f"collection:{each.id}", [EffectKind.STEER])
+            await call_off(tx, each.id)
             while moves := await tx.contents.cancel_untaken(each.id, CANCELLED_AT_ONCE):
                 await follow(tx, moves)
             close_window(tx, each)

@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 from idds.domain.collection import Collection
-from idds.domain.statuses import EffectKind
 from idds.domain.workflow import Samples
 from idds.engine import stopping
 from idds.engine.transform import Course
 from idds.services.announcing import follow, tell_collection_closed
-from idds.services.drawing import not_drawn
+from idds.services.drawing import call_off, not_drawn
 from idds.store.database import Transaction
 
 
@@ -41,8 +40,7 @@ async def stop(tx: Transaction, study: Collection, reason: str) -> None:
     await tx.studies.keep_course(study.id, replace(course, stopped=reason))
     entity = f"collection:{study.id}"
     tx.moves.record(entity, "stopped", (None, "stopped"), request=study.request_id, n=0, reason=reason)
-    await tx.effects.drop(entity, [EffectKind.ASK])
-    await tx.effects.hasten(entity, [EffectKind.STEER])
+    await call_off(tx, study.id)
     waiting = [content for content, _, _ in await tx.studies.waiting(study.id)]
     moves = await tx.studies.take_back(study.id, waiting, reason) if waiting else []
     await not_drawn(tx, study, study.next_no - study.total)

@@ -13,7 +13,7 @@ from idds.domain.space import Parameter, Point, Space
 from idds.domain.workflow import Samples
 from idds.engine.spaces import spaces_of
 from idds.ports.sampler import Known, Origin, State, Suggestion
-from idds.search.optuna_search import OptunaSearch
+from idds.search.optuna_search import RUNNING, OptunaSearch
 from tests.unit.search.spaces import spaces
 from tests.unit.search.test_points import assert_lies_in
 
@@ -234,3 +234,15 @@ def test_what_is_suggested_lies_in_the_space(parameters: dict[str, Parameter], s
         suggestion = search.ask(number)
         assert_lies_in(suggestion.parameters, space)
         search.learn([Known(suggestion, State.DONE, (float(number),))])
+
+
+def test_of_very_many_that_are_being_evaluated_the_newest_are_told() -> None:
+    study = Samples(space={"x": Parameter(type="float", low=0, high=1)}, count=1000)
+    search = OptunaSearch(study, spaces_of(study)[0])
+    asked = [Known(search.ask(number), State.RUNNING) for number in range(5 * RUNNING)]
+    search.learn([])
+    assert RUNNING <= len(search._numbers) <= 2 * RUNNING
+    assert min(search._numbers) >= len(asked) - 2 * RUNNING
+    first = asked[0].suggestion
+    search.learn([Known(first, State.DONE, (0.5,))])
+    assert search.ask(first.number).parameters == first.parameters, "a result counts all the same"

@@ -1,0 +1,50 @@
+"""Searches of workload managers that bring an algorithm of their own: what is made of them."""
+
+from typing import Any
+
+from idds.api.facade.studies import Search, study_of
+from idds.domain.workflow import Samples, Workflow
+from idds.engine.graph import problems
+
+SPACE = {"A": {"type": "Choice", "params": {"choices": [1, 2]}}}
+
+
+def samples_of(**changes: Any) -> Samples:
+    search = Search(max_points=50, num_points_per_generation=5, min_unevaluated_points=2, opt_space=SPACE, **changes)
+    work = study_of(search)
+    assert list(problems(Workflow(name="hpo", works=(work,)))) == []
+    assert work.input is not None
+    assert work.input.samples is not None
+    return work.input.samples
+
+
+def test_a_command_is_run_by_a_shell_with_what_stands_in_it() -> None:
+    samples = samples_of(arguments="steer --in %IN --out %OUT -n %NUM_POINTS")
+    assert samples.sampler == "command"
+    assert samples.steering is not None
+    assert samples.steering.argv == ("/bin/sh", "-c", "steer --in %IN --out %OUT -n %NUM_POINTS")
+    assert samples.opt_space == SPACE
+    assert samples.refill is not None
+    assert (samples.count, samples.refill.points, samples.refill.below) == (50, 5, 2)
+
+
+def test_a_container_gets_the_image_and_the_command_as_arguments_of_their_own() -> None:
+    """Nothing of them is read by the outer shell: an image is no piece of a command."""
+    samples = samples_of(arguments="steer %IN; rm x", sandbox="registry/steering:1", executable="docker")
+    assert samples.steering is not None
+    *shell, script, image, command = samples.steering.argv
+    assert shell == ["/bin/sh", "-c"]
+    assert (image, command) == ("registry/steering:1", "steer %IN; rm x")
+    assert "docker run" in script
+    assert '"$0"' in script
+    assert '"$1"' in script
+
+
+def test_points_to_begin_with_come_before_those_of_the_command() -> None:
+    samples = samples_of(arguments="steer %IN %OUT", initial_points=[{"A": 1}, [{"A": 2}, None]])
+    assert samples.initial == ({"A": 1}, {"A": 2})
+
+
+def test_a_sampler_that_is_named_goes_before_a_command() -> None:
+    samples = samples_of(arguments="steer %IN %OUT", method="random")
+    assert (samples.sampler, samples.steering) == ("random", None)
