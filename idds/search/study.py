@@ -36,7 +36,7 @@ class StudySearch:
         self._spaces = spaces_of(order.samples)
         self._constraints = [Constraints(space) for space in self._spaces]
         self._samples = order.samples
-        self._searches = [_search(order, space, n, len(self._spaces)) for n, space in enumerate(self._spaces)]
+        self._searches = _searches(order, self._spaces)
         for segment, search in enumerate(self._searches):
             search.learn([*self._given(order.given, segment)])
 
@@ -77,9 +77,10 @@ class StudySearch:
         return replace(known, suggestion=Suggestion(suggestion.number, point, suggestion.origin))
 
 
-def _search(order: Order, space: Space, segment: int, segments: int) -> Search:
+def _searches(order: Order, spaces: Sequence[Space]) -> Sequence[Search]:
+    """One for each space; points that are known from the first are gone through by one for all."""
     if order.samples.sampler in LEARNING:
         from idds.search.optuna_search import OptunaSearch
 
-        return OptunaSearch(order.samples, space, segment)
-    return SequenceSearch(order.samples, space, segment, segments, order.first)
+        return [OptunaSearch(order.samples, space, segment) for segment, space in enumerate(spaces)]
+    return [SequenceSearch(order.samples, spaces, order.first)] * len(spaces)

@@ -50,6 +50,23 @@ def test_a_grid_says_that_it_has_no_more() -> None:
     assert [each.parameters["n"] for each in found] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("begin", [0, 5])
+def test_a_grid_of_segments_goes_on_with_those_that_have_more(begin: int) -> None:
+    sizes = {"a": 2, "b": 5, "c": 1}
+    segments = tuple(
+        {"model_id": name, "search_space": {"n": {"method": "uniformint", "dimension": {"low": 1, "high": size}}}}
+        for name, size in sizes.items()
+    )
+    samples = study("grid", space={}, opt_space=segments)
+    asked = Order(CollectionId(1), samples, range(begin, begin + 20), first=begin)
+    found = StudySearch(asked).ask(asked)
+    points = [(each.parameters["model_id"], each.parameters["n"]) for each in found]
+    assert sorted(points) == [(name, n + 1) for name, size in sizes.items() for n in range(size)], "each point once"
+    assert [name for name, _ in points] == list("abcabbbb" if begin == 0 else "cababbbb")
+    last = Order(CollectionId(1), samples, [begin + 6], first=begin)
+    assert StudySearch(last).ask(last)[0].parameters == found[6].parameters, "also asked for alone"
+
+
 async def test_the_random_sampler_gives_each_number_its_point() -> None:
     samples = study("random", constraints=("x < y",), initial=({"x": 0.9},))
     forward = await RandomSampler().ask(order(samples, *range(10)))
