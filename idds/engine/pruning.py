@@ -106,6 +106,8 @@ def _between(standing: Standing, share: float) -> float:
     """The percentile, linear between the two values next to it."""
     low, high = standing.around[0], standing.around[-1]
     part = (standing.count - 1) * share % 1
+    if math.isinf(high - low):
+        return low * (1 - part) + high * part
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 

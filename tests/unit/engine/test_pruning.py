@@ -183,3 +183,15 @@ def test_a_study_of_several_objectives_has_no_pruner() -> None:
     assert [problem.pointer for problem in problems(several, "")] == ["/pruner"]
     assert not list(problems(Samples(count=1), ""))
     assert rule_of(Samples(count=1)) is None
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("percentile", [10, 25, 50, 90])
+def test_the_bar_lies_between_values_however_far_apart(maximize: bool, percentile: float) -> None:
+    """Its two neighbours may be further apart than any number is large."""
+    rule = rule_of(samples("percentile", maximize, percentile=percentile, startup=0))
+    assert isinstance(rule, Percentile)
+    worst = -1.7e308 if maximize else 1.7e308
+    standing = Standing(2, (-1.7e308, 1.7e308))
+    assert rule.against(-worst, 3, 2, standing) is None
+    assert (rule.against(worst, 3, 2, standing) or "").startswith("at step 3 its best value")
