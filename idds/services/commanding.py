@@ -66,8 +66,13 @@ class _Run:
 
     @property
     def key(self) -> str:
-        """Under which a provider knows its job: whoever takes the order over finds it."""
-        return f"steering-{self.study.id}-{self.first}-{self.attempt}"
+        """Under which a provider knows its job: whoever takes the order over finds it.
+
+        What is asked for again as the request is retried is a job of its own.
+        """
+        retry = self.effect.payload.get("retry")
+        told_apart = [self.study.id, self.first, self.attempt, *([] if retry is None else [retry])]
+        return "-".join(["steering", *map(str, told_apart)])
 
 
 class Commanding:
@@ -131,7 +136,13 @@ class Commanding:
                 return
             await provider.forget([handle])
         async with self._database.transaction(AGENT) as tx:
-            await tx.effects.finish([run.effect])
+            await tx.requests.lock([run.study.request_id])
+            study = await tx.collections.get(run.study.id)
+            assert study is not None
+            if study.is_closed:
+                await tx.effects.finish([run.effect])
+            else:  # its request was retried meanwhile, and waits for this order
+                await tx.effects.postpone([run.effect], None, delay=0)
 
     async def _begin(self, run: _Run, provider: Provider) -> None:
         async with self._database.snapshot(timeless=True) as tx:
@@ -191,7 +202,7 @@ class Commanding:
                 return
             await tx.effects.finish([run.effect])
             delay = backoff(run.attempt)
-            again = command(run.effect.entity, run.first, run.count, run.attempt + 1, delay=delay, error=reason)
+            again = command(run.effect.entity, run.effect.payload, run.attempt + 1, delay=delay, error=reason)
             tx.effects.add([again], run.effect.request_id)
 
     async def _postpone(self, effect: Effect, error: str | None, delay: int | None = None) -> None:

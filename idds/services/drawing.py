@@ -25,16 +25,16 @@ def order(samples: Samples, study: Collection, first: int, count: int, more: Map
     """Have samples with these numbers drawn."""
     payload = {"first": first, "count": count, **more}
     if samples.sampler == COMMAND:
-        return command(f"collection:{study.id}", first, count, 1)
+        return command(f"collection:{study.id}", payload, 1)
     return NewEffect(EffectKind.ASK, f"collection:{study.id}", first, payload)
 
 
 def command(
-    entity: str, first: int, count: int, attempt: int, *, delay: int = 0, error: str | None = None
+    entity: str, wanted: Mapping[str, Any], attempt: int, *, delay: int = 0, error: str | None = None
 ) -> NewEffect:
-    """Have a command run for them, for the `attempt`th time."""
-    payload = {"first": first, "count": count, "attempt": attempt}
-    return NewEffect(EffectKind.STEER, entity, first * TIMES + attempt, payload, delay, error)
+    """Have a command run for what is wanted, for the `attempt`th time."""
+    payload = {**wanted, "attempt": attempt}
+    return NewEffect(EffectKind.STEER, entity, int(wanted["first"]) * TIMES + attempt, payload, delay, error)
 
 
 async def call_off(tx: Transaction, collection: CollectionId) -> None:

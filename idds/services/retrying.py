@@ -8,7 +8,7 @@ from idds.domain.effect import NewEffect
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import EffectKind, SourceKind
 from idds.services.announcing import follow
-from idds.services.drawing import DRAWING, order
+from idds.services.drawing import order
 from idds.services.studies import submitted
 from idds.store.database import Transaction
 
@@ -23,14 +23,27 @@ def list_on(tx: Transaction, collection: Collection) -> None:
 
 
 async def ask_again(tx: Transaction, collection: Collection) -> None:
-    """Have drawn what was asked for and never came. Its places in the window were never given back."""
-    entity = f"collection:{collection.id}"
-    await tx.effects.revoke(entity, DRAWING)
-    holes = await tx.samples.undrawn(collection.id, collection.next_no)
+    """Have drawn what was asked for and never came. Its places in the window were never given back.
+
+    A command that runs, or has run, for some of it goes on: of those orders nothing is asked for again.
+    """
+    await tx.effects.revoke(f"collection:{collection.id}", [EffectKind.ASK])
+    request = await tx.requests.get(collection.request_id)
+    assert request is not None
+    of = {"retry": request.retries}
     # Whether the space is redefined for the iteration that they are of is looked at once more.
-    of = {"iteration": course.iteration} if (course := await tx.studies.course(collection)).iteration > 1 else {}
+    if (course := await tx.studies.course(collection)).iteration > 1:
+        of["iteration"] = course.iteration
+    holes = await tx.samples.undrawn(collection.id, collection.next_no)
+    for steered in await tx.studies.asked_for(collection.id, [EffectKind.STEER]):
+        holes = [part for hole in holes for part in _around(hole, steered) if part]
     samples = await submitted(tx, collection)
     tx.effects.add([order(samples, collection, h.start, len(h), of) for h in holes], collection.request_id)
+
+
+def _around(whole: range, part: range) -> tuple[range, range]:
+    """What of a range is before a part, and what is after it."""
+    return range(whole.start, min(whole.stop, part.start)), range(max(whole.start, part.stop), whole.stop)
 
 
 async def not_taken(tx: Transaction, collection: Collection, outputs: Sequence[Content]) -> list[Content]:

@@ -1,9 +1,10 @@
 """Studies: the versions of their spaces, and where one stands that goes by iterations or stops by what was found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -162,21 +163,25 @@ class Studies(Noun):
 
     async def first_undrawn(self, study: Collection) -> int:
         """The lowest number that no sample has, of what was asked for or comes next."""
-        query = select(effects.c.payload).where(
-            effects.c.entity == f"collection:{study.id}", effects.c.kind.in_((EffectKind.ASK, EffectKind.STEER))
-        )
+        asked_for = await self.asked_for(study.id, (EffectKind.ASK, EffectKind.STEER))
+        return min([study.next_no, *(each.start for each in asked_for)])
+
+    async def asked_for(self, study: CollectionId, kinds: Sequence[EffectKind]) -> list[range]:
+        """The numbers of samples that orders of these kinds are to draw."""
         await self._tx.write_gathered()
-        return min([study.next_no, *(int(row.payload["first"]) for row in await self._execute(query))])
+        query = select(effects.c.payload).where(effects.c.entity == f"collection:{study}", effects.c.kind.in_(kinds))
+        orders = [row.payload for row in await self._execute(query)]
+        return [range(int(each["first"]), int(each["first"]) + int(each["count"])) for each in orders]
 
     async def add(self, version: StudyVersion) -> None:
         """Record a version. The caller holds the lock of its request, and has looked which one holds."""
-        space = {name: asdict(parameter) for name, parameter in version.space.items()}
+        space = {name: msgspec.to_builtins(parameter) for name, parameter in version.space.items()}
         values = {
             "study_id": version.study,
             "version": version.version,
             "parent": version.parent,
             "document": {"space": space, "fixed": dict(version.fixed), "constraints": list(version.constraints)},
-            "changes": [asdict(change) for change in version.changes],
+            "changes": [msgspec.to_builtins(change) for change in version.changes],
             "reason": version.reason,
             "author": version.author,
             "first": version.first,

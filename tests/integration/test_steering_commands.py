@@ -136,3 +136,40 @@ async def test_who_takes_over_finds_the_job_that_runs_and_a_cancel_ends_it(datab
             await world.go_on()
         assert (await world.api.get(f"/v1/requests/{request}"))["status"] == "cancelled"
         assert (await world.api.get(f"/v1/collections/{collection}"))["counts"]["available"] == 0
+
+
+@pytest.mark.timeout(120)
+async def test_what_is_retried_takes_up_its_command_or_begins_a_job_of_its_own(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with steered(database_url, tmp_path) as world:
+        waiting = "import json, sys, time\nopen({log!r}, 'a').write('1\\n')\nwhile not open({log!r} + '.go').read(1):\n"
+        waiting += "    time.sleep(0.05)\njson.dump([{{'x': 1}}, {{'x': 2}}], open(sys.argv[2], 'w'))\n"
+        go = tmp_path / "log.go"
+        go.write_text("")
+        request, collection = await world.submit(world.command(waiting), count=2)
+        jobs = tmp_path / "jobs"
+        while not world.log():
+            await world.go_on()
+        (first,) = jobs.glob("steering-*")
+
+        # The carrier has not heard of the cancel when the request is retried: the command that runs is the one.
+        for order in ("cancel", "retry"):
+            await world.api.post(f"/v1/requests/{request}:{order}", {})
+            await world.api.advance()
+        await world.go_on()
+        assert [*jobs.glob("steering-*")] == [first]
+
+        # It has, and has ended it.
+        await world.api.post(f"/v1/requests/{request}:cancel", {})
+        await world.api.advance()
+        while list(jobs.glob("steering-*")):
+            await world.go_on()
+        go.write_text("1")
+        await world.api.post(f"/v1/requests/{request}:retry", {})
+        await world.api.advance()
+        while not (again := [*jobs.glob("steering-*")]):
+            await world.go_on()
+        assert again[0].name != first.name, "a provider that remembers what has ended takes it for no job that it knows"
+        assert [each["x"] for each in await evaluate(world, collection)] == [1, 2]
+        assert world.log() == [1, 1]
