@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import BigInteger, ColumnElement, Integer, Row, bindparam, func, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -138,7 +139,7 @@ class Requests(Noun):
             "changed_at": self._tx.now,
             "expires_at": expires_at,
         }
-        document = asdict(workflow)
+        document = msgspec.to_builtins(workflow)
         hidden = {"workflow": document, "digest": _digest(document, terms), "due_at": self._tx.now}
         parameters = values | hidden | {"idempotency_key": idempotency_key}
         row = (await self._execute(_ADD[self._is_sqlite], parameters)).first()
@@ -320,7 +321,7 @@ class Requests(Noun):
 
 def digest(workflow: Workflow, terms: Terms) -> str:
     """The same for the same document under the same terms, however they were written."""
-    return _digest(asdict(workflow), terms)
+    return _digest(msgspec.to_builtins(workflow), terms)
 
 
 def _digest(document: Mapping[str, Any], terms: Terms) -> str:
