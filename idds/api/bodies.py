@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from idds.domain.hold import HoldKind
 from idds.domain.redefinition import Change
@@ -89,18 +89,17 @@ class ExtendBody(_Body):
     lifetime_s: Lifetime | None
 
 
-def _of_outside(lessee: str) -> str:
-    if lessee.startswith("processing:"):
-        raise ValueError("names that begin with 'processing:' are the service's own")
-    return lessee
+class NextLease(Bulk):
+    """Contents to be leased, of what is available. Without `ttl_s` the service's default holds."""
 
-
-class LeaseBody(_Body):
-    """Contents to be leased. Without `ttl_s` the service's default holds; `wait_s` is cut to its longest wait."""
-
-    lessee: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_of_outside)]
+    lessee: Name
     count: Annotated[int, Field(ge=1, le=MAX_AT_ONCE)] = 1
     ttl_s: Seconds | None = None
+
+
+class LeaseBody(NextLease):
+    """Contents to be leased. Without `ttl_s` the service's default holds; `wait_s` is cut to its longest wait."""
+
     wait_s: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -157,9 +156,10 @@ class Report(_Body):
 
 
 class ReportBody(Bulk):
-    """Outcomes of contents."""
+    """Outcomes of contents; and the `lease` that is wanted next, if one is."""
 
     reports: Annotated[list[Report], Field(min_length=1, max_length=MAX_AT_ONCE)]
+    lease: NextLease | None = None
 
 
 class IntermediateValue(_Body):

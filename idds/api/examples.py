@@ -41,7 +41,8 @@ BODIES: Mapping[str, Any] = {
         "reports": [
             {"id": 7, "attempt": 1, "status": "done", "objective_values": [0.25]},
             {"id": 8, "attempt": 2, "status": "failed", "reason": "no input", "retry": False},
-        ]
+        ],
+        "lease": {"lessee": "pilot-1", "count": 2, "ttl_s": 900},
     },
     "redefineStudy": {
         "changes": [

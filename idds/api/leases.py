@@ -1,6 +1,8 @@
 """Contents leased, kept, and reported."""
 
-from idds.api.bodies import HeartbeatBody, IntermediateBody, LeaseBody, ReportBody, ReturnBody
+from typing import Any
+
+from idds.api.bodies import HeartbeatBody, IntermediateBody, LeaseBody, NextLease, ReportBody, ReturnBody
 from idds.api.problems import Stale
 from idds.api.replies import (
     AdviceReply,
@@ -23,9 +25,8 @@ MICROSECONDS = 1_000_000
 
 
 async def lease(call: Call[None, LeaseBody]) -> Reply:
-    body = call.body
-    order = Lease(call.principal, body.count, _ttl(call, body.ttl_s), body.lessee)
-    wait_s = min(body.wait_s, call.settings.max_wait_s)
+    order = _lease_of(call, call.body)
+    wait_s = min(call.body.wait_s, call.settings.max_wait_s)
     leased = await call.counters.lease(CollectionId(call.number), order, wait_s, lambda: call.is_abandoned)
     return Reply(LeaseReply([of_delivered(delivered) for delivered in leased.contents], leased.has_ended))
 
@@ -55,10 +56,16 @@ def _held(body: HeartbeatBody | ReturnBody) -> dict[int, int]:
     return held
 
 
-def _ttl(call: Call[None, LeaseBody] | Call[None, HeartbeatBody], ttl_s: float | None) -> int:
+def _lease_of(call: Call[None, Any], wanted: NextLease, place: str = "") -> Lease:
+    if wanted.lessee.startswith("processing:"):
+        raise InvalidInput([Problem(f"{place}/lessee", "names that begin with 'processing:' are the service's own")])
+    return Lease(call.principal, wanted.count, _ttl(call, wanted.ttl_s, place), wanted.lessee)
+
+
+def _ttl(call: Call[None, Any], ttl_s: float | None, place: str = "") -> int:
     longest = call.settings.max_lease_s
     if ttl_s is not None and ttl_s > longest:
-        raise InvalidInput([Problem("/ttl_s", f"a lease lasts {longest:g} s at most")])
+        raise InvalidInput([Problem(f"{place}/ttl_s", f"a lease lasts {longest:g} s at most")])
     return max(1, round((ttl_s if ttl_s is not None else call.settings.default_lease_s) * MICROSECONDS))
 
 
@@ -77,11 +84,19 @@ async def report(call: Call[None, ReportBody]) -> Reply:
         )
         for each in call.body.reports
     ]
-    receipts = await call.counters.report(CollectionId(call.number), Report(call.principal, outcomes))
+    following = call.body.lease
+    wanted = _lease_of(call, following, "/lease") if following is not None else None
+    order = Report(call.principal, outcomes, wanted)
+    reported = await call.counters.report(CollectionId(call.number), order, lambda: call.is_abandoned)
+    receipts = [of_receipt(receipt) for receipt in reported.receipts]
+    leased = reported.leased
+    if leased is not None:
+        # Never an error, which would lose what was leased.
+        return Reply(ReportReply(receipts, [of_delivered(each) for each in leased.contents], leased.has_ended))
     if len(receipts) == 1 and receipts[0].verdict is Verdict.STALE:
         sent = call.body.reports[0]
         raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")
-    return Reply(ReportReply([of_receipt(receipt) for receipt in receipts]))
+    return Reply(ReportReply(receipts))
 
 
 _OF_COLLECTION = "/v1/collections/{id}"
@@ -135,7 +150,7 @@ ROUTES = (
         "POST",
         f"{_OF_COLLECTION}/contents:report",
         "reportContents",
-        "Report what came of contents; a single report that is stale is answered 409",
+        "Report what came of contents, and lease the next; a single stale report, with no lease, is answered 409",
         Caller.PAYLOAD,
         report,
         reply=ReportReply,

@@ -243,9 +243,14 @@ class ReceiptReply:
 
 @dataclass(frozen=True, slots=True)
 class ReportReply:
-    """What became of each report, in order."""
+    """What became of each report, in order; and what the lease brought that was asked for with them.
+
+    `ended` says that nothing will ever come again; without a lease nobody looked.
+    """
 
     receipts: Sequence[ReceiptReply]
+    contents: Sequence[LeasedContent] = ()
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from idds.services.delivery import (
     Lease,
     Leased,
     Order,
-    Receipt,
     Report,
+    Reported,
     Said,
 )
 from idds.services.grouping import Grouping
@@ -53,17 +53,21 @@ class _Ordered:
                 return count
             case Heartbeat(held=held) | GiveBack(held=held):
                 return len(held)
-            case Report(outcomes=outcomes):
-                return len(outcomes)
+            case Report(outcomes=outcomes, lease=lease):
+                return len(outcomes) + (lease.count if lease is not None else 0)
             case Said(values=values):
                 return len(values)
 
     @property
     def wanted(self) -> Order:
         """What is wanted by now: who has hung up is given nothing, so that nothing lies leased to nobody."""
-        if isinstance(self.order, Lease) and self.is_abandoned():
-            return replace(self.order, count=0)
-        return self.order
+        match self.order:
+            case Lease() if self.is_abandoned():
+                return replace(self.order, count=0)
+            case Report(lease=Lease()) if self.is_abandoned():
+                return replace(self.order, lease=None)
+            case _:
+                return self.order
 
 
 class Counters:
@@ -95,8 +99,7 @@ class Counters:
         """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do."""
         deadline = time.monotonic() + wait_s
         while True:
-            line = self._lines.get(collection)
-            order = replace(order, behind=line.wanted if line is not None else 0)
+            order = self._behind_others(collection, order)
             leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
             left = deadline - time.monotonic()
             if leased.contents or leased.has_ended or left <= 0 or self._closed:
@@ -114,8 +117,17 @@ class Counters:
     async def give_back(self, collection: CollectionId, order: GiveBack) -> set[ContentId]:
         return cast("set[ContentId]", await self._groups.order(collection, _Ordered(order)))
 
-    async def report(self, collection: CollectionId, order: Report) -> Sequence[Receipt]:
-        return cast("Sequence[Receipt]", await self._groups.order(collection, _Ordered(order)))
+    async def report(
+        self, collection: CollectionId, order: Report, is_abandoned: Callable[[], bool] = _never
+    ) -> Reported:
+        """Report, and lease what is there without waiting for more, where the order says so."""
+        if order.lease is not None:
+            order = replace(order, lease=self._behind_others(collection, order.lease))
+        return cast("Reported", await self._groups.order(collection, _Ordered(order, is_abandoned)))
+
+    def _behind_others(self, collection: CollectionId, order: Lease) -> Lease:
+        line = self._lines.get(collection)
+        return replace(order, behind=line.wanted if line is not None else 0)
 
     async def _serve(self, collection: CollectionId, orders: Sequence[_Ordered]) -> list[Answer | IddsError]:
         return await self._delivery.serve(collection, [ordered.wanted for ordered in orders])

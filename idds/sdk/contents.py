@@ -6,11 +6,11 @@ from math import isfinite
 from typing import Any
 
 from idds.domain.content import Intermediate, Outcome, Verdict
-from idds.domain.errors import InvalidInput, Problem
+from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import ContentStatus
 from idds.sdk.calls import Calls
 from idds.sdk.errors import Stale
-from idds.sdk.exchange import Again, Call, encode
+from idds.sdk.exchange import Again, Call, encode, is_undone
 from idds.sdk.views import (
     Advice,
     CollectionView,
@@ -21,6 +21,7 @@ from idds.sdk.views import (
     NewContent,
     Receipt,
     Registered,
+    Reported,
 )
 
 LINES_A_CALL = 10_000
@@ -113,12 +114,40 @@ class ContentCalls(Calls):
         """
         if not outcomes:
             return ()
-        body = {"reports": [_report(outcome) for outcome in outcomes]}
-        path = f"/v1/collections/{collection}/contents:report"
         try:
-            return await self._ask(tuple[Receipt, ...], Call("POST", path, body=body), "receipts")
+            return await self._ask(tuple[Receipt, ...], _reporting(collection, outcomes), "receipts")
         except Stale:
             return (Receipt(outcomes[0].content_id, Verdict.STALE),)
+
+    async def report_and_lease(
+        self,
+        collection: int,
+        outcomes: Sequence[Outcome],
+        *,
+        count: int = 1,
+        ttl_s: float = 60.0,
+        lessee: str | None = None,
+    ) -> Reported:
+        """Report, one outcome at least, and lease up to `count` contents of those available, in one call.
+
+        Nothing is waited for: where none came, `lease` asks and waits. Reports that are refused lease nothing. Where
+        the connection breaks after the call was sent the report is made again, without a lease; what may have been
+        leased is delivered again when its `ttl_s` has ended.
+        """
+        lease = {"count": count, "ttl_s": ttl_s, "lessee": lessee or self.lessee}
+        try:
+            return await self._ask(Reported, _reporting(collection, outcomes, lease=lease))
+        except Unavailable as error:
+            if is_undone(error):
+                raise
+        return Reported((), ended=False, receipts=await self.report(collection, outcomes))
+
+
+def _reporting(collection: int, outcomes: Sequence[Outcome], **more: Any) -> Call:
+    """With a lease it is not the same when it is made twice."""
+    body = {"reports": [_report(outcome) for outcome in outcomes], **more}
+    again = Again.UNSENT if more else Again.ALWAYS
+    return Call("POST", f"/v1/collections/{collection}/contents:report", body=body, again=again)
 
 
 async def _blocks(

@@ -236,6 +236,13 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported(Lease):
+    """A receipt for each outcome that was reported; and what was leased with that."""
+
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """Whether the evaluation of a sample is to stop, and why: it is then reported as `LeasedContent.pruned`."""
 

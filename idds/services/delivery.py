@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from typing import TypeVar
 
 from idds.domain.collection import Collection
@@ -36,6 +37,7 @@ __all__ = [
     "Order",
     "Receipt",
     "Report",
+    "Reported",
     "Said",
 ]
 
@@ -78,10 +80,11 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of contents."""
+    """What came of contents; and what is leased with it, after it. A report that is refused leases nothing."""
 
     principal: Principal
     outcomes: Sequence[Outcome]
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,14 @@ class Leased:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """A receipt for each outcome; and what was leased with the report, None where no lease was asked for."""
+
+    receipts: Sequence[Receipt]
+    leased: Leased | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """The leases that still held; and of these the samples that are to stop, and why."""
 
@@ -111,9 +122,9 @@ class Kept:
     stop: Mapping[ContentId, str]
 
 
-Answer = Leased | Kept | set[ContentId] | Sequence[Receipt] | Sequence[Advice]
-"""To a lease; to a heartbeat; to what is given back: those that still held; to a report: a receipt each; to what was
-said: advice on each sample.
+Answer = Leased | Kept | set[ContentId] | Reported | Sequence[Advice]
+"""To a lease; to a heartbeat; to what is given back: those that still held; to a report; to what was said: advice on
+each sample.
 """
 
 O = TypeVar("O", Lease, Heartbeat, GiveBack, Report, Said)  # noqa: E741 -- an order
@@ -287,7 +298,7 @@ class _Serving:
         taken = await take_in(self._tx, self._place, [outcome for _, report in reports for outcome in report.outcomes])
         receipts = iter(taken.receipts)
         for number, report in reports:
-            self._answers[number] = list(islice(receipts, len(report.outcomes)))
+            self._answers[number] = Reported(list(islice(receipts, len(report.outcomes))))
         return taken.ended
 
     async def _take_back(self) -> None:
@@ -310,9 +321,10 @@ class _Serving:
                 self._answers[number] = Kept(still, {content: stop[content] for content in still if content in stop})
 
     async def _lease(self, ended: int) -> None:
-        leases = self._of(Lease)
+        leases = [*self._of(Lease), *((n, report.lease) for n, report in self._of(Report) if report.lease is not None)]
         if not leases:
             return
+        leases.sort(key=itemgetter(0))
         place = self._place
         given: Sequence[Sequence[Delivered]] = [()] * len(leases)
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
@@ -324,7 +336,9 @@ class _Serving:
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:
                 self._tx.wake(Channel.LEASES)
-            self._answers[number] = Leased(contents, has_ended and not contents)
+            leased = Leased(contents, has_ended and not contents)
+            reported = self._answers.get(number)
+            self._answers[number] = replace(reported, leased=leased) if isinstance(reported, Reported) else leased
 
     async def _see_to_more(self, taken: int, demand: int) -> None:
         """Have more samples drawn where they run out, as many as are waited for."""

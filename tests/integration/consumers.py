@@ -6,7 +6,7 @@ from typing import Any
 from idds.domain.content import Outcome
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal
-from idds.services.delivery import Delivered, Delivery, GiveBack, Lease, Leased, Order, Receipt, Report
+from idds.services.delivery import Delivered, Delivery, GiveBack, Lease, Leased, Order, Receipt, Report, Reported
 
 
 class Consumers(Delivery):
@@ -27,8 +27,8 @@ class Consumers(Delivery):
     async def report(
         self, principal: Principal, collection: CollectionId, outcomes: Sequence[Outcome]
     ) -> Sequence[Receipt]:
-        receipts: Sequence[Receipt] = await self._one(collection, Report(principal, outcomes))
-        return receipts
+        reported: Reported = await self._one(collection, Report(principal, outcomes))
+        return reported.receipts
 
     async def _one(self, collection: CollectionId, order: Order) -> Any:
         [answer] = await self.serve(collection, [order])

@@ -62,6 +62,36 @@ async def test_a_stale_report_is_refused(api: Api, collection: str) -> None:
     assert [receipt["verdict"] for receipt in several["receipts"]] == ["stale", "unknown"]
 
 
+async def test_the_next_is_leased_with_the_report_of_the_last(api: Api, collection: str) -> None:
+    order = {"lessee": "a", "ttl_s": 60}
+    [content] = (await api.post(f"{collection}/contents:lease", order))["contents"]
+    done: list[int] = []
+    ended = False
+    async with asyncio.timeout(DEADLINE_S):
+        while not ended:
+            answer = await api.post(f"{collection}/contents:report", {**reports([content]), "lease": order})
+            assert answer["receipts"] == [{"id": content["id"], "verdict": "accepted"}]
+            done.append(content["id"])
+            if not answer["contents"]:
+                await api.advance()
+                answer = await api.post(f"{collection}/contents:lease", order)
+            ended = answer["ended"]
+            content = answer["contents"][0] if answer["contents"] else None
+    assert len(set(done)) == 6
+    assert (await api.get(collection))["counts"]["done"] == 6
+
+
+async def test_a_stale_report_does_not_lose_what_is_leased_with_it(api: Api, collection: str) -> None:
+    [content] = (await api.post(f"{collection}/contents:lease", {"lessee": "a"}))["contents"]
+    stale = {**reports([{**content, "attempt": 7}], status="failed"), "lease": {"lessee": "a", "count": 2}}
+    answer = await api.post(f"{collection}/contents:report", stale)
+    assert [receipt["verdict"] for receipt in answer["receipts"]] == ["stale"]
+    assert len(answer["contents"]) == 2
+    assert (await api.get(collection))["counts"]["leased"] == 3
+    alone = await api.post(f"{collection}/contents:report", reports([content]))
+    assert (alone["contents"], alone["ended"]) == ([], False)
+
+
 async def test_a_failure_for_good_needs_no_second_try(api: Api, collection: str) -> None:
     [content] = (await api.post(f"{collection}/contents:lease", {"lessee": "a"}))["contents"]
     final = reports([content], status="failed", reason="cannot be evaluated", retry=False)
@@ -211,6 +241,12 @@ BAD_REPORTS: list[tuple[Any, str]] = [
     ({"reports": [{**GOOD, "objective_values": [True]}]}, "/reports/0/objective_values/0"),
     ({"reports": [{**GOOD, "reason": 1}]}, "/reports/0/reason"),
     ({"reports": [GOOD] * 10_001}, "/reports"),
+    ({"reports": [GOOD], "lease": {}}, "/lease/lessee"),
+    ({"reports": [GOOD], "lease": {"lessee": "processing:1"}}, "/lease/lessee"),
+    ({"reports": [GOOD], "lease": {"lessee": "a", "count": 0}}, "/lease/count"),
+    ({"reports": [GOOD], "lease": {"lessee": "a", "ttl_s": 1e300}}, "/lease/ttl_s"),
+    ({"reports": [GOOD], "lease": {"lessee": "a", "wait_s": 1}}, "/lease/wait_s"),
+    ({"reports": [{**GOOD, "objective_values": [1, 2]}], "lease": {"lessee": "a"}}, "/reports/0/objective_values"),
 ]
 BAD_HEARTBEATS: list[tuple[Any, str]] = [
     ({"held": []}, "/held"),

@@ -92,6 +92,12 @@ async def test_samples_are_leased_and_reported_until_their_request_ends(client: 
     assert await client.heartbeat(collection, lease.contents) == Kept()
 
     done = 1
+    lease = await client.lease(collection, wait_s=10)
+    stale = await client.report_and_lease(collection, [second.failed("crash")])
+    assert (stale.receipts[0].verdict, len(stale.contents)) == ("stale", 1)
+    both = await client.report_and_lease(collection, [c.done(1.0) for c in (*lease.contents, *stale.contents)])
+    assert [receipt.verdict for receipt in both.receipts] == ["accepted", "accepted"]
+    done += len(both.receipts) + len(await client.report(collection, [content.done(1.0) for content in both.contents]))
     while not (lease := await client.lease(collection, count=10, wait_s=1)).ended:
         done += len(await client.report(collection, [content.done(1.0) for content in lease.contents]))
     assert done == 5

@@ -1,6 +1,7 @@
 """The client against a service that is busy, gone, broken or no service at all."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -121,6 +122,17 @@ async def test_a_lease_that_may_have_been_given_is_not_asked_for_again(fault: An
         with pytest.raises(Unavailable):
             await client.lease(3)
         assert len(service.calls) == 1
+
+
+@pytest.mark.parametrize("fault", [hangs_up, busy])
+async def test_a_report_is_made_again_without_the_lease_that_may_have_been_given(fault: Answer) -> None:
+    receipts = [{"id": 7, "verdict": "duplicate"}]
+    service = Service(fault, fault, says({"receipts": receipts, "contents": [], "ended": True}))
+    async with client_of(service) as client:
+        content = (await _lease()).contents[0]
+        reported = await client.report_and_lease(3, [content.done()], count=2)
+    assert (reported.receipts[0].verdict, reported.contents, reported.ended) == ("duplicate", (), False)
+    assert [json.loads(body).get("lease", {}).get("count") for _, _, body in service.calls] == [2, None, None]
 
 
 async def test_a_lease_is_asked_for_again_while_nobody_is_there() -> None:

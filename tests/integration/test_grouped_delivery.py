@@ -1,19 +1,20 @@
 """Orders of many consumers served together: each has what it would have had alone, and nobody harms another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from idds.domain.content import NewContent, Outcome
-from idds.domain.errors import Conflict, NotFound, Unavailable
+from idds.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import follow
-from idds.services.delivery import Answer, GiveBack, Heartbeat, Kept, Lease, Leased, Report
+from idds.services.delivery import Answer, GiveBack, Heartbeat, Kept, Lease, Leased, Report, Reported
 from tests.integration.api import Api, api_on
 
 OWNER = Principal("owner", "vo")
@@ -48,14 +49,14 @@ def report(*contents: int, attempt: int = 1, done: bool = True, principal: Princ
     return Report(principal, [Outcome(ContentId(content), attempt, done, **more) for content in contents])
 
 
-def ids(answer: Answer | Exception) -> list[int]:
+def ids(answer: Answer | Exception | None) -> list[int]:
     assert isinstance(answer, Leased), answer
     return [delivered.content.id for delivered in answer.contents]
 
 
 def verdicts(answer: Answer | Exception) -> list[str]:
-    assert isinstance(answer, Sequence), answer
-    return [str(receipt.verdict) for receipt in answer]
+    assert isinstance(answer, Reported), answer
+    return [str(receipt.verdict) for receipt in answer.receipts]
 
 
 async def test_each_gets_its_own_part_in_order(api: Api) -> None:
@@ -93,6 +94,38 @@ async def test_what_comes_back_makes_room_for_who_comes_with_it(api: Api) -> Non
     assert ids(leased) == contents[:2]
     listed = (await api.get(f"/v1/collections/{collection}/contents"))["contents"]
     assert [(one["status"], one["attempt"]) for one in listed] == [("leased", 2), ("leased", 2), ("done", 1)]
+
+
+async def test_who_reports_takes_the_next_in_the_same_step(api: Api) -> None:
+    collection, contents = await filled(api, 4)
+    [held] = await api.doors.delivery.serve(collection, [lease("a", 2)])
+    assert ids(held) == contents[:2]
+    orders = [
+        replace(report(contents[0]), lease=lease("a")),
+        lease("b", 2),
+        replace(report(contents[1], done=False), lease=lease("c", 5)),
+        report(contents[3], attempt=7),
+    ]
+    done, other, failed, stale = await api.doors.delivery.serve(collection, orders)
+    assert [verdicts(each) for each in (done, failed, stale)] == [["accepted"], ["again"], ["stale"]]
+    # What failed is delivered again, as the first; each takes in the order in which they came.
+    assert isinstance(done, Reported)
+    assert isinstance(failed, Reported)
+    assert isinstance(stale, Reported)
+    assert [ids(done.leased), ids(other), ids(failed.leased)] == [[contents[1]], contents[2:], []]
+    assert stale.leased is None, "it asked for nothing"
+
+
+async def test_a_report_that_is_refused_leases_nothing(api: Api) -> None:
+    collection = CollectionId(await api.input_of(await api.submit()))
+    [leased] = await api.doors.delivery.serve(collection, [lease("a")])
+    misread = replace(report(*ids(leased), objective_values=(1.0, 2.0)), lease=lease("a"))
+    stranger = Principal("stranger", "vo")
+    theirs = replace(report(*ids(leased), principal=stranger), lease=lease("a", principal=stranger))
+    refused, unseen = await api.doors.delivery.serve(collection, [misread, theirs])
+    assert isinstance(refused, InvalidInput)
+    assert isinstance(unseen, NotFound)
+    assert (await api.get(f"/v1/collections/{collection}"))["counts"]["leased"] == 1
 
 
 async def test_reports_of_one_content_are_judged_one_after_the_other(api: Api) -> None:

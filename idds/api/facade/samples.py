@@ -92,7 +92,7 @@ async def report(call: Call) -> Any:
     for _ in range(TRIES):
         content = (await _sample(call, number)).content
         outcome = _outcome(content, loss)
-        (receipt,) = await call.counters.report(content.collection_id, Report(call.principal, [outcome]))
+        (receipt,) = (await call.counters.report(content.collection_id, Report(call.principal, [outcome]))).receipts
         if receipt.verdict is Verdict.ACCEPTED:
             return {"status": 0, "message": "update successfully"}
         if content.status.is_terminal:

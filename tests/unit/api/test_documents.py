@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from idds.api.bodies import Bulk, HeartbeatBody, LeaseBody, ReportBody, SubmitBody, TokenBody
+from idds.api.bodies import Bulk, HeartbeatBody, LeaseBody, RedefineBody, ReportBody, SubmitBody, TokenBody
 from idds.api.documents import parse, read_bulk
 from idds.api.problems import Malformed
 from idds.api.structs import reader_of
@@ -155,4 +155,4 @@ def test_a_record_that_says_something_twice_is_refused_in_bulk() -> None:
 
 def test_a_body_with_rules_of_its_own_is_not_read_in_bulk() -> None:
     with pytest.raises(TypeError):
-        reader_of(LeaseBody)
+        reader_of(RedefineBody)

@@ -46,7 +46,7 @@ METHODS = {
     "extendLeases": Client.heartbeat,
     "reportIntermediates": Client.intermediate,
     "returnContents": Client.give_back,
-    "reportContents": Client.report,
+    "reportContents": Client.report_and_lease,
     "issueToken": Client.payload_token,
     "readLogs": Client.logs,
     "listWindows": Client.windows,
@@ -101,7 +101,7 @@ def test_every_route_has_its_method() -> None:
 
 
 def test_every_method_has_its_route() -> None:
-    made_of_others = {Client.follow, Client.wait, Client.changes}
+    made_of_others = {Client.follow, Client.wait, Client.changes, Client.report}
     methods = {it for name, it in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
     assert methods == {*METHODS.values(), *made_of_others}
 
@@ -132,7 +132,7 @@ def test_what_may_be_asked_for_can_be_asked_for(name: str) -> None:
     assert asked - arguments - INSTEAD.get(name, set()) - {"before", "after", "limit"} == set()
 
 
-INSTEAD = {"extendLeases": {"held"}, "returnContents": {"held"}, "reportContents": {"reports"}}
+INSTEAD = {"extendLeases": {"held"}, "returnContents": {"held"}, "reportContents": {"reports", "lease"}}
 """Arguments that are records of their own."""
 
 
