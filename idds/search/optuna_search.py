@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIIISampler, NSGAIISampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
@@ -21,6 +21,7 @@ from idds.search.constraints import Constraints
 from idds.search.points import stepped, steps
 from idds.search.random_sampler import drawn_within
 from idds.search.seeds import seed
+from idds.search.tree_parzen import TreeParzenSampler
 
 TRIES = 30
 """So many points of the sampler's own are tried against the constraints; then one is drawn at random."""
@@ -57,6 +58,7 @@ class OptunaSearch:
         self._numbers: dict[int, int] = {}
         """Optuna's number of what it believes to be running, by ours."""
         self._finished = 0
+        self._tree_parzen = TreeParzenSampler(space, self._distributions, int(samples.options.get("startup", 10)))
         self._study = self._new_study()
 
     def _new_study(self) -> optuna.Study:
@@ -64,7 +66,7 @@ class OptunaSearch:
         return optuna.create_study(storage=self._storage, study_name=_NAME, directions=self._samples.directions)
 
     def learn(self, news: Iterable[Known]) -> None:
-        """Take in what the store says; saying it again changes nothing."""
+        """Take in what the store says; saying it again changes nothing. Each order begins with it."""
         for told in news:
             known = self._sound(told)
             before = self._known.get(known.suggestion.number)
@@ -74,6 +76,7 @@ class OptunaSearch:
             self._tell(known, before)
         if self._history and (self._finished > self._history * SLACK or len(self._numbers) > RUNNING * 2):
             self._cut()
+        self._tree_parzen.forget()
 
     def _sound(self, known: Known) -> Known:
         """What is done with values that nothing can be learned from failed, for a sampler."""
@@ -155,6 +158,7 @@ class OptunaSearch:
                 suggestion = Suggestion(number, point, origin, dict(notes))
                 self._numbers[number] = trial.number
                 self._known[number] = Known(suggestion, State.RUNNING)
+                self._tree_parzen.put(point)
                 return suggestion
             self._study.tell(trial, state=TrialState.FAIL)
         return self._fall_back(number)
@@ -173,15 +177,11 @@ class OptunaSearch:
         return point
 
     def _sampler(self, seeded: int) -> BaseSampler:
-        """A new one for each point: what they know is in the trials, and what they draw depends on nothing else."""
+        """A new one for each point, or as good as one: what they know is in the trials."""
         options: Mapping[str, Any] = self._samples.options
-        is_branched = any(parameter.when is not None for parameter in self._space.parameters.values())
         match self._samples.sampler:
             case "tpe":
-                startup = int(options.get("startup", 10))
-                return TPESampler(
-                    seed=seeded, n_startup_trials=startup, multivariate=True, group=is_branched, constant_liar=True
-                )
+                return self._tree_parzen.seeded(seeded)
             case "cmaes":
                 sigma = options.get("sigma")
                 return CmaEsSampler(
