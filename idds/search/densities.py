@@ -118,14 +118,13 @@ class _Numbers:
     def sample(self, kernels: Array, quantiles: Array) -> Array:
         mu, sigma = self._mu[kernels], self._sigma[kernels]
         least, most = ndtr((self._low - mu) / sigma), ndtr((self._high - mu) / sigma)
-        found = mu + sigma * ndtri(least + quantiles * (most - least))
-        found = np.clip(found, self._low, self._high)
+        found: Array = np.clip(mu + sigma * ndtri(least + quantiles * (most - least)), self._low, self._high)
         if self._is_log:
             found = np.exp(found)
         low, high = self._ends
         if self._step > 0:
             found = low + np.round((found - low) / self._step) * self._step
-        return np.clip(found, low, high)
+        return np.asarray(np.clip(found, low, high))
 
     def log_pdf(self, values: Array) -> Array:
         if self._is_discrete:

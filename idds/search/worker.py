@@ -1,5 +1,6 @@
 """The samplers' process: `python -m idds.search.worker` answers orders until its input ends."""
 
+import os
 import sys
 import warnings
 from typing import BinaryIO
@@ -8,8 +9,12 @@ from idds.domain.identifiers import CollectionId
 from idds.search.frames import PREFIX, Asked, Failed, Wanted, packed, unpacked
 from idds.search.study import StudySearch
 
+BEHIND = 5
+"""So much less urgent it is than the service, which has payloads to answer (nice)."""
+
 
 def main() -> None:
+    os.nice(BEHIND)
     frames, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # whatever a library prints is no answer
     _quieten()
