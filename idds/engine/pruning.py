@@ -1,7 +1,8 @@
 """Pruners: whether a sample is to be stopped, by what it was on its way and how others stood at the same place.
 
 Median, percentile, successive halving and Hyperband decide as Optuna's pruners do, but compare with the newest COMPARED
-complete samples only; a plateau is where the best value has not become better for some steps.
+complete samples only, or with the newest ON_RUNG on a rung. A plateau is where the best value has not become better for
+some steps.
 """
 
 import math
@@ -13,6 +14,8 @@ from idds.domain.errors import Problem
 from idds.domain.workflow import Pruner, Samples
 
 COMPARED = 400
+ON_RUNG = 1000
+"""Of those that came to a rung a sample is compared with so many, the newest."""
 _STEPS = 2**53
 
 
@@ -32,7 +35,7 @@ _STARTUP = {
     "interval": _Option(1, 1, _STEPS),
     "least": _Option(1, 1, COMPARED),
 }
-_RESOURCE = {"resource": _Option(1, 1, _STEPS), "bootstrap": _Option(0, 0, 1_000_000)}
+_RESOURCE = {"resource": _Option(1, 1, _STEPS), "bootstrap": _Option(0, 0, ON_RUNG)}
 OPTIONS: Mapping[str, Mapping[str, _Option]] = {
     "median": _STARTUP,
     "percentile": {"percentile": _Option(25, 0, 100, is_fraction=True), **_STARTUP},
@@ -113,7 +116,7 @@ def _between(standing: Standing, share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Halving:
-    """At each rung goes on what is among the best of those that came to it, one of `factor`.
+    """At each rung goes on what is among the best of the newest that came to it, one of `factor`.
 
     Rung r of bracket b is at step resource * factor ** (rate + b + r). Each sample belongs to one bracket, by its
     number and the study's seed; `budgets` says how many of them, in proportion. Asynchronous, as in arXiv:1810.05934.
@@ -187,6 +190,7 @@ def rule_of(samples: Samples) -> Rule | None:
         case "halving" | "hyperband":
             names = ("resource", "factor", "bootstrap")
             resource, factor, bootstrap = (int(options[name]) for name in names)
+            bootstrap = min(bootstrap, ON_RUNG)  # as earlier releases took more
             budgets = _budgets(resource, int(options["longest"]), factor) if "longest" in options else (1,)
             rate = int(options.get("rate", 0))
             return Halving(resource, factor, rate, bootstrap, budgets, samples.seed, maximize)

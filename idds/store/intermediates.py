@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.content import Intermediate
 from idds.domain.identifiers import CollectionId, ContentId
-from idds.engine.pruning import COMPARED, Progress, Standing
+from idds.engine.pruning import COMPARED, ON_RUNG, Progress, Standing
 from idds.store.noun import Noun
 from idds.store.schema import intermediates, rungs, samples
 from idds.store.sets import among_bound
@@ -93,11 +93,15 @@ SELECT step, number, value FROM ranked
 _STEPS_ON_SQLITE = "(SELECT value AS step FROM json_each(?2)) AS steps"
 _STEPS_ON_POSTGRESQL = "unnest($2::bigint[]) AS steps (step)"
 _ON_RUNGS = """
-SELECT given.id, (SELECT count(*) {there}) AS others,
-       (SELECT count(*) {there} AND rungs.value {sign} given.value) AS better
+SELECT given.id, (SELECT count(*) FROM {there}) AS others,
+       (SELECT count(*) FROM {there} WHERE newest.value {sign} given.value) AS better
   FROM {given}
 """
-_THERE = "FROM rungs WHERE rungs.study_id = given.study AND rungs.bracket = given.bracket AND rungs.rung = given.rung"
+_THERE = f"""
+(SELECT value FROM rungs
+  WHERE rungs.study_id = given.study AND rungs.bracket = given.bracket AND rungs.rung = given.rung
+  ORDER BY rungs.content_id DESC LIMIT {ON_RUNG}) AS newest
+"""
 _ON_SQLITE = (
     "(SELECT value ->> 0 AS id, value ->> 1 AS study, value ->> 2 AS bracket, value ->> 3 AS rung,"
     " value ->> 4 AS value FROM json_each(?)) AS given"
@@ -170,7 +174,7 @@ class Intermediates(Noun):
     async def others(
         self, study: CollectionId, arrived: Sequence[OnRung], *, maximize: bool
     ) -> dict[ContentId, tuple[int, int]]:
-        """How many samples were on the rung of each of these before, and how many of them with better values."""
+        """How many samples were on the rung of each of these before, of the newest, and how many of them are better."""
         given = [(each.content, study, each.bracket, each.rung, each.value) for each in arrived]
         named = _ON_SQLITE if self._is_sqlite else _ON_POSTGRESQL
         statement = _ON_RUNGS.format(given=named, there=_THERE, sign=">" if maximize else "<")

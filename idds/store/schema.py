@@ -432,7 +432,8 @@ rungs = Table(
     Column("study_id", Id, nullable=False),
     Column("bracket", Integer, nullable=False),
     Column("value", Double, nullable=False),
-    Index(None, "study_id", "bracket", "rung", "value"),
+    # A sample is compared with the newest on its rung.
+    Index(None, "study_id", "bracket", "rung", "content_id", "value"),
 )
 
 # A space that was redefined: what has no row is of the first version, which stands in the workflow.

@@ -5,22 +5,23 @@ from sqlalchemy import insert, text
 from idds.domain.content import Intermediate
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.statuses import ContentStatus, Intent, Status
-from idds.engine.pruning import COMPARED, Progress, Standing
+from idds.engine.pruning import COMPARED, ON_RUNG, Progress, Standing
 from idds.store.database import Database, Transaction
 from idds.store.intermediates import OnRung
 from idds.store.schema import collections, contents, intermediates, requests, rungs, samples, transforms
 from idds.store.upgrade import upgrade
 from tests.integration.test_plans import faults, hot
 
-STUDIES, SAMPLES, STEPS = 3, 1000, 10
+STUDIES, SAMPLES, STEPS = 3, 4000, 10
+HALF = 2000.0
 INDEXES = (
     "pk_samples",
     "ix_samples_complete",
     "pk_intermediates",
     "sqlite_autoindex_intermediates_1",
-    "ix_rungs_study_id_bracket_rung_value",
+    "ix_rungs_study_id_bracket_rung_content_id_value",
 )
-THEIR_OWN = tuple(f"{name} by a scan" for name in ("complete", "ranked", "said", "steps"))
+THEIR_OWN = tuple(f"{name} by a scan" for name in ("complete", "newest", "ranked", "said", "steps"))
 """What a statement has gathered itself."""
 
 
@@ -91,7 +92,7 @@ async def test_what_is_compared_is_found_by_indexes_and_is_right(database_url: s
     database = Database(database_url)
     study, mine = CollectionId(2), [ContentId(SAMPLES + n) for n in range(1, 40)]
     said = [Intermediate(content, 1, 3, 0.5) for content in mine]
-    arrived = [OnRung(content, 0, 1, 500.0) for content in mine]
+    arrived = [OnRung(content, 0, 1, HALF) for content in mine]
     try:
         await upgrade(database)
         await fill(database)
@@ -102,11 +103,13 @@ async def test_what_is_compared_is_found_by_indexes_and_is_right(database_url: s
             first = SAMPLES - 2 * COMPARED
             around = (first + 2.0 * ((COMPARED - 1) // 4), first + 2.0 * ((COMPARED - 1) // 4 + 1))
             assert standings == {2: Standing(COMPARED, around), 7: Standing(COMPARED, around)}
-            below = sum(number % 3 == 0 for number in range(500))
-            total = sum(number % 3 == 0 for number in range(SAMPLES))
-            assert set((await tx.intermediates.others(study, arrived, maximize=False)).values()) == {(total, below)}
-            above = await tx.intermediates.others(study, arrived, maximize=True)
-            assert set(above.values()) == {(total, sum(number % 3 == 0 for number in range(501, SAMPLES)))}
+            newest = [number for number in range(SAMPLES) if number % 3 == 0][-ON_RUNG:]
+            below, above = sum(number < HALF for number in newest), sum(number > HALF for number in newest)
+            assert 0 < below < above < len(newest) == ON_RUNG
+            others = await tx.intermediates.others(study, arrived, maximize=False)
+            assert set(others.values()) == {(ON_RUNG, below)}
+            others = await tx.intermediates.others(study, arrived, maximize=True)
+            assert set(others.values()) == {(ON_RUNG, above)}
         found = await faults(
             database,
             [
