@@ -126,14 +126,18 @@ class Study:
         end = None if wait is None else time.monotonic() + wait
         while True:
             wait_s = LONG_POLL_S if end is None else max(0.0, min(LONG_POLL_S, end - time.monotonic()))
-            body = {"count": 1, "ttl_s": self.ttl, "lessee": self.lessee, "wait_s": wait_s}
-            lease = self._call("lease", body, wait_s=wait_s)
+            lease = self._call("lease", {**self.order, "wait_s": wait_s}, wait_s=wait_s)
             if lease["contents"]:
                 return Sample(self, self._call, lease["contents"][0])
             if lease["ended"]:
                 raise Ended(f"study {self.id} has ended")
             if wait_s == 0.0:
                 raise TimeoutError(f"no sample within {wait:g} s")
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """How a sample is asked for."""
+        return {"count": 1, "ttl_s": self.ttl, "lessee": self.lessee}
 
     def samples(
         self, walltime: float | None = None, margin: float = 60.0, idle: float | None = None
@@ -142,26 +146,90 @@ class Study:
 
         Of the `walltime` the last `margin` is for winding up; none is begun that would take longer than there is left,
         by the slowest so far. It ends, too, when none came for `idle`. Raises Useless where the first ones all fail.
+        With the result of one the next is taken. It is given back when the loop is left, also by SIGTERM, or when a
+        third of `ttl` goes by before the loop goes on.
         """
-        end = None if walltime is None else time.monotonic() + walltime - margin
-        slowest = 0.0
-        while end is None or end - time.monotonic() > slowest:
-            waits = [each for each in (idle, None if end is None else end - time.monotonic()) if each is not None]
-            try:
-                sample = self.sample(min(waits) if waits else None)
-            except (Ended, TimeoutError):
-                return
-            begun = time.monotonic()
-            yield sample
-            slowest = max(slowest, time.monotonic() - begun)
-            if self.failed >= RUNS_TO_SUCCEED and not self.done:
-                raise Useless(f"the first {self.failed} samples failed: this node cannot evaluate them")
+        turns = _Turns(self, self._call, None if walltime is None else time.monotonic() + walltime - margin)
+        before = _catch_termination()
+        try:
+            while turns.goes_on():
+                try:
+                    sample = turns.begin(idle)
+                except (Ended, TimeoutError):
+                    return
+                yield sample
+                if self.failed >= RUNS_TO_SUCCEED and not self.done:
+                    raise Useless(f"the first {self.failed} samples failed: this node cannot evaluate them")
+        finally:
+            turns.end()
+            _let_terminate(before)
 
     def _call(
-        self, verb: str, body: Mapping[str, Any], *, wait_s: float = 0.0, patience: float | None = None
+        self, verb: str, body: Mapping[str, Any], *, wait_s: float = 0.0, patience: float | None = None, **more: Any
     ) -> dict[str, Any]:
         path = f"/v1/collections/{self.id}/contents:{verb}"
-        return self._service.call(path, body, wait_s=wait_s, patience=patience)
+        return self._service.call(path, {**body, **more}, wait_s=wait_s, patience=patience, again=body)
+
+
+class _Turns:
+    """Samples of a loop, one after the other: the next is leased with the report of the one that it is at."""
+
+    def __init__(self, study: Study, call: Callable[..., dict[str, Any]], end: float | None) -> None:
+        self._study = study
+        self._call = call
+        self._end = end
+        self._slowest = 0.0
+        self._begun = time.monotonic()
+        self._lock = threading.Lock()
+        self._at: Sample | None = None
+        self._next: Sample | None = None
+        self._timer: threading.Timer | None = None
+        self._has_ended = False
+
+    def goes_on(self) -> bool:
+        """Whether one more comes, and could be finished."""
+        now = time.monotonic()
+        if self._at is not None:
+            self._slowest = max(self._slowest, now - self._begun)
+        return not self._has_ended and (self._end is None or self._end - now > self._slowest)
+
+    def begin(self, idle: float | None) -> Sample:
+        """The next one. Raises Ended, and TimeoutError where none came in time."""
+        waits = [idle, None if self._end is None else self._end - time.monotonic()]
+        sample = self._take() or self._study.sample(min((each for each in waits if each is not None), default=None))
+        self._at, self._begun, sample.turns = sample, time.monotonic(), self
+        return sample
+
+    def order(self, sample: Sample) -> dict[str, Any]:
+        """What to ask for with the report of this sample, so that the next one comes with the answer."""
+        is_wanted = sample is self._at and self._next is None and self.goes_on()
+        return {"lease": self._study.order} if is_wanted else {}
+
+    def put(self, answer: Mapping[str, Any]) -> None:
+        """Keep what came with the answer, for a while."""
+        self._has_ended = answer.get("ended", False)
+        for leased in answer.get("contents", ()):
+            with self._lock:
+                self._next = Sample(self._study, self._call, leased)
+                self._timer = threading.Timer(self._study.ttl / 3, self._give_back)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _take(self) -> Sample | None:
+        with self._lock:
+            sample, self._next = self._next, None
+            if self._timer is not None:
+                self._timer.cancel()
+            return sample
+
+    def _give_back(self) -> None:
+        sample = self._take()
+        if sample is not None:
+            sample.give_back()
+
+    def end(self) -> None:
+        self._at = None
+        self._give_back()
 
 
 class Sample:
@@ -179,6 +247,7 @@ class Sample:
         self.verdict: str | None = None
         self.stop: str | None = None
         """Why no more is wanted of this sample; None while it is."""
+        self.turns: _Turns | None = None
         self._study = study
         self._call = call
         self._unsent: list[dict[str, Any]] = []
@@ -241,8 +310,13 @@ class Sample:
 
     def _send(self, patience: float | None) -> None:
         assert self._outcome is not None
+        # Who is told to end takes no more.
+        turns = self.turns if patience is None else None
+        lease = turns.order(self) if turns is not None else {}
         try:
-            answer = self._call("report", {"reports": [self._outcome]}, patience=patience)
+            answer = self._call("report", {"reports": [self._outcome]}, patience=patience, **lease)
+            if turns is not None:
+                turns.put(answer)
             self.verdict = answer["receipts"][0]["verdict"]
         except Refused as error:
             if error.status != 409:
@@ -255,9 +329,7 @@ class Sample:
             self._study.failed += 1
 
     def __enter__(self) -> Sample:
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._before = signal.signal(signal.SIGTERM, _terminate)
+        self._before = _catch_termination()
         self._keeper.start()
         return self
 
@@ -266,8 +338,7 @@ class Sample:
             return self._conclude(error)
         finally:
             self._left.set()
-            if self._before is not None:
-                signal.signal(signal.SIGTERM, self._before)
+            _let_terminate(self._before)
             self._keeper.join()
 
     def _conclude(self, error: BaseException | None) -> bool:
@@ -297,17 +368,24 @@ class Sample:
 
     def _wind_up(self) -> None:
         """Send the result if there is one, give the sample back if not; as well as can be done in a moment."""
+        if self._outcome is None:
+            self.give_back()
+            return
         try:
-            if self._outcome is not None:
-                self._send(WIND_UP_S)
-            else:
-                self._call("return", {"held": [self._held]}, patience=WIND_UP_S)
+            self._send(WIND_UP_S)
+        except StudyError as error:
+            sys.stderr.write(f"sample {self.id} was left: {error}\n")
+
+    def give_back(self) -> None:
+        """Have it evaluated by somebody else, which counts as no attempt; if need be when its lease has ended."""
+        try:
+            self._call("return", {"held": [self._held]}, patience=WIND_UP_S)
         except StudyError as error:
             sys.stderr.write(f"sample {self.id} was left: {error}\n")
 
 
 class _Service:
-    """Calls of the service, made again while it is away: each may be made twice."""
+    """Calls of the service, made again while it is away: each may be made twice, or is made as `again` says."""
 
     def __init__(self, url: str, token: str, patience_s: float) -> None:
         if not url.startswith(("http://", "https://")):
@@ -318,7 +396,13 @@ class _Service:
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def call(
-        self, path: str, body: Mapping[str, Any] | None, *, wait_s: float = 0.0, patience: float | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        wait_s: float = 0.0,
+        patience: float | None = None,
+        again: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The answer, a JSON object. Raises Refused, and Away after `patience` seconds (None: those of the study)."""
         end = time.monotonic() + (self._patience_s if patience is None else patience)
@@ -331,6 +415,7 @@ class _Service:
                 if time.monotonic() + pause_s > end:
                     raise
             time.sleep(pause_s)
+            body = again
             delay_s = min(LONGEST_DELAY_S, 2 * delay_s)
 
     def _once(self, path: str, body: Mapping[str, Any] | None, timeout_s: float) -> dict[str, Any]:
@@ -392,6 +477,19 @@ def _token() -> str:
         return os.environ["IDDS_TOKEN"]
     with open(_environment("IDDS_TOKEN_FILE"), encoding="utf-8") as file:  # noqa: PTH123
         return file.read().strip()
+
+
+def _catch_termination() -> Any:
+    """Have SIGTERM raise from now on, if nothing else is made of it yet; what it did before, None if it is left so."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        return signal.signal(signal.SIGTERM, _terminate)
+    return None
+
+
+def _let_terminate(before: Any) -> None:
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -1,7 +1,10 @@
 """The payload's file by itself: what it sends, what it makes of answers, and of none."""
 
 import ast
+import contextlib
 import math
+import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +41,7 @@ class Service:
             "intermediate": [good({"samples": [{"id": 3, "stop": False, "reason": None}]})],
         }
         self.heartbeats = threading.Semaphore(0)
+        self.returns = threading.Semaphore(0)
         monkeypatch.setattr(sdk._Service, "_once", self._once)
 
     def _once(self, path: str, body: Any, timeout_s: float) -> Any:
@@ -47,6 +51,8 @@ class Service:
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if verb == "heartbeat":
             self.heartbeats.release()
+        if verb == "return":
+            self.returns.release()
         if isinstance(answer, BaseException):
             raise answer
         return answer[1]
@@ -148,6 +154,118 @@ def test_a_report_whose_answer_was_lost_is_sent_again(service: Service) -> None:
         sample.report(1.0)
     assert sample.verdict == "duplicate"
     assert service.sent("report")[0] == service.sent("report")[1]
+
+
+NEXT = {"id": 4, "attempt": 1, "name": "4", "parameters": {"x": 0.7}}
+ORDER = {"count": 1, "ttl_s": 300.0}
+
+
+def reported(*contents: Any, ended: bool = False, verdict: str = "accepted") -> Answer:
+    return good({"receipts": [{"id": 3, "verdict": verdict}], "contents": contents, "ended": ended})
+
+
+def test_the_next_sample_comes_with_the_report_of_the_last(service: Service) -> None:
+    service.answers["report"] = [reported(NEXT), reported(), reported(ended=True)]
+    evaluated = []
+    for sample in study().samples():
+        with sample:
+            sample.report(sample.parameters["x"])
+        evaluated.append(sample.id)
+    assert evaluated == [3, 4, 3]
+    assert [verb for verb, _ in service.calls] == ["whoami", "lease", "report", "report", "lease", "report"]
+    leases = [sent["lease"] for sent in service.sent("report")]
+    assert [{name: lease[name] for name in ORDER} for lease in leases] == [ORDER] * 3
+    assert {lease["lessee"] for lease in leases} == {service.sent("lease")[0]["lessee"]}
+    assert service.sent("return") == []
+
+
+def test_a_failure_and_what_is_pruned_bring_the_next_one_too(service: Service) -> None:
+    service.answers["report"] = [reported(NEXT), reported(SAMPLE), reported(ended=True)]
+    service.answers["intermediate"] = [good({"samples": [{"id": 3, "stop": True, "reason": "r"}]})]
+    for number, sample in enumerate(study().samples()):
+        with sample:
+            if number == 0:
+                sample.report(1.0, step=1)
+            elif number == 1:
+                raise RuntimeError("out of memory")
+            sample.report(1.0)
+    assert [sent["reports"][0]["status"] for sent in service.sent("report")] == ["done", "failed", "done"]
+    assert len(service.sent("lease")) == 1
+
+
+def left(by: BaseException | None, evaluated: Study) -> None:
+    for sample in evaluated.samples():
+        with sample:
+            sample.report(1.0)
+        if by is not None:
+            raise by
+        break
+
+
+@pytest.mark.parametrize("by", [None, KeyboardInterrupt(), RuntimeError("elsewhere")])
+def test_a_loop_that_is_left_gives_back_what_it_had_taken(service: Service, by: BaseException | None) -> None:
+    service.answers["report"] = [reported(NEXT)]
+    with pytest.raises(type(by)) if by is not None else contextlib.nullcontext():
+        left(by, study())
+    assert service.sent("return") == [{"held": [{"id": 4, "attempt": 1}]}]
+
+
+def test_what_nobody_comes_for_is_given_back(service: Service) -> None:
+    service.answers["report"] = [reported(NEXT)]
+    service.answers["lease"].append(good({"contents": [], "ended": True}))
+    samples = study(ttl=0.03).samples()
+    sample = next(samples)
+    with sample:
+        sample.report(1.0)
+    assert service.returns.acquire(timeout=30)
+    assert service.sent("return") == [{"held": [{"id": 4, "attempt": 1}]}]
+    assert list(samples) == [], "it was asked for another one"
+    assert len(service.sent("lease")) == 2
+
+
+def test_one_that_could_not_be_finished_is_not_taken(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(sdk.time, "monotonic", lambda: now[0])
+    service.answers["report"] = [reported(NEXT), reported()]
+    for sample in study().samples(walltime=310, margin=60):
+        with sample:
+            now[0] += 100
+            sample.report(1.0)
+    assert ["lease" in sent for sent in service.sent("report")] == [True, False]
+
+
+def test_a_report_that_is_made_again_asks_for_nothing_more(service: Service) -> None:
+    """Somebody may have been given a sample with the answer that was lost."""
+    service.answers["report"] = [Away("the connection broke"), receipt("duplicate")]
+    samples = study().samples()
+    with next(samples) as sample:
+        sample.report(1.0)
+    assert ["lease" in sent for sent in service.sent("report")] == [True, False]
+    samples.close()  # type: ignore[attr-defined]
+
+
+def test_who_is_told_to_end_brings_the_result_and_takes_no_more(service: Service) -> None:
+    service.answers["report"] = [KeyboardInterrupt(), receipt("accepted")]
+    with pytest.raises(KeyboardInterrupt):
+        left(None, study())
+    assert ["lease" in sent for sent in service.sent("report")] == [True, False]
+
+
+def test_sigterm_raises_within_the_loop_and_is_let_alone_after_it(service: Service) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert before is signal.SIG_DFL
+    service.answers["report"] = [reported(NEXT)]
+
+    def loop() -> None:
+        for sample in study().samples():
+            with sample:
+                sample.report(1.0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        loop()
+    assert service.sent("return") == [{"held": [{"id": 4, "attempt": 1}]}]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_sample_that_somebody_else_has_brought_is_left(service: Service) -> None:
