@@ -1,5 +1,6 @@
 """The settings of the service: a TOML file, and environment variables that go before it (`IDDS_STORE__URL=...`)."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -157,6 +158,19 @@ class PlacementSettings(_Section):
     samples_in_flight: int = Field(100, gt=0, description="Window of a study that names none.")
 
 
+class SamplerSettings(_Section):
+    """What draws the samples of studies."""
+
+    processes: int | None = Field(
+        None, ge=1, le=64, description="Processes that do; none for half as many as there are cores, four at most."
+    )
+
+    @property
+    def number(self) -> int:
+        """Where nothing is said the other cores are left to those who answer payloads."""
+        return self.processes or max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+
+
 class RequestsSettings(_Section):
     """Requests."""
 
@@ -223,6 +237,7 @@ class Settings(BaseSettings):
     )
     stalls: StallsSettings = StallsSettings()
     placement: PlacementSettings = PlacementSettings()
+    sampler: SamplerSettings = SamplerSettings(processes=None)
     requests: RequestsSettings = RequestsSettings(default_lifetime_s=None, max_lifetime_s=None)
     keep: KeepSettings = KeepSettings(jobs_s=7 * 86400, messages_s=7 * 86400)
     metrics: MetricsSettings = MetricsSettings()

@@ -177,7 +177,7 @@ async def wired(settings: Settings, *, outside: bool, bus: bool) -> AsyncIterato
                 providers[name] = provider_of(settings, name, plugin)
                 await providers[name].start()
                 stack.push_async_callback(providers[name].stop)
-        samplers = search.samplers()
+        samplers = search.samplers(settings.sampler.number)
         for sampler in samplers.values():
             stack.push_async_callback(sampler.close)
         talk, url = await _bus(settings, stack) if bus else (None, None)

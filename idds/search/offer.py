@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from idds.engine.spaces import COMMAND, OPTIONS
 from idds.ports.sampler import Sampler
-from idds.search.process import SamplerProcess
+from idds.search.processes import SamplerProcesses
 from idds.search.random_sampler import RandomSampler
 
 _NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +26,7 @@ def names() -> frozenset[str]:
     return frozenset(name for name in OPTIONS if all(find_spec(library) for library in _NEEDS[name]))
 
 
-def samplers() -> dict[str, Sampler]:
-    """Those of the service; all but the random one share a process, which is not started yet."""
-    process = SamplerProcess()
-    return {name: RandomSampler() if name == "random" else process for name in names() - {COMMAND}}
+def samplers(processes: int = 1) -> dict[str, Sampler]:
+    """Those of the service; all but the random one share so many processes, which are not started yet."""
+    shared = SamplerProcesses(processes)
+    return {name: RandomSampler() if name == "random" else shared for name in names() - {COMMAND}}

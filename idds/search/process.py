@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from idds.domain.identifiers import CollectionId
 from idds.ports.sampler import Order, SamplerFailure, Suggestion
@@ -32,6 +34,12 @@ class SamplerProcess:
         """Of which version of a study it has heard, and up to where."""
         self._forget: list[CollectionId] = []
         self._one_at_a_time = asyncio.Lock()
+        self._ordered = 0
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Orders that it has to answer, and studies that it knows."""
+        return self._ordered, len(self._heard)
 
     def heard(self, study: CollectionId, version: int = 1) -> int | None:
         if self._process is not None and self._process.returncode is not None:
@@ -40,7 +48,17 @@ class SamplerProcess:
         return heard if known == version else None
 
     async def ask(self, order: Order) -> Sequence[Suggestion]:
+        self._ordered += 1
+        try:
+            return await self._ask(order, time.monotonic())
+        finally:
+            self._ordered -= 1
+
+    async def _ask(self, order: Order, ordered_at: float) -> Sequence[Suggestion]:
         async with self._one_at_a_time:
+            if order.within_s is not None:
+                waited = time.monotonic() - ordered_at
+                order = replace(order, within_s=max(0.0, order.within_s - waited))
             if order.since is not None and self.heard(order.study, order.version) != order.since:
                 raise SamplerFailure("its process died")  # a new one would take the news for all that there is
             try:

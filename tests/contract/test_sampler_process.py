@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from idds.domain.identifiers import CollectionId
 from idds.domain.space import Parameter
 from idds.domain.workflow import Samples
-from idds.ports.sampler import Known, Order, SamplerFailure, State
+from idds.ports.sampler import Known, Order, Origin, SamplerFailure, State
 from idds.search import process as module
 from idds.search.process import SamplerProcess
+from idds.search.processes import SamplerProcesses
 
 STUDY, OTHER = CollectionId(1), CollectionId(2)
 SAMPLES = Samples(space={"x": Parameter(type="float", low=0, high=1)}, count=10)
@@ -113,3 +115,30 @@ async def test_news_alone_are_nothing_to_one_that_has_not_heard_what_was_before(
     assert sampler.heard(STUDY) is None
     assert len(await sampler.ask(order(3, heard=9))) == 1
     assert len(await sampler.ask(order(4, heard=10, since=9))) == 1
+
+
+async def test_what_an_order_waited_for_others_is_part_of_its_patience(
+    sampler: SamplerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=iter([0.0, 5.0, 5.0, 15.0]).__next__))
+    assert [each.origin for each in await sampler.ask(order(0, within_s=1e6))] == [Origin.SAMPLER]
+    assert [each.origin for each in await sampler.ask(order(1, within_s=10.0))] == [Origin.FALLBACK]
+
+
+async def test_of_several_processes_one_that_is_slow_holds_up_its_own_studies_only() -> None:
+    sampler = SamplerProcesses(2)
+    try:
+        first = await sampler.ask(order(0, heard=3))
+        slow, _ = sampler._processes
+        assert slow._process is not None
+        os.kill(slow._process.pid, signal.SIGSTOP)
+        held_up = asyncio.create_task(sampler.ask(order(0, heard=4, since=3)))
+        assert len(await sampler.ask(order(0, study=OTHER, heard=8))) == 1
+        assert len(await sampler.ask(order(1, study=OTHER, heard=9, since=8))) == 1
+        assert not held_up.done()
+        os.kill(slow._process.pid, signal.SIGCONT)
+        assert await held_up == first, "the same process was asked"
+        assert (sampler.heard(STUDY), sampler.heard(OTHER), sampler.heard(CollectionId(3))) == (4, 9, None)
+        assert [each.load for each in sampler._processes] == [(0, 1), (0, 1)]
+    finally:
+        await sampler.close()
