@@ -49,7 +49,7 @@ class Access:
         """What a bearer token gives. Raises Unauthenticated, and what `Issuers.verify` raises."""
         if self._issuers is not None and not secret.startswith(PREFIX):
             return await self._issuers.verify(secret)
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(brief=True) as tx:
             grant = await tx.tokens.find(secret)
         if grant is None:
             raise Unauthenticated("this token is not known, or has ended")

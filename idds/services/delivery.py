@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 LEASES_ENDED_AT_ONCE = 1000
+BRIEF = 100
+"""Contents: so many are leased, kept and reported in no time."""
 SHORT = 60_000_000
 """Microseconds. Who ends leases looks for the ends of longer ones by itself, well before they come."""
 LOST = "its lease ended without a report, as often as it was delivered"
@@ -57,6 +59,10 @@ class Lease:
     lessee: str
     behind: int = 0
 
+    @property
+    def size(self) -> int:
+        return self.count
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -65,6 +71,10 @@ class Heartbeat:
     principal: Principal
     held: Mapping[int, int]
     ttl: int
+
+    @property
+    def size(self) -> int:
+        return len(self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,10 @@ class GiveBack:
     principal: Principal
     held: Mapping[int, int]
 
+    @property
+    def size(self) -> int:
+        return len(self.held)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -86,6 +100,10 @@ class Report:
     outcomes: Sequence[Outcome]
     lease: Lease | None = None
 
+    @property
+    def size(self) -> int:
+        return len(self.outcomes)
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -93,6 +111,10 @@ class Said:
 
     principal: Principal
     values: Sequence[Intermediate]
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
 
 
 Order = Lease | Heartbeat | GiveBack | Report | Said
@@ -141,7 +163,7 @@ class Delivery:
 
         Each has an answer, or an error: NotFound, and Conflict where the collection is not delivered this way.
         """
-        async with self._database.transaction("api") as tx:
+        async with self._database.transaction("api", brief=sum(order.size for order in orders) <= BRIEF) as tx:
             place = await tx.collections.place(collection)
             answers: dict[int, Answer | IddsError] = {}
             welcome: list[tuple[int, Order]] = []
@@ -157,7 +179,7 @@ class Delivery:
 
     async def look(self, collection: CollectionId) -> tuple[int, bool]:
         """How many contents are available now, and whether nothing will ever come again. Raises NotFound."""
-        async with self._database.snapshot(timeless=True) as tx:
+        async with self._database.snapshot(timeless=True, brief=True) as tx:
             found = await tx.collections.get(collection)
             transform = await tx.transforms.get(found.transform_id) if found is not None else None
         if found is None or transform is None:

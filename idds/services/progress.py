@@ -77,5 +77,5 @@ class Progress:
 
     async def due_in(self) -> int | None:
         """In how many microseconds the next request is due."""
-        async with self._database.snapshot() as tx:
+        async with self._database.snapshot(brief=True) as tx:
             return tx.distance(await tx.requests.next_due())

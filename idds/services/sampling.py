@@ -45,7 +45,7 @@ class Sampling:
 
     async def step(self) -> int:
         """Draw what was asked for; how many orders."""
-        async with self._database.transaction(AGENT) as tx:
+        async with self._database.transaction(AGENT, brief=True) as tx:
             claimed = await tx.effects.claim(EffectKind.ASK, owner=self._owner, lease=LEASE, limit=1)
             now = tx.now
         for effect in claimed:
@@ -76,7 +76,7 @@ class Sampling:
         asked_at = effect.payload.get("asked_at", now)
         order = await self._order(identifier, range(first, first + count), waited=now - asked_at)
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
-        async with self._database.transaction(AGENT) as tx:
+        async with self._database.transaction(AGENT, brief=len(drawn) <= PART) as tx:
             assert effect.request_id is not None
             await tx.requests.lock([effect.request_id])
             if await current_version(tx, identifier) != order.version:

@@ -1,11 +1,12 @@
 """Connections: one statement is one await, and its rows come at once.
 
 On PostgreSQL it is SQLAlchemy's asyncio connection. On SQLite it is a plain connection whose calls run in threads, a
-statement a call: the asyncio driver takes five hops between threads for each (docs/adr/0006).
+statement a call, or on the event loop where a transaction is brief: the asyncio driver takes five hops between threads
+for each (docs/adr/0006).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -85,16 +86,23 @@ class AsyncpgConnection:
             raise Doubled(table) from error
 
 
+async def at_once(work: Callable[[], Rows]) -> Rows:
+    """Do it right here, on the event loop."""
+    return work()
+
+
 class SqliteConnection:
-    def __init__(self, connection: sqlalchemy.Connection, threads: "Threads") -> None:
+    """`run` does a statement: in a thread, or at once."""
+
+    def __init__(self, connection: sqlalchemy.Connection, run: Callable[[Callable[[], Rows]], Awaitable[Rows]]) -> None:
         self._connection = connection
-        self._threads = threads
+        self._run = run
 
     async def execute(self, statement: Executable, parameters: Any = None) -> Rows:
-        return await self._threads.run(lambda: Rows(self._connection.execute(statement, parameters)))
+        return await self._run(lambda: Rows(self._connection.execute(statement, parameters)))
 
     async def driver(self, statement: str, parameters: Any) -> Rows:
-        return await self._threads.run(lambda: Rows(self._connection.exec_driver_sql(statement, parameters)))
+        return await self._run(lambda: Rows(self._connection.exec_driver_sql(statement, parameters)))
 
     async def insert(self, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -25,7 +25,7 @@ from idds.store.agents import Agents, known_as
 from idds.store.audit import Audit
 from idds.store.claims import Claims
 from idds.store.collections import Collections
-from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads
+from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads, at_once
 from idds.store.contents import Contents
 from idds.store.demands import Demands
 from idds.store.effects import Effects
@@ -233,10 +233,14 @@ class Database:
         return self._backend.sync_engine
 
     @asynccontextmanager
-    async def transaction(self, agent: str) -> AsyncIterator[Transaction]:
-        """A transaction that writes: committed at the end, rolled back by an exception. Raises Unavailable."""
+    async def transaction(self, agent: str, *, brief: bool = False) -> AsyncIterator[Transaction]:
+        """A transaction that writes: committed at the end, rolled back by an exception. Raises Unavailable.
+
+        A `brief` one finds what it needs by keys and changes few rows: on SQLite its statements run on the event loop,
+        where they take less time than a thread to hear of them.
+        """
         with _translated():
-            async with self._backend.connect(writes=True) as connection:
+            async with self._backend.connect(writes=True, brief=brief) as connection:
                 transaction = Transaction(connection, await self._now(connection), agent, is_sqlite=self.is_sqlite)
                 yield transaction
                 await transaction.flush()
@@ -245,13 +249,13 @@ class Database:
                 self._wakeups.wake(channel)
 
     @asynccontextmanager
-    async def snapshot(self, *, timeless: bool = False) -> AsyncIterator[Transaction]:
+    async def snapshot(self, *, timeless: bool = False, brief: bool = False) -> AsyncIterator[Transaction]:
         """A transaction that only reads, and never waits for a writer. Raises Unavailable.
 
-        A `timeless` one spares a statement: its `now` is 0.
+        A `timeless` one spares a statement: its `now` is 0. A `brief` one is as `transaction` has it.
         """
         with _translated():
-            async with self._backend.connect(writes=False) as connection:
+            async with self._backend.connect(writes=False, brief=brief) as connection:
                 now = 0 if timeless else await self._now(connection)
                 yield Transaction(connection, now, "reader", is_sqlite=self.is_sqlite)
 
@@ -288,15 +292,23 @@ class _Sqlite:
         self._writer = asyncio.Lock()
 
     @asynccontextmanager
-    async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
+    async def connect(self, *, writes: bool, brief: bool) -> AsyncIterator[Connection]:
         async with self._writer if writes else nullcontext(), self._seats:
-            connection = await self._threads.run(lambda: self._open(_begin(writes)), undo=sqlalchemy.Connection.close)
+            # A writer may wait to begin for another process, and to commit for the disk: not on the event loop.
+            if writes or not brief:
+                opened = self._threads.run(lambda: self._open(_begin(writes)), undo=sqlalchemy.Connection.close)
+                connection = await opened
+            else:
+                connection = self._open(_begin(writes))
             try:
-                yield SqliteConnection(connection, self._threads)
-                await self._threads.run(connection.commit)
-            finally:
-                # Rolls back what was not committed.
-                await self._threads.run(connection.close)
+                yield SqliteConnection(connection, at_once if brief else self._threads.run)
+            except BaseException:
+                await self._threads.run(connection.close)  # rolls back
+                raise
+            if writes or not brief:
+                await self._threads.run(partial(_end, connection))
+            else:
+                _end(connection)
 
     def _open(self, begin: str) -> sqlalchemy.Connection:
         connection = self.sync_engine.connect()
@@ -320,6 +332,11 @@ class _Sqlite:
     async def close(self) -> None:
         await self._threads.run(self.sync_engine.dispose)
         self._threads.stop()
+
+
+def _end(connection: sqlalchemy.Connection) -> None:
+    with connection:
+        connection.commit()
 
 
 def _connected(connection: Any, _record: Any) -> None:
@@ -358,7 +375,7 @@ class _Postgresql:
         self.sync_engine = self._engine.sync_engine
 
     @asynccontextmanager
-    async def connect(self, *, writes: bool) -> AsyncIterator[Connection]:
+    async def connect(self, *, writes: bool, brief: bool) -> AsyncIterator[Connection]:
         async with self._engine.connect() as connection:
             if not writes:
                 # All that a reader sees is of one moment.
