@@ -11,11 +11,14 @@ K = TypeVar("K", bound=Hashable)
 O = TypeVar("O")  # noqa: E741 -- an order
 A = TypeVar("A")
 
+LINGER_S = 0.002
+"""After a group of several, so long who has been served may come back; a crowd costs less the larger its groups."""
+
 _Waiting = deque[tuple[O, asyncio.Future[A]]]
 
 
 class Grouping(Generic[K, O, A]):
-    """Serves orders in groups: in order of arrival, one group of a thing at a time, without a pause between them.
+    """Serves orders in groups: in order of arrival, one group of a thing at a time.
 
     `serve` answers each order of a group, or has an error stand in its place; what it raises befalls the group. A group
     is `most` large at most, as `size` counts, or a single order.
@@ -51,6 +54,8 @@ class Grouping(Generic[K, O, A]):
             while waiting:
                 if group := self._next(waiting):
                     await self._serve_group(thing, group)
+                    if len(group) > 1:
+                        await asyncio.sleep(LINGER_S)
         finally:
             del self._waiting[thing]
             for _, answer in waiting:
