@@ -62,8 +62,6 @@ async def register_drawn(tx: Transaction, study: Collection, drawn: Sequence[Sug
 
 async def not_drawn(tx: Transaction, study: Collection, number: int) -> None:
     """So many that were asked for will not come: their numbers are the next ones', and their places are free."""
-    ref = ("collection", str(study.id))
-    window = (await tx.windows.find([ref])).get(ref)
-    if number > 0 and window is not None:
+    if number > 0:
         await tx.collections.count(study.id, {}, added=-number)
-        await tx.windows.give_back({window.id: (0, number)})
+        await tx.windows.give_back_samples(study.id, number)

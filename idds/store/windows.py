@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import CollectionId, WindowId
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from idds.store.database import Transaction
 
 _COLUMNS = tuple(windows.c[field.name] for field in fields(Window))
+_GIVE_BACK_SAMPLES = (
+    update(windows)
+    .where(windows.c.kind == "collection", windows.c.ref == bindparam("study"))
+    .values(reserved_files=windows.c.reserved_files - bindparam("number", type_=BigInteger))
+)
 
 
 class Windows(Noun):
@@ -157,6 +162,10 @@ class Windows(Noun):
         if amounts:
             ended = and_(among(windows.c.id, amounts), windows.c.is_ended, windows.c.reserved_files <= 0)
             await self._execute(delete(windows).where(ended))
+
+    async def give_back_samples(self, study: CollectionId, number: int) -> None:
+        """Return the places of so many samples: they take no room on a disk, and count in no share."""
+        await self._execute(_GIVE_BACK_SAMPLES, {"study": str(study), "number": number})
 
     async def _of_shares(self, amounts: Mapping[WindowId, tuple[int, int]]) -> dict[WindowId, tuple[int, int]]:
         """What is returned to the quotas of shares along with what is returned to the windows of their inputs."""
