@@ -19,7 +19,7 @@ LONGEST_S = 60.0
 """An order that takes longer fails, as others wait meanwhile; after some tries its study does."""
 _PASSED_ON = ("PATH", "PYTHONPATH", "HOME", "LANG", "OMP_NUM_THREADS")
 _ALONE = {"OMP_NUM_THREADS": "1"}
-"""Where nothing is said: threads that share so little work wait for each other, at the cost of a third of the time."""
+"""Where nothing is said: threads that share so little work wait for each other, which costs a quarter more."""
 
 
 class SamplerProcess:
