@@ -187,43 +187,47 @@ def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, lis
     return after, found
 
 
-def carried(point: Point, since: Iterable[Sequence[Change]], space: Space) -> Point | None:
-    """An earlier point as one of this space, whose versions after that one were made by `since`; None: it fits not.
+class Fitting:
+    """Which points belong to a space: made once, for many of them. Constraints are not looked at."""
 
-    Constraints are not looked at.
-    """
-    values: dict[str, Value] = dict(point)
-    for change in (change for changes in since for change in changes):
-        match change:
-            case Drop(parameter=name, only=only):
-                held = values.pop(name, None)
-                if only is not None and not _same(held, only):
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._checks = Checks(space.parameters)
+
+    def fitted(self, point: Mapping[str, Value]) -> Point | None:
+        """What of a point belongs to the space, where that is a point of it; None: it is not.
+
+        What the space does not know is left out, and what it has fixed is taken for granted where the point says
+        nothing.
+        """
+        if any(name in point and not _same(point[name], value) for name, value in self._space.fixed.items()):
+            return None
+        found: dict[str, Value] = dict(self._space.fixed)
+        for name, parameter in self._space.parameters.items():
+            if is_present(parameter, found):
+                if name not in point or self._checks.against(name, point[name]) is not None:
                     return None
-            case Fix(parameter=name, value=value, within=within):
-                if not _near(values.get(name), value, within):
-                    return None
-                values[name] = value
-            case Add(parameter=name, earlier=earlier) if earlier is not None:
-                values.setdefault(name, earlier)
-            case _:
-                pass
-    return fitted(values, space)
+                found[name] = point[name]
+        return found
 
-
-def fitted(point: Mapping[str, Value], space: Space) -> Point | None:
-    """What of a point belongs to a space, where that is a point of it; None: it is not. Constraints are not looked at.
-
-    What the space does not know is left out, and what it has fixed is taken for granted where the point says nothing.
-    """
-    if any(name in point and not _same(point[name], value) for name, value in space.fixed.items()):
-        return None
-    found: dict[str, Value] = dict(space.fixed)
-    for name, parameter in space.parameters.items():
-        if is_present(parameter, found):
-            if name not in point or against(parameter, point[name]) is not None:
-                return None
-            found[name] = point[name]
-    return found
+    def carried(self, point: Point, since: Iterable[Sequence[Change]]) -> Point | None:
+        """The same of an earlier point; the versions of the space after that one were made by `since`."""
+        values: dict[str, Value] = dict(point)
+        for change in (change for changes in since for change in changes):
+            match change:
+                case Drop(parameter=name, only=only):
+                    held = values.pop(name, None)
+                    if only is not None and not _same(held, only):
+                        return None
+                case Fix(parameter=name, value=value, within=within):
+                    if not _near(values.get(name), value, within):
+                        return None
+                    values[name] = value
+                case Add(parameter=name, earlier=earlier) if earlier is not None:
+                    values.setdefault(name, earlier)
+                case _:
+                    pass
+        return self.fitted(values)
 
 
 def _same(one: Value | None, other: Value) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from idds.domain.identifiers import CollectionId
 from idds.domain.space import Point, Space
-from idds.engine.spaces import given_for, spaces_of
+from idds.engine.spaces import Checks, given_for, spaces_of
 from idds.ports.sampler import Order, Origin, SamplerFailure, Suggestion
 from idds.search.constraints import Constraints
 from idds.search.points import draw
@@ -37,12 +37,14 @@ def _drawn(order: Order) -> list[Suggestion]:
     samples = order.samples
     spaces = spaces_of(samples)
     # Of a thousand segments only those whose turn it is.
-    constraints = {n: Constraints(spaces[n]) for n in {number % len(spaces) for number in order.numbers}}
+    turns = {number % len(spaces) for number in order.numbers}
+    constraints = {n: Constraints(spaces[n]) for n in turns}
+    checks = {n: Checks(spaces[n].parameters) for n in turns}
     drawn: list[Suggestion] = []
     for number in order.numbers:
         segment = number % len(spaces)
         space = spaces[segment]
-        if (initial := given_for(number, samples, space)) is not None:
+        if (initial := given_for(number, samples, space, checks[segment])) is not None:
             drawn.append(Suggestion(number, first(space, samples.seed, number, initial), Origin.INITIAL))
         else:
             drawn.append(Suggestion(number, drawn_within(space, constraints[segment], samples.seed, number)))

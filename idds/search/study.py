@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from idds.domain.space import Point, Space
-from idds.engine.redefinition import carried, fitted
-from idds.engine.spaces import LEARNING, given_for, spaces_of
+from idds.engine.redefinition import Fitting
+from idds.engine.spaces import LEARNING, Checks, given_for, spaces_of
 from idds.ports.sampler import Known, Order, Suggestion
 from idds.search.constraints import Constraints
 from idds.search.sequences import SequenceSearch
@@ -34,6 +34,8 @@ class StudySearch:
         self.version = order.version
         self._changes = order.changes
         self._spaces = spaces_of(order.samples)
+        self._fittings = [Fitting(space) for space in self._spaces]
+        self._checks = [Checks(space.parameters) for space in self._spaces]
         self._constraints = [Constraints(space) for space in self._spaces]
         self._samples = order.samples
         self._searches = _searches(order, self._spaces)
@@ -43,7 +45,7 @@ class StudySearch:
     def _given(self, given: Iterable[Known], segment: int) -> Iterable[Known]:
         """What of results of elsewhere belongs to a segment."""
         for known in given:
-            point = fitted(known.suggestion.parameters, self._spaces[segment])
+            point = self._fittings[segment].fitted(known.suggestion.parameters)
             if point is not None and self._constraints[segment].let_through(point):
                 yield replace(known, suggestion=Suggestion(known.suggestion.number, point))
 
@@ -59,7 +61,7 @@ class StudySearch:
         found: list[Suggestion] = []
         for number in order.numbers:
             segment = number % len(self._searches)
-            initial = given_for(number, self._samples, self._spaces[segment])
+            initial = given_for(number, self._samples, self._spaces[segment], self._checks[segment])
             in_haste = order.within_s is not None and time.monotonic() - begun >= order.within_s
             suggestion = self._searches[segment].ask(number, initial, in_haste=in_haste)
             if suggestion is not None:
@@ -71,7 +73,7 @@ class StudySearch:
         if known.version == self.version:
             return known
         suggestion = known.suggestion
-        point = carried(suggestion.parameters, self._changes[known.version - 1 :], self._spaces[0])
+        point = self._fittings[0].carried(suggestion.parameters, self._changes[known.version - 1 :])
         if point is None or not self._constraints[0].let_through(point):
             return None
         return replace(known, suggestion=Suggestion(suggestion.number, point, suggestion.origin))

@@ -12,7 +12,7 @@ from idds.domain.request import Principal
 from idds.domain.space import Point
 from idds.domain.statuses import Intent, SourceKind, Status
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import carried, redefined
+from idds.engine.redefinition import Fitting, redefined
 from idds.engine.spaces import spaces_of
 from idds.search import feasibility
 from idds.search.constraints import Constraints
@@ -153,13 +153,13 @@ def _misfits(
 ) -> list[ContentId]:
     """Those that are no samples as they are drawn by now."""
     found, space = list(waiting), spaces_of(samples)[0]
-    constraints = Constraints(space)
+    fitting, constraints = Fitting(space), Constraints(space)
     if len(found) * constraints.cost > MOST_COSTS:
         return [content for content, _, _ in found]
     fits = {
         content
         for content, version, point in found
-        if carried(point, changes[version - 1 :], space) == point and constraints.let_through(point)
+        if fitting.carried(point, changes[version - 1 :]) == point and constraints.let_through(point)
     }
     return [content for content, _, _ in found if content not in fits]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
 from idds.domain.space import Parameter, Point, When
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import carried, fitted, redefined
+from idds.engine.redefinition import Fitting, redefined
 from idds.engine.spaces import spaces_of
 from idds.search.points import draw
 from idds.search.seeds import generator
@@ -38,7 +38,7 @@ def after(*changes: Change) -> Samples:
 
 
 def carry(*changes: Change, point: Point = POINT) -> Point | None:
-    return carried(point, [changes], spaces_of(after(*changes))[0])
+    return Fitting(spaces_of(after(*changes))[0]).carried(point, [changes])
 
 
 def without(*names: str, **more: Any) -> Point:
@@ -102,9 +102,9 @@ def test_changes_come_one_after_the_other_and_versions_too() -> None:
     samples, problems = redefined(after(*first), second)
     assert problems == []
     space = spaces_of(samples)[0]
-    assert carried(POINT, [first, second], space) == POINT
-    assert carried({**POINT, "lr": 5.0}, [second], space) == {**POINT, "lr": 5.0}
-    assert carried({**POINT, "layers": 4}, [first, second], space) is None
+    assert Fitting(space).carried(POINT, [first, second]) == POINT
+    assert Fitting(space).carried({**POINT, "lr": 5.0}, [second]) == {**POINT, "lr": 5.0}
+    assert Fitting(space).carried({**POINT, "layers": 4}, [first, second]) is None
 
 
 @pytest.mark.parametrize(
@@ -154,20 +154,21 @@ def test_what_hangs_together_wrongly_is_told_of_all_changes() -> None:
 
 def test_what_was_found_elsewhere_belongs_as_far_as_it_is_of_the_space() -> None:
     space = spaces_of(STUDY)[0]
-    assert fitted({**without("dataset"), "batch": 32}, space) == POINT
-    assert fitted(without(dataset="wine"), space) is None
-    assert fitted(without("lr"), space) is None
-    assert fitted(without(optimizer="adam"), space) == without("momentum", optimizer="adam")
-    assert fitted(without(layers=True), space) is None
+    assert Fitting(space).fitted({**without("dataset"), "batch": 32}) == POINT
+    assert Fitting(space).fitted(without(dataset="wine")) is None
+    assert Fitting(space).fitted(without("lr")) is None
+    assert Fitting(space).fitted(without(optimizer="adam")) == without("momentum", optimizer="adam")
+    assert Fitting(space).fitted(without(layers=True)) is None
 
 
 @given(parameters=spaces(), number=st.integers(0, 100))
 def test_a_point_is_one_of_its_own_space(parameters: dict[str, Parameter], number: int) -> None:
     space = spaces_of(Samples(space=parameters, count=1))[0]
     point = draw(space, generator(number))
-    assert carried(point, [], space) == point
+    assert Fitting(space).carried(point, []) == point
     for name, value in point.items():
         if not any(each.when is not None for each in parameters.values()) and len(parameters) > 1:
             after, problems = redefined(Samples(space=parameters, count=1), [Fix(parameter=name, value=value)])
             assert problems == []
-            assert carried(point, [[Fix(parameter=name, value=value)]], spaces_of(after)[0]) == point
+            fixed = [[Fix(parameter=name, value=value)]]
+            assert Fitting(spaces_of(after)[0]).carried(point, fixed) == point
