@@ -10,11 +10,12 @@ from typing import Any
 
 from idds.domain.errors import Problem
 from idds.domain.space import Parameter, Point, Value
+from idds.engine.study_size import foreign_problem
 
 MODEL = "model_id"
-MOST_PARAMETERS = 10_000
-"""In all segments together."""
+LONGEST_NAME = 128
 MOST_CHOICES = 10_000
+"""Of one parameter."""
 Read = tuple[dict[str, Parameter], dict[str, Value]]
 """Parameters, and what is fixed beside them."""
 
@@ -36,19 +37,22 @@ class _Odd(Exception):
 
 def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) -> tuple[list[Read], list[Problem]]:
     """The spaces, one or a segment each, and what cannot be read of them."""
-    if problem := too_large(document, place):
+    if problem := foreign_problem(document, place):
         return [], [problem]
     if isinstance(document, Mapping):
         parameters, problems = _read_space(document, place)
         return [(parameters, {})], problems
     spaces: list[Read] = []
     problems = []
+    models: set[str | int] = set()
     for number, segment in enumerate(document):
         at = f"{place}/{number}"
         model, inside = segment.get(MODEL), segment.get("search_space")
         if not isinstance(model, str | int) or isinstance(model, bool):
             problems.append(Problem(f"{at}/{MODEL}", "a segment needs the name or number of its model"))
-        elif any(fixed == {MODEL: model} for _, fixed in spaces):
+        elif len(str(model)) > LONGEST_NAME:
+            problems.append(Problem(f"{at}/{MODEL}", f"a model's name has {LONGEST_NAME} characters at most"))
+        elif model in models:
             problems.append(Problem(f"{at}/{MODEL}", f"model {model!r} has a segment already"))
         elif not isinstance(inside, Mapping):
             problems.append(Problem(f"{at}/search_space", "a segment needs a search space"))
@@ -57,16 +61,9 @@ def read(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) 
             if MODEL in parameters:
                 odd.append(Problem(f"{at}/search_space/{MODEL}", "this names the segment: no parameter may"))
             spaces.append((parameters, {MODEL: model}))
+            models.add(model)
             problems += odd
     return spaces, problems
-
-
-def too_large(document: Mapping[str, Any] | Sequence[Mapping[str, Any]], place: str) -> Problem | None:
-    """Why a space, or the segments of one, are not even read, if so."""
-    spaces = [document] if isinstance(document, Mapping) else [each.get("search_space") for each in document]
-    if sum(len(space) for space in spaces if isinstance(space, Mapping)) <= MOST_PARAMETERS:
-        return None
-    return Problem(place, f"there are more than {MOST_PARAMETERS} parameters in it")
 
 
 def point_of(point: Point, *, segmented: bool) -> Any:
@@ -81,6 +78,9 @@ def _read_space(document: Mapping[str, Any], place: str) -> tuple[dict[str, Para
     problems = [] if document else [Problem(place, "there is no parameter in it")]
     for name, parameter in document.items():
         at = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+        if not 0 < len(name) <= LONGEST_NAME:
+            problems.append(Problem(at, f"a parameter's name has 1 to {LONGEST_NAME} characters"))
+            continue
         try:
             found[name] = _read_parameter(parameter)
         except _Odd as odd:

@@ -8,6 +8,7 @@ from idds.domain.identifiers import Did
 from idds.domain.statuses import Status
 from idds.domain.workflow import Input, Samples, Work, Workflow
 from idds.engine import pruning, spaces, stopping
+from idds.engine.study_size import workflow_problem
 
 _USABLE = frozenset({Status.FINISHED, Status.SUBFINISHED})
 _SOURCES = ("dataset", "outputs", "samples", "registered")
@@ -15,6 +16,8 @@ _SOURCES = ("dataset", "outputs", "samples", "registered")
 
 def problems(workflow: Workflow) -> list[Problem]:
     """Everything that makes the document impossible to carry out, each at its place."""
+    if problem := workflow_problem(workflow):
+        return [problem]
     found = [*_name_problems(workflow)]
     names = {work.name: work for work in workflow.works}
     for index, work in enumerate(workflow.works):

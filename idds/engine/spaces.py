@@ -8,6 +8,7 @@ from idds.domain.errors import Problem
 from idds.domain.space import Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL, read
+from idds.engine.study_size import choices_of, choices_problem
 
 ROUNDING = 1e-9
 LARGEST = 2**53
@@ -76,25 +77,25 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     if (samples.opt_space is None) is (not samples.space):
         return [*found, Problem(f"{place}/space", "give either space or opt_space")]
     if samples.opt_space is None:
+        if problem := choices_problem(choices_of(samples.space), f"{place}/space"):
+            return [*found, problem]
         found += _space_problems(samples.space, samples, f"{place}/space", place)
-        if not found:
-            space, checks = spaces_of(samples)[0], Checks(samples.space)
-            found += [
-                problem
-                for number, point in enumerate(samples.initial)
-                for problem in _misplaced(point, space, checks, f"{place}/initial/{number}")
-            ]
-        return found
-    read_spaces, odd = read(samples.opt_space, f"{place}/opt_space")
-    found += odd
-    if samples.initial:
-        found.append(Problem(f"{place}/initial", "initial points need a space of our own words"))
-    if not odd:
-        for number, (parameters, fixed) in enumerate(read_spaces):
+    else:
+        read_spaces, odd = read(samples.opt_space, f"{place}/opt_space")
+        found += odd
+        for number, (parameters, fixed) in enumerate(read_spaces) if not odd else ():
             at = f"{place}/opt_space/{number}/search_space" if MODEL in fixed else f"{place}/opt_space"
             # Inside a parameter their words are not ours: the place is the parameter itself.
             found += [_shortened(problem, at) for problem in _space_problems(parameters, samples, at, place)]
-    return found
+    return found or [*_initial_problems(samples, f"{place}/initial")]
+
+
+def _initial_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    spaces = spaces_of(samples)
+    checks = [Checks(space.parameters) for space in spaces]
+    for number, point in enumerate(samples.initial):
+        segment = number % len(spaces)
+        yield from _misplaced(point, spaces[segment], checks[segment], f"{place}/{number}")
 
 
 def _command_problems(samples: Samples, place: str) -> Iterator[Problem]:
@@ -256,11 +257,14 @@ class Checks:
         return None if (type(value), value) in self._choices[name] else NO_CHOICE
 
 
-def given_for(number: int, samples: Samples, space: Space) -> Point | None:
-    """The initial point that the sample with this number has, where one was given that is of the space by now."""
-    if number >= len(samples.initial) or any(_misplaced(samples.initial[number], space, Checks(space.parameters), "")):
+def given_for(number: int, samples: Samples, space: Space, checks: "Checks") -> Point | None:
+    """The initial point that the sample with this number has, where one was given that is of the space by now.
+
+    An empty one only keeps a place: it says nothing of the sample.
+    """
+    if number >= len(samples.initial) or any(_misplaced(samples.initial[number], space, checks, "")):
         return None
-    return samples.initial[number]
+    return samples.initial[number] or None
 
 
 def _misplaced(point: Point, space: Space, checks: Checks, place: str) -> Iterator[Problem]:

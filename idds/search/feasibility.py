@@ -38,13 +38,18 @@ def problems(samples: Samples, place: str) -> list[Problem]:
         points = [draw(space, generator(number)) for number in range(draws)]
         if found := list(_problems_of(space, points, f"{place}/constraints")):
             return found
-    constraints = Constraints(spaces[0])
-    given = [first(spaces[0], samples.seed, number, point) for number, point in enumerate(samples.initial)]
+    constraints = [Constraints(space) for space in spaces]
     return [
         Problem(f"{place}/initial/{number}", "the constraints do not let this point through")
-        for number, (point, whole) in enumerate(zip(samples.initial, given, strict=True))
-        if point.keys() >= whole.keys() - spaces[0].fixed.keys() and not constraints.let_through(whole)
+        for number, point in enumerate(samples.initial)
+        if not _may_be_let_through(spaces[number % len(spaces)], constraints[number % len(spaces)], point)
     ]
+
+
+def _may_be_let_through(space: Space, constraints: Constraints, point: Point) -> bool:
+    """Of an initial point: what it leaves out is drawn, and may or may not be."""
+    whole = first(space, 0, 0, point)
+    return not point.keys() >= whole.keys() - space.fixed.keys() or constraints.let_through(whole)
 
 
 def _unfit(spaces: Sequence[Space], place: str) -> Iterator[Problem]:

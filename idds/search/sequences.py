@@ -11,7 +11,7 @@ from idds.domain.workflow import Samples
 from idds.ports.sampler import Known, Origin, Suggestion
 from idds.search.constraints import Constraints
 from idds.search.points import at, grid
-from idds.search.random_sampler import first
+from idds.search.random_sampler import drawn_within, first
 from idds.search.seeds import seed
 
 MISSES = 1_000_000
@@ -76,8 +76,9 @@ class SequenceSearch:
         if initial is not None:
             return Suggestion(number, first(space, self._samples.seed, number, initial), Origin.INITIAL)
         wanted = number - self._first
-        if wanted < 0:  # of a number that was given up long ago, and is tried again
-            return Suggestion(number, first(space, self._samples.seed, number, {}), Origin.FALLBACK)
+        if wanted < 0:  # no initial point keeps its place, or it was given up long ago and is tried again
+            point = drawn_within(space, Constraints(space), self._samples.seed, number)
+            return Suggestion(number, point, Origin.FALLBACK)
         if wanted < self._next:
             self._points, self._next = self._begin(), 0
         for point in self._points:

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 
 from idds.domain.errors import Problem
-from idds.domain.redefinition import Choose
-from idds.domain.space import Parameter, When
-from idds.domain.workflow import Samples
-from idds.engine.foreign_spaces import MOST_CHOICES, MOST_PARAMETERS
+from idds.domain.redefinition import Add, Choose
+from idds.domain.space import Parameter, Value, When
+from idds.domain.workflow import Input, Samples, Work, Workflow
+from idds.engine import graph
+from idds.engine.foreign_spaces import MOST_CHOICES
 from idds.engine.redefinition import redefined
-from idds.engine.spaces import problems, spaces_of, values_wanted
+from idds.engine.spaces import Checks, given_for, problems, spaces_of, values_wanted
+from idds.engine.study_size import MOST_CHOICES as MOST_CHOICES_IN_ALL
+from idds.engine.study_size import MOST_PARAMETERS, MOST_SEGMENTS, is_large
 from idds.search import feasibility
 
 X = Parameter(type="float", low=0, high=1)
@@ -198,7 +201,7 @@ def test_segments_are_a_space_each_with_its_model_fixed() -> None:
     assert [dict(space.fixed) for space in spaces_of(samples)] == [{"z": 1, "model_id": 7}, {"z": 1, "model_id": "x"}]
 
 
-B = {"B": {"type": "Scalar", "bounds": [0, 5]}}
+B: dict[str, Any] = {"B": {"type": "Scalar", "bounds": [0, 5]}}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,10 @@ B = {"B": {"type": "Scalar", "bounds": [0, 5]}}
             {"A": {"type": "Choice", "params": {"choices": list(range(MOST_CHOICES + 1))}}},
             "/opt_space/A/params/choices",
         ),
+        (tuple({"model_id": n, "search_space": B} for n in range(MOST_SEGMENTS + 1)), "/opt_space"),
+        ({"": {"type": "Scalar", "bounds": [0, 1]}}, "/opt_space/"),
+        ({"a" * 129: {"type": "Scalar", "bounds": [0, 1]}}, f"/opt_space/{'a' * 129}"),
+        (({"model_id": "m" * 129, "search_space": B},), "/opt_space/0/model_id"),
         ({}, "/opt_space"),
         ({"A": 1}, "/opt_space/A"),
         ({"A": {"type": "Choice", "params": {}}}, "/opt_space/A/params/choices"),
@@ -261,9 +268,63 @@ def test_values_are_looked_up_among_the_choices_not_compared_with_each() -> None
     assert _Compared.times < 20 * len(choices)
 
 
-def test_initial_points_are_said_in_our_own_words() -> None:
-    found = problems(Samples(opt_space=B, count=1, initial=({"B": 1.0},)), "")
-    assert found == [Problem("/initial", "initial points need a space of our own words")]
+def test_initial_points_belong_to_the_segment_whose_turn_it_is() -> None:
+    segments = tuple({"model_id": name, "search_space": {name: B["B"]}} for name in ("one", "two"))
+
+    def at(*points: dict[str, Value]) -> Samples:
+        return Samples(opt_space=segments, count=9, initial=points)
+
+    assert problems(at({"one": 1.0}, {}, {}, {"two": 2.0}), "") == []
+    assert problems(at({"one": 1.0}, {"one": 2.0}), "") == [
+        Problem("/initial/1/one", "there is no parameter 'one' in this space")
+    ]
+    samples = at({"one": 1.0}, {}, {}, {"two": 2.0})
+    spaces = spaces_of(samples)
+    given = [given_for(n, samples, spaces[n % 2], Checks(spaces[n % 2].parameters)) for n in range(5)]
+    assert given == [{"one": 1.0}, None, None, {"two": 2.0}, None]
+
+
+def test_of_a_space_in_their_words_initial_points_are_looked_at_too() -> None:
+    assert problems(Samples(opt_space=B, count=1, initial=({"B": 1.0},)), "") == []
+    found = problems(Samples(opt_space=B, count=1, initial=({"B": 6.0},)), "")
+    assert [problem.pointer for problem in found] == ["/initial/0/B"]
+
+
+def choices(number: int, length: int = 6) -> Parameter:
+    return Parameter(type="categorical", choices=tuple(f"{n:0{length}}" for n in range(number)))
+
+
+def test_a_study_has_only_so_much_to_choose_from() -> None:
+    """All of it is read again with every look at the study, and written again with every version."""
+    full = {f"p{n}": choices(10_000) for n in range(MOST_CHOICES_IN_ALL // 10_000)}
+    assert problems(study(full), "") == []
+    more = Problem("/space", "there are more than 100,000 choices in all")
+    assert problems(study({**full, "one": choices(1)}), "") == [more]
+    assert problems(study({**full, "x": on("p0", "000001")}), "") == [more], "what branches hang on counts"
+    long = {f"p{n}": choices(10_000, 26) for n in range(4)}
+    assert [each.message for each in problems(study(long), "")] == [
+        "its choices have more than 1,000,000 characters in all"
+    ]
+    theirs = {name: {"type": "Choice", "params": {"choices": list(each.choices)}} for name, each in full.items()}
+    assert problems(Samples(opt_space=theirs, count=1), "") == []
+    theirs["one"] = {"method": "categorical", "dimension": {"categories": ["x"]}}
+    assert [each.pointer for each in problems(Samples(opt_space=theirs, count=1), "")] == ["/opt_space"]
+
+
+def test_nor_can_it_be_redefined_to_more() -> None:
+    full = study({f"p{n}": choices(10_000) for n in range(MOST_CHOICES_IN_ALL // 10_000)})
+    _, found = redefined(full, [Add(parameter="one", space=choices(1))])
+    assert found == [Problem("/changes", "/space: there are more than 100,000 choices in all")]
+
+
+def test_nor_has_a_workflow_of_several_studies() -> None:
+    half = study({f"p{n}": choices(10_000) for n in range(6)})
+    works = tuple(Work(name=f"w{n}", input=Input(samples=half)) for n in range(3))
+    assert graph.problems(Workflow(name="x", works=works)) == [
+        Problem("/works/1/input/samples", "there are more than 100,000 choices in all")
+    ]
+    assert is_large(Workflow(name="x", works=works[:1]))
+    assert not is_large(Workflow(name="x", works=(Work(name="w", input=Input(samples=study())),)))
 
 
 def test_how_many_values_a_sample_is_reported_with() -> None:
