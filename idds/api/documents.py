@@ -70,7 +70,7 @@ def parse(body: bytes, model: type[M]) -> M:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         if details[0]["type"] == "json_invalid":
             raise Malformed(Problem("", details[0]["msg"])) from None
-        raise InvalidInput(_problems(details, _load(body))) from None
+        raise InvalidInput(problems_of(details, _load(body))) from None
 
 
 def read_bulk(body: bytes, model: type[M]) -> M:
@@ -235,7 +235,7 @@ def _escape(key: str | int) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
 
 
-def _problems(details: list[ErrorDetails], document: Any) -> list[Problem]:
+def problems_of(details: list[ErrorDetails], document: Any) -> list[Problem]:
     """One problem a place; of a choice between types, all that it might be."""
     kinds: dict[str, set[str]] = {}
     messages: dict[str, list[str]] = {}

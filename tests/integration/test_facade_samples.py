@@ -197,6 +197,18 @@ async def test_points_to_begin_with_come_first(sqlite_url: str) -> None:
         assert second["lr"] == 0.25
 
 
+async def test_points_to_begin_with_come_at_the_turn_of_their_segment(sqlite_url: str) -> None:
+    async with world_on(sqlite_url) as world:
+        segments = [
+            {"model_id": name, "search_space": {"x": {"type": "Scalar", "bounds": [0, 5]}}} for name in ("a", "b")
+        ]
+        given = [["b", {"x": 1.5}], [{"x": 2.5}, None]]
+        await search(world, opt_space=segments, initial_points=given)
+        first, second, third, fourth = [each["parameters"] for each in await waiting(world)]
+        assert (first, second, fourth) == (["a", {"x": 2.5}], ["b", {"x": 1.5}], ["b", {"x": 2.5}])
+        assert third[0] == "a"
+
+
 async def test_who_asks_is_shown_so_many(sqlite_url: str) -> None:
     async with world_on(sqlite_url) as world:
         await search(world)
@@ -255,7 +267,7 @@ async def test_a_search_that_is_ended_draws_no_more_and_is_told_ended(sqlite_url
             assert one["loss"] == MAGIC
 
 
-LONG = {"a" * 200: {"type": "Scalar", "bounds": [0, 5]}}
+MANY = [{"model_id": n, "search_space": {"a": {"type": "Scalar", "bounds": [0, 5]}}} for n in range(9000)]
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"opt_space": ...}, "BadRequest", "/request_metadata/opt_space"),
     ({"opt_space": {"a": {"type": "Scalar", "bounds": [5, 0]}}}, "BadRequest", "/request_metadata/opt_space/a"),
@@ -266,6 +278,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
         "BadRequest",
         "opt_space",
     ),
+    ({"opt_space": {"": {"type": "Scalar", "bounds": [0, 5]}}}, "BadRequest", "/request_metadata/opt_space/"),
+    ({"opt_space": MANY}, "BadRequest", "/request_metadata/opt_space: there are 9,000 segments in it, and 1,000"),
+    ({"opt_space": "lr"}, "BadRequest", "/request_metadata/opt_space: input should be a valid dictionary or"),
     ({"max_points": ...}, "BadRequest", "/request_metadata/max_points"),
     ({"max_points": 0}, "BadRequest", "/request_metadata/max_points"),
     ({"num_points_per_generation": -3}, "BadRequest", "/request_metadata/num_points_per_generation"),

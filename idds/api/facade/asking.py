@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from idds.api.documents import problems_of
 from idds.api.facade.decoding import fields_of, is_storable
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
 from idds.api.facade.studies import Search, study_of
@@ -148,7 +149,7 @@ def _read(kind: type[A], document: Mapping[str, Any]) -> A:
     try:
         return kind.model_validate(document)
     except ValidationError as error:
-        raise InvalidInput(_problems(error)) from None
+        raise InvalidInput(_problems(error, document)) from None
 
 
 _WORKFLOW = TypeAdapter(Workflow)
@@ -156,15 +157,16 @@ _WORKFLOW = TypeAdapter(Workflow)
 
 def _checked(workflow: Workflow) -> Workflow:
     """A workflow within the limits of its document. Raises InvalidInput."""
+    document = asdict(workflow)
     try:
-        return _WORKFLOW.validate_python(asdict(workflow))
+        return _WORKFLOW.validate_python(document)
     except ValidationError as error:
-        raise InvalidInput([Problem(_place(each.pointer), each.message) for each in _problems(error)]) from None
+        found = _problems(error, document)
+        raise InvalidInput([Problem(_place(each.pointer), each.message) for each in found]) from None
 
 
-def _problems(error: ValidationError) -> list[Problem]:
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Problem("".join(f"/{part}" for part in each["loc"]), each["msg"]) for each in details]
+def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[Problem]:
+    return problems_of(error.errors(include_url=False, include_context=False, include_input=False), document)
 
 
 def _workload(asking: _Asking, metadata: _OfTask) -> int | None:
@@ -172,7 +174,6 @@ def _workload(asking: _Asking, metadata: _OfTask) -> int | None:
 
 
 _PLACES = {
-    "/works/0/input/samples/space": "/request_metadata/opt_space",
     "/works/0/input/samples/initial": "/request_metadata/initial_points",
     "/works/0/input/samples/sampler": "/request_metadata/method",
     "/works/0/input/samples/count": "/request_metadata/max_points",

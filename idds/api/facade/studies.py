@@ -1,15 +1,14 @@
 """Searches for hyperparameters as workload managers ask for them (`hpoRequestData` of panda-server), made studies."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from idds.api.facade.initial_points import MOST, Point, alone, in_turns, read
 from idds.domain.errors import InvalidInput, Problem
-from idds.domain.space import Point
 from idds.domain.workflow import Input, Refill, Samples, Steering, WindowLimits, Work
-from idds.engine.foreign_spaces import read, too_large
 from idds.engine.spaces import COMMAND
+from idds.engine.study_size import foreign_problem
 
 POINTS = 10
 """A generation, where nothing is said."""
@@ -25,7 +24,7 @@ class Search(BaseModel):
     """What is read of it."""
 
     opt_space: dict[str, Any] | list[dict[str, Any]] | None = None
-    initial_points: Annotated[list[Any], Field(max_length=10_000)] | None = None
+    initial_points: Annotated[list[Any], Field(max_length=MOST)] | None = None
     max_points: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
     num_points_per_generation: _Points | None = None
     min_unevaluated_points: _Points | None = None
@@ -40,7 +39,7 @@ def study_of(search: Search) -> Work:
     is_steered = search.method in _STEERED or (search.method is None and search.arguments is not None)
     if not search.opt_space and not is_steered:
         raise InvalidInput([Problem(f"{_PLACE}/opt_space", "there is no search space")])
-    if search.opt_space and (problem := too_large(search.opt_space, f"{_PLACE}/opt_space")):
+    if search.opt_space and (problem := foreign_problem(search.opt_space, f"{_PLACE}/opt_space")):
         raise InvalidInput([problem])
     if search.max_points is None:
         raise InvalidInput([Problem(f"{_PLACE}/max_points", "say how many points at most")])
@@ -50,7 +49,8 @@ def study_of(search: Search) -> Work:
         samples = _steered(search, search.max_points, refill)
     else:
         sampler = _METHODS.get(search.method) or search.method or ""
-        samples = Samples(**_spaces(search), count=search.max_points, sampler=sampler, refill=refill)
+        space, initial = _begun(search, search.max_points)
+        samples = Samples(opt_space=space, initial=initial, count=search.max_points, sampler=sampler, refill=refill)
     window = WindowLimits(files=points + refill.below - 1)
     return Work(name="hpo", input=Input(samples=samples, window=window))
 
@@ -73,7 +73,7 @@ def _steered(search: Search, count: int, refill: Refill) -> Samples:
     space = tuple(search.opt_space) if isinstance(search.opt_space, list) else search.opt_space
     return Samples(
         opt_space=space or None,
-        initial=tuple(map(dict, _points(search.initial_points or []))),
+        initial=alone(read(search.initial_points or [])),
         count=count,
         sampler=COMMAND,
         steering=Steering(argv=argv),
@@ -81,28 +81,9 @@ def _steered(search: Search, count: int, refill: Refill) -> Samples:
     )
 
 
-def _spaces(search: Search) -> dict[str, Any]:
-    """The space in their words; in ours where there are points to begin with."""
-    space = search.opt_space
-    if not search.initial_points:
-        return {"opt_space": tuple(space) if isinstance(space, list) else space}
-    if not isinstance(space, dict):
-        raise InvalidInput([Problem(f"{_PLACE}/initial_points", "a search in segments has none to begin with")])
-    found, problems = read(space, f"{_PLACE}/opt_space")
-    if problems:
-        raise InvalidInput(problems)
-    return {"space": found[0][0], "initial": _points(search.initial_points)}
-
-
-def _points(given: Sequence[Any]) -> tuple[Point, ...]:
-    """Each alone, or with the loss that it has not got yet: `[point, null]`."""
-    points: list[Point] = []
-    for number, each in enumerate(given):
-        place = f"{_PLACE}/initial_points/{number}"
-        point, loss = each if isinstance(each, list) and len(each) == 2 else (each, None)
-        if not isinstance(point, dict) or not all(isinstance(value, str | int | float) for value in point.values()):
-            raise InvalidInput([Problem(place, "give a value for each parameter, or [these, null]")])
-        if loss is not None:
-            raise InvalidInput([Problem(f"{place}/1", "a point to begin with is evaluated here: it has no loss yet")])
-        points.append(point)
-    return tuple(points)
+def _begun(search: Search, count: int) -> tuple[Any, tuple[Point, ...]]:
+    """The space in their words, and the points to begin with. Raises InvalidInput."""
+    given = read(search.initial_points or [])
+    if not isinstance(search.opt_space, list):
+        return search.opt_space, alone(given)
+    return tuple(search.opt_space), in_turns(search.opt_space, given, count) if given else ()
