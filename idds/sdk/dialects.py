@@ -3,20 +3,24 @@
 `Jobs` speaks the formats of `idds.sdk.payload`; `idds.sdk.points` has a simpler one, for one sample at a time.
 """
 
+import errno
 import json
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from idds.domain.content import Outcome
 from idds.sdk.reading import Unreadable, read
 from idds.sdk.views import LeasedContent
 
 READ_AT_ONCE = 2**22
+MAX_OUTPUT_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Lines:
     def new(self) -> Iterator[Any]:
         """Those that have become whole since the last look."""
         try:
-            with self._path.open("rb") as file:
+            with _open(self._path) as file:
                 file.seek(self._read_to)
                 block = file.read(READ_AT_ONCE)
         except OSError:
@@ -170,15 +174,29 @@ class _Job:
 def read_output(path: Path) -> Any:
     """What a command has written there; None where it wrote nothing. Raises ValueError."""
     try:
-        return json.loads(path.read_bytes())
+        with _open(path) as file:
+            content = file.read(MAX_OUTPUT_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ValueError(f"output.json: {error.strerror}") from None
+    if len(content) > MAX_OUTPUT_BYTES:
+        raise ValueError(f"output.json: it is larger than {MAX_OUTPUT_BYTES} bytes")
+    try:
+        return json.loads(content)
     except RecursionError:
         raise ValueError("output.json: it is nested too deep") from None
     except ValueError as error:
         raise ValueError(f"output.json: {error}") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    """A file as a command left it. Raises OSError, also for what is none: a pipe would block who reads it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _told(documents: Iterable[Any]) -> Iterator[Told | Along]:

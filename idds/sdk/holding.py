@@ -9,12 +9,16 @@ from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.errors import Conflict, InvalidInput, Unavailable
 from idds.sdk.client import Client
 from idds.sdk.dialects import Along, Told
-from idds.sdk.views import Lease, LeasedContent
+from idds.sdk.views import Lease, LeasedContent, Receipt
 
 REPORTED_AT_ONCE = 1000
 VALUES_AT_ONCE = 1000
 LAST_STEP = 2**53
 _REPORT = re.compile(r"/reports/(\d+)(?:/|$)")
+
+
+def _nothing() -> int:
+    return 0
 
 
 @dataclass(slots=True)
@@ -44,7 +48,10 @@ class Holding:
         self._unwanted: set[int] = set()
         self._changed = asyncio.Event()
         self._closing = False
+        self._wanted = _nothing
         self._has_lost = False
+        self.following: Lease | None = None
+        """What was leased with the last report; None where nothing was asked for."""
         self.finished: set[int] = set()
         """What has come to its end, by whatever report: nobody will be given it again."""
 
@@ -123,13 +130,22 @@ class Holding:
                 continue
             outcomes = [outcome for _, outcome in self._ready.values()][:REPORTED_AT_ONCE]
             try:
-                receipts = await self._client.report(self._collection, outcomes)
+                receipts = await self._bring(outcomes)
             except InvalidInput as error:
                 self._refuse(outcomes, error)
                 continue
             for outcome, receipt in zip(outcomes, receipts, strict=True):
                 del self._ready[outcome.content_id]
                 self._count(outcome, receipt.verdict)
+
+    async def _bring(self, outcomes: Sequence[Outcome]) -> Sequence[Receipt]:
+        is_last = self._closing and not self._open and len(outcomes) == len(self._ready)
+        count = self._wanted() if is_last else 0
+        if not count:
+            return await self._client.report(self._collection, outcomes)
+        reported = await self._client.report_and_lease(self._collection, outcomes, count=count, ttl_s=self._ttl_s)
+        self.following = reported
+        return reported.receipts
 
     async def _pass_on(self) -> None:
         """Say what samples are on their way, and heed the advice."""
@@ -162,9 +178,12 @@ class Holding:
         else:
             self._tally.failed += 1
 
-    async def conclude(self, reporting: "asyncio.Task[None]") -> None:
-        """Wait until all that is known is reported, and give back the rest. Raises what `reporting` does."""
-        self._closing = True
+    async def conclude(self, reporting: "asyncio.Task[None]", wanted: Callable[[], int] = _nothing) -> None:
+        """Wait until all that is known is reported, and give back the rest. Raises what `reporting` does.
+
+        With the last report so many contents are leased as are `wanted` then, if there is no rest.
+        """
+        self._closing, self._wanted = True, wanted
         self._changed.set()
         await reporting
         rest = list(self._open.values())

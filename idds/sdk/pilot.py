@@ -5,16 +5,18 @@
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, pilot.stop)
         print(await pilot.run())
 
-It goes on until nothing more will come, or no time is left for one more. What is finished when it is stopped is
-reported; what was under way fails, to be tried again; what was not begun, or can be gone on with, is given back.
+It goes on until nothing more will come, or no time is left for one more; what comes next is leased with the last
+report on what came before. What is finished when it is stopped is reported; what was under way fails, to be tried
+again; what was not begun, or can be gone on with, is given back.
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from idds.domain.errors import Unavailable
+from idds.domain.errors import IddsError, Unavailable
 from idds.sdk.client import Client
 from idds.sdk.command import Command
 from idds.sdk.dialects import Dialect, Jobs, Run, Told
@@ -75,6 +77,7 @@ class Pilot:
         walltime_s = self._limits.walltime_s
         self._end = None if walltime_s is None else time.monotonic() + walltime_s - self._limits.margin_s
         self._slowest_s: float | None = None
+        self._ahead: Lease | None = None
         self.tally = Tally()
 
     def stop(self) -> None:
@@ -88,12 +91,19 @@ class Pilot:
         for longer than there is patience, others at once.
         """
         runs = 0
-        while (count := self._affordable()) > 0 and (lease := await self._lease(count)) is not None:
-            await self._process(lease)
-            runs += 1
-            if runs >= RUNS_TO_SUCCEED and not self.tally.done and self.tally.failed and not self._stopping.is_set():
-                raise Useless(f"the command failed {runs} times, and never succeeded: this node cannot run it")
+        try:
+            while (count := self._affordable()) > 0 and (lease := await self._next(count)) is not None:
+                await self._process(lease)
+                runs += 1
+                if runs >= RUNS_TO_SUCCEED and not self.tally.done and self.tally.failed and not self._is_stopping:
+                    raise Useless(f"the command failed {runs} times, and never succeeded: this node cannot run it")
+        finally:
+            await self._give_back_ahead()
         return self.tally
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def _affordable(self) -> int:
         """How many contents can be finished in the time that is left, as far as is known."""
@@ -107,13 +117,35 @@ class Pilot:
             return 1 if left_s > 0 else 0
         return max(0, min(self._limits.count, int(left_s / self._slowest_s)))
 
+    def _wanted(self) -> int:
+        """How many contents to take with a report. A node that has not brought any result yet takes none."""
+        return self._affordable() if self.tally.done and not self._is_stopping else 0
+
+    async def _next(self, count: int) -> Lease | None:
+        """What came with the last report, or something else to do; None where there is nothing more to be had."""
+        if self._ahead is None or self._is_stopping:
+            return await self._lease(count)
+        ahead, self._ahead = self._ahead, None
+        if ahead.contents:
+            return ahead
+        return None if ahead.ended else await self._lease(count)
+
+    async def _give_back_ahead(self) -> None:
+        """What was taken and is not begun; where that cannot be said it is delivered again when its lease ends."""
+        if self._ahead is None:
+            return
+        with suppress(IddsError, TimeoutError):
+            async with asyncio.timeout(self._limits.margin_s):
+                held = await self._client.give_back(self._collection, self._ahead.contents)
+                self.tally.given_back += len(held)
+
     async def _lease(self, count: int) -> Lease | None:
         """Something to do; None where there is nothing more to be had, or no time to wait for it."""
         ends = [self._end] if self._end is not None else []
         if self._limits.idle_s is not None:
             ends.append(time.monotonic() + self._limits.idle_s)
         delays = Delays(self._limits.patience_s)
-        while not self._stopping.is_set():
+        while not self._is_stopping:
             wait_s = max(0.0, min([LONG_POLL_S, *(end - time.monotonic() for end in ends)]))
             try:
                 lease = await self._ask(count, wait_s)
@@ -147,18 +179,20 @@ class Pilot:
             try:
                 await self._run(run, holding, reporting)
             finally:
+                # What reporting takes is of the margin.
+                elapsed_s = (time.monotonic() - begun) / len(lease.contents)
+                self._slowest_s = max(self._slowest_s or 0.0, elapsed_s)
                 await self._wind_up(run, holding, reporting)
         finally:
+            self._ahead = holding.following
             await _cancel(keeping, reporting)
-        elapsed_s = (time.monotonic() - begun) / len(lease.contents)
-        self._slowest_s = max(self._slowest_s or 0.0, elapsed_s)
 
     async def _wind_up(self, run: Run, holding: Holding, reporting: "asyncio.Task[None]") -> None:
         # Whoever stopped it will not wait for ever.
-        seconds = self._limits.margin_s if self._stopping.is_set() else None
+        seconds = self._limits.margin_s if self._is_stopping else None
         try:
             async with asyncio.timeout(seconds):
-                await holding.conclude(reporting)
+                await holding.conclude(reporting, self._wanted)
         except TimeoutError:
             raise Unavailable(f"what is finished could not be reported within {seconds:g} s") from None
         finally:
@@ -177,7 +211,7 @@ class Pilot:
         code = await command.wait()
         if why is None and code == 0:
             holding.settle_rest(run.silence)
-        elif why is None and not self._stopping.is_set():
+        elif why is None and not self._is_stopping:
             holding.settle_rest(lambda content: Told(content, "failed", f"the command ended with exit code {code}"))
         elif not await asyncio.to_thread(run.is_resumable):
             holding.fail_first(why or PREEMPTED)

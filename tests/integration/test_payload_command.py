@@ -104,7 +104,10 @@ ODD = {
     """printf '{"status": 1, "message": "%09000d"}' 0 > output.json""": "0" * 3999 + "…",
     "head -c 99999 /dev/zero | tr '\\0' '[' > output.json": "output.json: it is nested too deep",
     """printf '{"loss": 9%0400d}' 0 > output.json""": "output.json: /loss: this number is too large",
-    "mkdir output.json": "output.json: Is a directory",
+    "mkdir output.json": "output.json: it is no file",
+    "mkfifo progress.ndjson output.json": "output.json: it is no file",
+    "ln -s /dev/zero output.json": "output.json: it is no file",
+    "truncate -s 20M output.json": "output.json: it is larger than 16777216 bytes",
     """test -z "$IDDS_TOKEN$IDDS_TOKEN_FILE" && echo '{"status": 1}' > output.json""": "the command says status 1",
 }
 

@@ -6,14 +6,16 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from idds.cli.serve import Serving, serving
 from idds.ddm.posix import PosixDDM
+from idds.domain.content import Outcome
 from idds.domain.errors import NotFound, Unavailable
 from idds.domain.identifiers import Did
 from idds.domain.statuses import ContentStatus, Status
@@ -23,7 +25,7 @@ from idds.sdk import pilot as pilots
 from idds.sdk.client import Client
 from idds.sdk.dialects import Jobs
 from idds.sdk.pilot import OUT_OF_TIME, Limits, Pilot, Useless
-from idds.sdk.views import ContentView, Lease
+from idds.sdk.views import ContentView, Lease, Reported
 
 pytestmark = pytest.mark.timeout(120)
 PATIENCE_S = 60
@@ -288,6 +290,43 @@ async def test_nothing_is_started_that_cannot_be_finished(site: Site, monkeypatc
     tally = await Pilot(site.client, site.collection, site.command(RUN), limits).run()
     assert tally.done == 2, "one to learn how long it takes; one more in the 150 s that are left; none in 50 s"
     assert tally.given_back == 0
+
+
+class Counting(Client):
+    """Counts leases that were asked for, alone and with reports; has a pilot stop with the first of these."""
+
+    alone = with_reports = 0
+    preempted: Pilot | None = None
+
+    async def lease(self, collection: int, **how: Any) -> Lease:
+        self.alone += 1
+        return await super().lease(collection, **how)
+
+    async def report_and_lease(self, collection: int, outcomes: Sequence[Outcome], **how: Any) -> Reported:
+        self.with_reports += 1
+        reported = await super().report_and_lease(collection, outcomes, **how)
+        if self.preempted is not None:
+            self.preempted.stop()
+        return reported
+
+
+async def test_the_next_content_comes_with_the_report_of_the_last(site: Site) -> None:
+    await site.until(ContentStatus.AVAILABLE, 4)
+    async with Counting(site.client.url, token_file=site.serving.token_file) as client:
+        tally = await Pilot(client, site.collection, ["true"]).run()
+        assert (tally.done, tally.given_back) == (4, 0)
+        # With the first report nothing is taken: nobody knows before whether anything can be done here.
+        assert (client.alone, client.with_reports) == (2, 3)
+
+
+async def test_what_came_to_a_pilot_that_is_preempted_is_given_back(site: Site) -> None:
+    await site.until(ContentStatus.AVAILABLE, 4)
+    async with Counting(site.client.url, token_file=site.serving.token_file) as client:
+        pilot = client.preempted = Pilot(client, site.collection, ["true"])
+        tally = await pilot.run()
+        assert (tally.done, tally.given_back) == (2, 1)
+        again = await site.client.lease(site.collection, count=4)
+        assert [content.attempt for content in again.contents] == [2, 1]
 
 
 async def test_no_time_at_all_leases_nothing(site: Site) -> None:
