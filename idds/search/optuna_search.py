@@ -58,10 +58,11 @@ class OptunaSearch:
         self._numbers: dict[int, int] = {}
         """Optuna's number of what it believes to be running, by ours."""
         self._finished = 0
-        self._tree_parzen = TreeParzenSampler(space, self._distributions, int(samples.options.get("startup", 10)))
         self._study = self._new_study()
 
     def _new_study(self) -> optuna.Study:
+        startup = int(self._samples.options.get("startup", 10))
+        self._tree_parzen = TreeParzenSampler(self._space, self._distributions, startup)
         self._storage = InMemoryStorage()
         return optuna.create_study(storage=self._storage, study_name=_NAME, directions=self._samples.directions)
 

@@ -17,7 +17,7 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_g
 from optuna.trial import FrozenTrial, TrialState
 
 from idds.domain.space import Point, Space, When, is_present
-from idds.search.densities import Densities
+from idds.search.densities import Array, Densities
 
 MOST_OF_ONE = 32
 """So many points are drawn out of one fit at most."""
@@ -35,7 +35,7 @@ class _Fit:
 
 
 class TreeParzenSampler(TPESampler):
-    """Draws points of a space that is known from the first. Whoever keeps it says when there is news."""
+    """Draws points of a space that is known from the first, for one study. Whoever keeps it says when there is news."""
 
     def __init__(self, space: Space, distributions: Mapping[str, BaseDistribution], startup: int) -> None:
         super().__init__(n_startup_trials=startup, multivariate=True, constant_liar=True)
@@ -49,6 +49,8 @@ class TreeParzenSampler(TPESampler):
             self._branches.setdefault(space.parameters[name].when, {})[name] = each
         self._fits: dict[When | None, _Fit] = {}
         self._drawn = 0
+        self._inside: dict[int, dict[str, float]] = {}
+        """What trials have been asked for, by number, as Optuna has it inside."""
         self.seeded(0)
 
     def seeded(self, seed: int) -> Self:
@@ -104,6 +106,20 @@ class TreeParzenSampler(TPESampler):
         assert isinstance(below, Densities)
         assert isinstance(above, Densities)
         return _Fit(below, above)
+
+    def _get_internal_repr(
+        self, trials: list[FrozenTrial], search_space: Distributions, study: Study
+    ) -> dict[str, Array]:
+        """As Optuna's, which goes through all values of all trials each time."""
+        points = [self._inside.get(trial.number) or self._seen(trial) for trial in trials]
+        whole = [point for point in points if search_space.keys() <= point.keys()]
+        return {name: np.array([point[name] for point in whole]) for name in search_space}
+
+    def _seen(self, trial: FrozenTrial) -> dict[str, float]:
+        chosen = ((name, value) for name, value in trial.params.items() if name in self._chosen)
+        return self._inside.setdefault(
+            trial.number, {name: self._chosen[name].to_internal_repr(value) for name, value in chosen}
+        )
 
     def _best_of(self, fit: _Fit, chosen: Distributions) -> dict[str, Any]:
         """Of some points that are likely among what was good the one that is the least likely among the rest."""
