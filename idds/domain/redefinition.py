@@ -91,6 +91,14 @@ Change = Narrow | Widen | Choose | Drop | Fix | Add | Constrain | Unconstrain
 
 
 @dataclass(frozen=True, slots=True)
+class Redefinition:
+    """What made a version of the one before; for an `iteration`, where the service redefined by itself."""
+
+    changes: tuple[Change, ...]
+    iteration: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StudyVersion:
     """A definition of a study's space: the one that the workflow has is version 1, whose `parent` is 0.
 

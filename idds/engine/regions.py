@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from idds.domain.course import Around
-from idds.domain.redefinition import Change, Narrow, StudyVersion, Widen
+from idds.domain.redefinition import Change, Narrow, Redefinition, Widen
 from idds.domain.space import Parameter, Point, Space, Value
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import redefined
@@ -17,19 +17,25 @@ EQUAL = 1e-9
 """Of a range: less is no change."""
 
 
-def limits_of(samples: Samples, versions: Iterable[StudyVersion]) -> Samples:
+def limits_of(samples: Samples, made: Iterable[Redefinition]) -> Samples:
     """The study as it was submitted, and as people redefined it: what the rule did by itself bounds nothing later."""
-    said = [change for version in versions if version.iteration is None for change in version.changes]
+    said = [change for each in made if each.iteration is None for change in each.changes]
     # A change that only makes sense within what the rule had left, such as to widen that, is passed over.
     return redefined(samples, said)[0]
 
 
-def around(
-    space: Space, limits: Space, results: Sequence[tuple[Point, float]], rule: Around, *, minimize: bool
-) -> list[Change]:
-    """What makes `space` one around the best of these results, which are points of `limits` with their values."""
-    ranked = sorted(results, key=lambda result: result[1] if minimize else -result[1])
-    best = [point for point, _ in ranked[: math.ceil(rule.best * len(ranked))]]
+def leading(ranked: Sequence[Point | None], total: int, share: float) -> tuple[list[Point], int]:
+    """The best `share` of results, and of how many: of those that are `ranked`, None where one fits no more.
+
+    Where there are more in `total`, as large a part of them is taken to fit.
+    """
+    fitting = [point for point in ranked if point is not None]
+    number = round(max(total, len(ranked)) * len(fitting) / len(ranked)) if ranked else 0
+    return fitting[: math.ceil(share * number)], number
+
+
+def around(space: Space, limits: Space, best: Sequence[Point], rule: Around) -> list[Change]:
+    """What makes `space` one around the best results, which are points of `limits`."""
     changes: list[Change] = []
     for name, parameter in space.parameters.items():
         limit = limits.parameters.get(name)

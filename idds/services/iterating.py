@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from idds.domain.course import Around
 from idds.domain.identifiers import CollectionId
@@ -10,16 +10,26 @@ from idds.domain.redefinition import Change, StudyVersion
 from idds.domain.space import Point
 from idds.domain.statuses import SourceKind, Status
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import carried, redefined
-from idds.engine.regions import around, limits_of
+from idds.engine.redefinition import Fitting, redefined
+from idds.engine.regions import around, leading, limits_of
 from idds.engine.spaces import spaces_of
-from idds.ports.sampler import Known, State
 from idds.search import feasibility
 from idds.services.redefining import record
 from idds.services.studies import as_defined, submitted
 from idds.store.database import Database
 
 AUTHOR = "idds"
+RANKED = 10_000
+"""So many results, the best, are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """The best results of a study, each with its version, of so many in total; and what made the versions."""
+
+    best: Sequence[tuple[int, Point]]
+    total: int
+    changes: Sequence[Sequence[Change]]
 
 
 async def redefine_for(database: Database, identifier: CollectionId, iteration: int) -> bool:
@@ -30,14 +40,15 @@ async def redefine_for(database: Database, identifier: CollectionId, iteration: 
         assert collection.source is SourceKind.SAMPLES
         original = await submitted(tx, collection)
         rule = original.iterations.redefine if original.iterations is not None else None
-        versions = await tx.studies.versions(identifier)
-        if rule is None or any(version.iteration == iteration for version in versions):
+        redefinitions = await tx.studies.redefinitions(identifier)
+        if rule is None or any(each.iteration == iteration for each in redefinitions):
             return True
-        _, known = await tx.samples.news(identifier, None)
-    before = as_defined(original, versions[-1] if versions else None)
-    limits = limits_of(original, versions)
-    changes = [version.changes for version in versions]
-    after, made, n = await asyncio.to_thread(_redefined, before.samples, limits, known, changes, rule)
+        before = as_defined(original, await tx.studies.newest(identifier))
+        best = await tx.samples.best(identifier, original.directions[0], RANKED)
+        total = len(best) if len(best) < RANKED else await tx.study_series.finished(identifier)
+    limits = limits_of(original, redefinitions)
+    results = _Results(best, total, [each.changes for each in redefinitions])
+    after, made, n = await asyncio.to_thread(_redefined, before.samples, limits, results, rule)
     if not made:
         return True
     async with database.transaction("transformer") as tx:
@@ -66,20 +77,15 @@ async def redefine_for(database: Database, identifier: CollectionId, iteration: 
     return True
 
 
-def _redefined(
-    before: Samples, limits: Samples, known: Sequence[Known], changes: Sequence[Sequence[Change]], rule: Around
-) -> tuple[Samples, list[Change], int]:
+def _redefined(before: Samples, limits: Samples, results: _Results, rule: Around) -> tuple[Samples, list[Change], int]:
     """The study around its best, by which changes, and of how many results; no changes where nothing would be left."""
     space, outer = spaces_of(before)[0], spaces_of(limits)[0]
-    results: list[tuple[Point, float]] = []
-    for each in known:
-        if each.state is State.DONE:
-            point = carried(each.suggestion.parameters, changes[each.version - 1 :], outer)
-            if point is not None:
-                results.append((point, each.values[0]))
-    made = around(space, outer, results, rule, minimize=before.directions[0] == "minimize")
+    fitting = Fitting(outer)
+    ranked = [fitting.carried(point, results.changes[version - 1 :]) for version, point in results.best]
+    best, n = leading(ranked, results.total, rule.best)
+    made = around(space, outer, best, rule)
     after, problems = redefined(before, made)
     assert not problems, "the rule makes sound spaces of sound ones"
     if made and feasibility.problems(replace(after, initial=()), ""):
         made = []
-    return after, made, len(results)
+    return after, made, n

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, case, func, insert, select
 
 from idds.domain.content import Outcome
 from idds.domain.identifiers import CollectionId, ContentId
+from idds.domain.space import Point
 from idds.domain.statuses import ContentStatus
 from idds.ports.sampler import Known, Origin, State, Suggestion
 from idds.store.noun import Noun
@@ -81,6 +82,15 @@ class Samples(Noun):
             these = among(samples.c.content_id, ids[start : start + TOLD_AT_ONCE])
             found += [_known(row) for row in await self._execute(_KNOWN.where(these))]
         return last, found
+
+    async def best(self, study: CollectionId, direction: str, limit: int) -> list[tuple[int, Point]]:
+        """The points with the best feasible values of the first objective, each with the version that it is of."""
+        query = select(samples.c.version, contents.c.payload)
+        query = query.join_from(samples, contents, contents.c.id == samples.c.content_id)
+        query = query.where(samples.c.study_id == study, samples.c.score.is_not(None))
+        order = samples.c.score if direction == "minimize" else samples.c.score.desc()
+        rows = await self._execute(query.order_by(order, samples.c.number).limit(limit))
+        return [(row.version, row.payload["parameters"]) for row in rows]
 
     async def undrawn(self, study: CollectionId, below: int) -> list[range]:
         """The numbers below `below` that no sample of a study has."""

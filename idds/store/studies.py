@@ -19,6 +19,7 @@ from idds.domain.redefinition import (
     Drop,
     Fix,
     Narrow,
+    Redefinition,
     StudyVersion,
     Unconstrain,
     Widen,
@@ -82,11 +83,15 @@ class Studies(Noun):
         query = select(study_versions).where(study_versions.c.study_id == study, study_versions.c.version > after)
         return [_version(row) for row in await self._execute(query.order_by(study_versions.c.version).limit(limit))]
 
-    async def changes(self, study: CollectionId) -> list[tuple[Change, ...]]:
+    async def redefinitions(self, study: CollectionId) -> list[Redefinition]:
         """What made each version that a study was redefined to, in order; their spaces, which may be large, unread."""
-        query = select(study_versions.c.changes).where(study_versions.c.study_id == study)
+        query = select(study_versions.c.changes, study_versions.c.iteration).where(study_versions.c.study_id == study)
         found = await self._execute(query.order_by(study_versions.c.version))
-        return [tuple(map(_change, row.changes)) for row in found]
+        return [Redefinition(tuple(map(_change, row.changes)), row.iteration) for row in found]
+
+    async def changes(self, study: CollectionId) -> list[tuple[Change, ...]]:
+        """The changes alone."""
+        return [each.changes for each in await self.redefinitions(study)]
 
     async def course(self, study: Collection) -> Course:
         """Where the course of a study stands, as of what was folded last."""
