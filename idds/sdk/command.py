@@ -1,4 +1,4 @@
-"""A payload's command: a process group of its own, which is ended with all that it started."""
+"""A payload's command: a process group of its own, ended with all that it started, whatever ends the payload."""
 
 import asyncio
 import os
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from idds.sdk.guard import Guard
+
 SECRETS = ("IDDS_TOKEN", "IDDS_TOKEN_FILE")
 """What a payload needs not know."""
 
@@ -14,7 +16,8 @@ SECRETS = ("IDDS_TOKEN", "IDDS_TOKEN_FILE")
 class Command:
     """One run of it, in `folder`, with `environment` beside that of this process."""
 
-    def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str], guard: Guard) -> None:
+        self._guard = guard
         self._argv = tuple(argv)
         self._folder = folder
         self._environment = environment
@@ -26,6 +29,7 @@ class Command:
         self._process = await asyncio.create_subprocess_exec(
             *self._argv, cwd=self._folder, env={**inherited, **self._environment}, start_new_session=True
         )
+        self._guard.watch(self._process.pid)
 
     async def wait(self) -> int:
         """Its exit code, as a shell has it: 128 and the signal's number where one ended it."""
@@ -42,6 +46,7 @@ class Command:
                 async with asyncio.timeout(grace_s):
                     await self._process.wait()
         self._signal(signal.SIGKILL)
+        self._guard.watch(None)
         await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -21,6 +21,7 @@ from idds.sdk.client import Client
 from idds.sdk.command import Command
 from idds.sdk.dialects import Dialect, Jobs, Run, Told
 from idds.sdk.exchange import Delays
+from idds.sdk.guard import Guard
 from idds.sdk.holding import Holding, Tally
 from idds.sdk.views import Lease
 
@@ -78,6 +79,7 @@ class Pilot:
         self._end = None if walltime_s is None else time.monotonic() + walltime_s - self._limits.margin_s
         self._slowest_s: float | None = None
         self._ahead: Lease | None = None
+        self._guard = Guard()
         self.tally = Tally()
 
     def stop(self) -> None:
@@ -90,16 +92,20 @@ class Pilot:
         Raises OSError where the command cannot be run, Useless, and IddsError: Unavailable where the service is away
         for longer than there is patience, others at once.
         """
-        runs = 0
-        try:
-            while (count := self._affordable()) > 0 and (lease := await self._next(count)) is not None:
-                await self._process(lease)
-                runs += 1
-                if runs >= RUNS_TO_SUCCEED and not self.tally.done and self.tally.failed and not self._is_stopping:
-                    raise Useless(f"the command failed {runs} times, and never succeeded: this node cannot run it")
-        finally:
-            await self._give_back_ahead()
+        async with self._guard:
+            try:
+                await self._run_all()
+            finally:
+                await self._give_back_ahead()
         return self.tally
+
+    async def _run_all(self) -> None:
+        runs = 0
+        while (count := self._affordable()) > 0 and (lease := await self._next(count)) is not None:
+            await self._process(lease)
+            runs += 1
+            if runs >= RUNS_TO_SUCCEED and not self.tally.done and self.tally.failed and not self._is_stopping:
+                raise Useless(f"the command failed {runs} times, and never succeeded: this node cannot run it")
 
     @property
     def _is_stopping(self) -> bool:
@@ -200,7 +206,7 @@ class Pilot:
 
     async def _run(self, run: Run, holding: Holding, reporting: "asyncio.Task[None]") -> None:
         environment = await asyncio.to_thread(run.open)
-        command = Command(self._argv, run.folder, environment)
+        command = Command(self._argv, run.folder, environment, self._guard)
         await command.start()
         try:
             why = await self._watch(command, run, holding, reporting)

@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from idds.cli.serve import serving
@@ -189,6 +191,30 @@ async def test_what_has_no_checkpoint_spends_an_attempt(client: Client, tmp_path
     out, _ = await process.communicate()
     assert out.decode().strip() == "done 0, failed 1, given back 0, lost 0"
     assert (await place.counts()) == {"available": 1}
+
+
+def is_there(process: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+async def test_a_payload_that_is_killed_takes_its_command_along(client: Client, tmp_path: Path) -> None:
+    place = await submit(client, tmp_path, count=1)
+    process = await place.start(
+        "--", "sh", "-c", "trap '' TERM HUP; sleep 1000 & echo $$ $! > pids.new; mv pids.new pids; wait"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while not (tmp_path / "one" / "pids").exists():
+            await asyncio.sleep(0.02)
+    pids = [int(each) for each in (tmp_path / "one" / "pids").read_text().split()]
+    guards = [each.pid for each in psutil.Process(process.pid).children() if each.pid not in pids]
+    assert [is_there(each) for each in (*pids, *guards)] == [True] * 3
+    process.kill()
+    await process.communicate()
+    async with asyncio.timeout(PATIENCE_S):
+        while any(is_there(each) for each in (*pids, *guards)):
+            await asyncio.sleep(0.02)
 
 
 async def test_who_cannot_run_is_told_why(client: Client, tmp_path: Path) -> None:
