@@ -1,8 +1,8 @@
 """What points of TPE cost: `python -m tests.bench.drawing [HISTORY ...]`.
 
-CPU time of a study of eight mixed parameters with so many results in view and 16 samples in flight;
-the points ordered one by one, eight and 32 at a time, each order with as many new results. Frames are packed and read
-as between the service and the samplers' process. Each figure is the best of five, as whatever else runs only adds to it.
+CPU time of a study of eight mixed parameters with so many results in view and 16 samples in flight; the points are
+ordered one by one, eight and 32 at a time, each order with as many new results. Frames are packed and read as between
+the service and the samplers' process. Each figure is the best of five: whatever else runs only adds to it.
 """
 
 import random
@@ -85,11 +85,9 @@ def main(histories: Sequence[int]) -> None:
     print("| --- |" + " --- |" * len(ORDERS))
     for history in histories:
         study = Drawn(history)
-        costs = [milliseconds(study, count) for count in ORDERS]
-        print(
-            f"| {history:,} | " + " | ".join(f"{cost:.1f} ms, {1000 / cost:,.0f}/s" for cost in costs) + " |",
-            flush=True,
-        )
+        took = [milliseconds(study, count) for count in ORDERS]
+        cells = " | ".join(f"{each:.1f} ms, {1000 / each:,.0f}/s" for each in took)
+        print(f"| {history:,} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
