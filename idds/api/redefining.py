@@ -17,10 +17,9 @@ async def redefine(call: Call[None, RedefineBody]) -> Reply:
 async def versions(call: Call[VersionsQuery, None]) -> Reply:
     query = call.query
     found = await call.doors.redefining.versions(
-        call.principal, CollectionId(call.number), after=query.after, limit=query.limit + 1
+        call.principal, CollectionId(call.number), after=query.after, limit=query.limit
     )
-    page = found[: query.limit]
-    return Reply(VersionsReply(page, page[-1].version if len(found) > query.limit else None))
+    return Reply(VersionsReply(found.versions, found.next))
 
 
 ROUTES = (

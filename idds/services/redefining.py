@@ -1,9 +1,12 @@
 """Redefining studies while they run: a new version of the space, and what follows for the samples that wait."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
+from idds.domain.collection import Collection
 from idds.domain.content import Move
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from idds.domain.identifiers import CollectionId, ContentId
@@ -26,6 +29,10 @@ TRIES = 3
 """So often a redefinition that names no version is made anew, where another came between."""
 MOST_COSTS = 100_000_000
 """What evaluating constraints on samples that wait may cost, about a second; beyond that all are replaced."""
+MOST_WRITTEN = 500_000_000
+"""Bytes of the spaces of all versions of a study, counted as if each were as large as the next."""
+PAGE = 4_000_000
+"""Characters of JSON after which a page of versions ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,25 @@ class Order:
     changes: Sequence[Change]
     reason: str
     if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Some versions of a study, in order. `next` asks for those after them, where there are any."""
+
+    versions: Sequence[StudyVersion]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Samples that were looked at, and those among them that are none of the version that is to come."""
+
+    seen: frozenset[ContentId] = frozenset()
+    misfits: tuple[ContentId, ...] = ()
+
+
+NOBODY = Judged()
 
 
 class _Outrun(Exception):
@@ -56,27 +82,30 @@ class Redefining:
         """
         for _ in range(TRIES):
             async with self._database.snapshot(timeless=True) as tx:
-                collection = await tx.collections.get(identifier, order.principal)
-                if collection is None or collection.source is not SourceKind.SAMPLES:
-                    raise NotFound(f"there is no study {identifier}")
-                before = await definition(tx, collection)
+                before = await definition(tx, await _study(tx, order.principal, identifier))
+                waiting = await tx.studies.points(await tx.studies.waiting(identifier))
+                changes = await tx.studies.changes(identifier)
             _check_version(identifier, before.version, order.if_version)
-            after = await _checked(before.samples, order.changes)
+            after = await asyncio.to_thread(_checked, before.samples, order.changes)
+            _check_room(identifier, before.version + 1, after)
+            # Before anybody is kept waiting: on SQLite nobody else writes from when a transaction has begun.
+            judged = await asyncio.to_thread(_judged, waiting, [*changes, order.changes], after)
             try:
-                return await self._record(identifier, order, before, after)
+                return await self._record(identifier, order, before, after, judged)
             except _Outrun:
                 continue
         raise Conflict(f"study {identifier} is being redefined again and again; say which version is meant")
 
-    async def _record(self, identifier: CollectionId, order: Order, before: Definition, after: Samples) -> StudyVersion:
+    async def _record(
+        self, identifier: CollectionId, order: Order, before: Definition, after: Samples, judged: Judged
+    ) -> StudyVersion:
         async with self._database.transaction("api") as tx:
             place = await tx.collections.place(identifier)
             if place is None or not sees(order.principal, owner=place.owner, vo=place.vo, share=place.share):
                 raise NotFound(f"there is no study {identifier}")
             if refusal := _refusal(place, (await tx.studies.course(place.collection)).stopped):
                 raise Conflict(f"study {identifier} cannot be redefined: {refusal}")
-            newest = await tx.studies.newest(identifier)
-            if (1 if newest is None else newest.version) != before.version:
+            if await tx.studies.latest(identifier) != before.version:
                 raise _Outrun
             version = StudyVersion(
                 study=identifier,
@@ -92,37 +121,61 @@ class Redefining:
                 iteration=None,
                 at=tx.now,
             )
-            await record(tx, place, version, after)
+            await record(tx, place, version, after, judged)
             details = {"version": version.version, "reason": order.reason}
             tx.audit.record(order.principal, "redefine", f"collection:{identifier}", details)
             return version
 
-    async def versions(
-        self, principal: Principal, identifier: CollectionId, *, after: int, limit: int
-    ) -> list[StudyVersion]:
-        """The versions of a study above `after`, in order. Raises NotFound."""
+    async def versions(self, principal: Principal, identifier: CollectionId, *, after: int, limit: int) -> Versions:
+        """The versions of a study above `after`, in order, as many as make a page. Raises NotFound."""
         async with self._database.snapshot(timeless=True) as tx:
-            collection = await tx.collections.get(identifier, principal)
-            if collection is None or collection.source is not SourceKind.SAMPLES:
-                raise NotFound(f"there is no study {identifier}")
-            found: list[StudyVersion] = []
-            if after < 1:
-                request = await tx.requests.get(collection.request_id)
-                assert request is not None
-                samples = await submitted(tx, collection)
-                found.append(first_version(identifier, samples, request.owner, request.created_at))
-            return [*found, *await tx.studies.versions(identifier, after=max(1, after), limit=limit - len(found))]
+            study = await _study(tx, principal, identifier)
+            found = [await _first_version(tx, study)] if after < 1 else []
+            if limit > len(found):
+                found += await tx.studies.versions(
+                    identifier, beyond=max(1, after), limit=limit - len(found), characters=PAGE
+                )
+            last = found[-1].version if found else after
+            return Versions(found, last if last < await tx.studies.latest(identifier) else None)
+
+    async def newest(self, principal: Principal, identifier: CollectionId, *, limit: int) -> Sequence[StudyVersion]:
+        """The last versions of a study, in order, as many as make a page. Raises NotFound."""
+        async with self._database.snapshot(timeless=True) as tx:
+            study = await _study(tx, principal, identifier)
+            end = await tx.studies.latest(identifier) + 1
+            found = await tx.studies.versions(identifier, beyond=end, limit=limit, characters=PAGE, newest_first=True)
+            is_whole = end - len(found) == 2 and len(found) < limit
+            return [await _first_version(tx, study), *found] if is_whole else found
 
 
-async def record(tx: Transaction, place: Place, version: StudyVersion, samples: Samples) -> None:
-    """Have this version hold from now on; `samples` is the study as it says. The caller holds the request's lock."""
+async def _study(tx: Transaction, principal: Principal, identifier: CollectionId) -> Collection:
+    collection = await tx.collections.get(identifier, principal)
+    if collection is None or collection.source is not SourceKind.SAMPLES:
+        raise NotFound(f"there is no study {identifier}")
+    return collection
+
+
+async def _first_version(tx: Transaction, study: Collection) -> StudyVersion:
+    request = await tx.requests.get(study.request_id)
+    assert request is not None
+    return first_version(study.id, await submitted(tx, study), request.owner, request.created_at)
+
+
+async def record(
+    tx: Transaction, place: Place, version: StudyVersion, samples: Samples, judged: Judged = NOBODY
+) -> None:
+    """Have this version hold from now on; `samples` is the study as it says. The caller holds the request's lock.
+
+    Of what waits only those are looked at that were not `judged` before.
+    """
     await tx.studies.add(version)
     entity, change = f"collection:{version.study}", (f"version {version.parent}", f"version {version.version}")
     tx.moves.record(entity, "redefined", change, request=place.collection.request_id, n=0, reason=version.reason)
     _tell(tx, place, version)
-    waiting = await tx.studies.waiting(version.study)
-    changes = await tx.studies.changes(version.study)
-    misfits = await asyncio.to_thread(_misfits, waiting, changes, samples)
+    misfits = list(judged.misfits)
+    if late := [each for each in await tx.studies.waiting(version.study) if each not in judged.seen]:
+        points, changes = await tx.studies.points(late), await tx.studies.changes(version.study)
+        misfits += (await asyncio.to_thread(_judged, points, changes, samples)).misfits
     moves: list[Move] = []
     if misfits:
         reason = f"version {version.version} of its study has no such sample"
@@ -148,32 +201,39 @@ def _tell(tx: Transaction, place: Place, version: StudyVersion) -> None:
     tx.messages.add(address.request_id, [(f"idds/{address.vo}/studies/redefined", body)])
 
 
-def _misfits(
-    waiting: Iterable[tuple[ContentId, int, Point]], changes: Sequence[Sequence[Change]], samples: Samples
-) -> list[ContentId]:
-    """Those that are no samples as they are drawn by now."""
-    found, space = list(waiting), spaces_of(samples)[0]
+def _judged(
+    waiting: Sequence[tuple[ContentId, int, Point]], changes: Sequence[Sequence[Change]], samples: Samples
+) -> Judged:
+    """Which of those that wait are no samples as they are drawn by now."""
+    space = spaces_of(samples)[0]
     fitting, constraints = Fitting(space), Constraints(space)
-    if len(found) * constraints.cost > MOST_COSTS:
-        return [content for content, _, _ in found]
-    fits = {
+    seen = frozenset(content for content, _, _ in waiting)
+    if len(waiting) * constraints.cost > MOST_COSTS:
+        return Judged(seen, tuple(seen))
+    misfits = (
         content
-        for content, version, point in found
-        if fitting.carried(point, changes[version - 1 :]) == point and constraints.let_through(point)
-    }
-    return [content for content, _, _ in found if content not in fits]
+        for content, version, point in waiting
+        if fitting.carried(point, changes[version - 1 :]) != point or not constraints.let_through(point)
+    )
+    return Judged(seen, tuple(misfits))
 
 
-async def _checked(before: Samples, changes: Sequence[Change]) -> Samples:
-    """The study with these changes. Raises InvalidInput."""
+def _checked(before: Samples, changes: Sequence[Change]) -> Samples:
+    """The study with these changes. It takes up to a second or two. Raises InvalidInput."""
     after, problems = redefined(before, changes)
     if problems:
         raise InvalidInput(problems)
     # Initial points were looked at before; those that fit no more are passed over.
-    unfit = await asyncio.to_thread(feasibility.problems, replace(after, initial=()), "")
+    unfit = feasibility.problems(replace(after, initial=()), "")
     if unfit:
         raise InvalidInput([_placed(problem, after, changes) for problem in unfit])
     return after
+
+
+def _check_room(identifier: CollectionId, version: int, samples: Samples) -> None:
+    if version * len(msgspec.json.encode(samples.space)) > MOST_WRITTEN:
+        text = f"it has {version - 1:,} versions of so large a space: have another study begin with its results"
+        raise Conflict(f"study {identifier} cannot be redefined: {text}")
 
 
 def _placed(problem: Problem, after: Samples, changes: Sequence[Change]) -> Problem:

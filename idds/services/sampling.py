@@ -19,7 +19,7 @@ from idds.services.announcing import tell_collection_closed
 from idds.services.drawing import DRAWING, not_drawn, register_drawn
 from idds.services.iterating import redefine_for
 from idds.services.sources import give_up
-from idds.services.studies import current_version, definition, given_with
+from idds.services.studies import definition, given_with
 from idds.store.database import Database, Transaction
 from idds.store.effects import Fenced
 
@@ -79,7 +79,7 @@ class Sampling:
         async with self._database.transaction(AGENT, brief=len(drawn) <= PART) as tx:
             assert effect.request_id is not None
             await tx.requests.lock([effect.request_id])
-            if await current_version(tx, identifier) != order.version:
+            if await tx.studies.latest(identifier) != order.version:
                 # It was redefined meanwhile: they are drawn anew, of what it is now.
                 await tx.effects.postpone([effect], None, delay=0)
                 return

@@ -41,7 +41,7 @@ async def stop(tx: Transaction, study: Collection, reason: str) -> None:
     entity = f"collection:{study.id}"
     tx.moves.record(entity, "stopped", (None, "stopped"), request=study.request_id, n=0, reason=reason)
     await call_off(tx, study.id)
-    waiting = [content for content, _, _ in await tx.studies.waiting(study.id)]
+    waiting = await tx.studies.waiting(study.id)
     moves = await tx.studies.take_back(study.id, waiting, reason) if waiting else []
     await not_drawn(tx, study, study.next_no - study.total)
     if await tx.collections.close(study, reason):

@@ -30,12 +30,6 @@ async def definition(tx: Transaction, study: Collection) -> Definition:
     return as_defined(await submitted(tx, study), await tx.studies.newest(study.id))
 
 
-async def current_version(tx: Transaction, study: CollectionId) -> int:
-    """The number of the version that holds."""
-    newest = await tx.studies.newest(study)
-    return 1 if newest is None else newest.version
-
-
 def as_defined(samples: Samples, newest: StudyVersion | None) -> Definition:
     """The study that was submitted, with its newest version laid over it."""
     return (

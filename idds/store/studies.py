@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import CTE, ColumnElement, FromClause, Row, Text, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.collection import Collection
@@ -78,10 +78,22 @@ class Studies(Noun):
         row = (await self._execute(query.order_by(study_versions.c.version.desc()).limit(1))).first()
         return None if row is None else _version(row)
 
-    async def versions(self, study: CollectionId, *, after: int = 0, limit: int | None = None) -> list[StudyVersion]:
-        """The versions that a study was redefined to, in order; those above `after`."""
-        query = select(study_versions).where(study_versions.c.study_id == study, study_versions.c.version > after)
-        return [_version(row) for row in await self._execute(query.order_by(study_versions.c.version).limit(limit))]
+    async def latest(self, study: CollectionId) -> int:
+        """The number of the version that holds."""
+        query = select(func.max(study_versions.c.version)).where(study_versions.c.study_id == study)
+        return int((await self._execute(query)).scalar_one() or 1)
+
+    async def versions(
+        self, study: CollectionId, *, beyond: int, limit: int, characters: int, newest_first: bool = False
+    ) -> list[StudyVersion]:
+        """Versions that a study was redefined to, in order: from the next beyond one up, or down, as many as fit.
+
+        At least one, where there is one; beside it no more when they have so many characters of JSON.
+        """
+        page = _page(study, beyond, -1 if newest_first else 1, limit, characters)
+        query = select(study_versions).join(page, page.c.version == study_versions.c.version)
+        rows = await self._execute(query.where(study_versions.c.study_id == study).order_by(study_versions.c.version))
+        return [_version(row) for row in rows]
 
     async def redefinitions(self, study: CollectionId) -> list[Redefinition]:
         """What made each version that a study was redefined to, in order; their spaces, which may be large, unread."""
@@ -146,14 +158,18 @@ class Studies(Noun):
         rows = await self._execute(query.order_by(samples.c.number.desc()).limit(limit))
         return [(row.payload["parameters"], tuple(row.objective_values)) for row in rows]
 
-    async def waiting(self, study: CollectionId) -> list[tuple[ContentId, int, Point]]:
-        """The samples that nobody has taken yet: each with the version that it is of, and its point."""
-        query = select(contents.c.id, contents.c.payload, samples.c.version)
-        query = query.join(samples, samples.c.content_id == contents.c.id).where(
+    async def waiting(self, study: CollectionId) -> list[ContentId]:
+        """The samples that nobody has taken yet."""
+        query = select(contents.c.id).where(
             contents.c.collection_id == study, is_status(contents.c.status, ContentStatus.AVAILABLE)
         )
-        rows = await self._execute(query.order_by(contents.c.collection_id, contents.c.id))
-        return [(ContentId(row.id), row.version, row.payload["parameters"]) for row in rows]
+        return [ContentId(row.id) for row in await self._execute(query.order_by(contents.c.id))]
+
+    async def points(self, ids: Sequence[ContentId]) -> list[tuple[ContentId, int, Point]]:
+        """Of these samples the version that each is of, and its point."""
+        query = select(contents.c.id, contents.c.payload, samples.c.version)
+        query = query.join(samples, samples.c.content_id == contents.c.id).where(among(contents.c.id, ids))
+        return [(ContentId(row.id), row.version, row.payload["parameters"]) for row in await self._execute(query)]
 
     async def take_back(self, study: CollectionId, ids: Sequence[int], reason: str) -> list[Move]:
         """Cancel those of these samples that nobody has taken: they are wanted no more, and no retry brings them."""
@@ -194,6 +210,24 @@ class Studies(Noun):
             "at": version.at,
         }
         await self._execute(insert(study_versions).values(values))
+
+
+def _page(study: CollectionId, beyond: int, step: int, limit: int, characters: int) -> CTE:
+    """The numbers of versions that fit into a page. Its end is found on the way there: no other is looked at."""
+    first, each = study_versions.alias("first"), study_versions.alias("each")
+    page = select(first.c.version, _length(first).label("characters"))
+    page_of = page.where(first.c.study_id == study, first.c.version == beyond + step).cte("page", recursive=True)
+    following = select(each.c.version, page_of.c.characters + _length(each)).where(
+        each.c.study_id == study,
+        each.c.version == page_of.c.version + step,
+        page_of.c.version != beyond + step * limit,
+        page_of.c.characters < characters,
+    )
+    return page_of.union_all(following)
+
+
+def _length(table: FromClause) -> ColumnElement[int]:
+    return func.length(cast(table.c.document, Text)) + func.length(cast(table.c.changes, Text))
 
 
 def _version(row: Row[Any]) -> StudyVersion:

@@ -88,9 +88,7 @@ async def show(visit: Visit[ChartsQuery]) -> View:
         "known": known,
         "rows": _rows(found),
         "delivery": await told.delivery(principal, identifier),
-        "versions": await visit.doors.redefining.versions(
-            principal, identifier, after=max(0, study.version - VERSIONS), limit=VERSIONS
-        ),
+        "versions": await visit.doors.redefining.newest(principal, identifier, limit=VERSIONS),
         "written": written,
         "of_parameter": of_parameter,
         "of_change": of_change,

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from idds.domain.identifiers import CollectionId
+from idds.domain.request import Principal
+from idds.services import redefining as service
 from idds.store import studies as store
 from idds.store.documents import read_parameter
 from tests.integration.api import Api, api_on
@@ -174,3 +176,86 @@ async def test_a_closed_study_is_opened_again_for_what_takes_the_place_of_what_w
         assert len(found) == 8
         assert all(each["parameters"]["x"] >= 4.5 for each in found)
         assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
+
+
+async def test_a_page_of_versions_ends_where_they_are_long(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred versions of a large study were a hundred megabytes in one answer."""
+    monkeypatch.setattr(service, "PAGE", 2000)
+    kinds = {"type": "categorical", "choices": [f"kind-{n:03}" for n in range(100)]}
+    async with api_on(database_url) as api:
+        collection = await api.input_of(await api.submit(study(sampler="random", space={**BOWL, "kind": kinds})))
+        for n in range(5):
+            await redefine(api, collection, [{"change": "narrow", "parameter": "x", "low": n / 2}])
+        path = f"/v1/studies/{collection}/versions"
+        seen, pages, after = [], 0, 0
+        while after is not None:
+            page = await api.get(path, params={"after": str(after), "limit": "4"})
+            seen += [each["version"] for each in page["versions"]]
+            assert page["next"] is None or page["next"] == seen[-1]
+            after, pages = page["next"], pages + 1
+        assert seen == [1, 2, 3, 4, 5, 6]
+        assert pages == 3, "the first that was submitted and two more, or two: the second makes it full"
+        monkeypatch.setattr(service, "PAGE", 4_000_000)
+        owner = Principal("owner", "vo")
+        for limit, expected in ((2, [5, 6]), (5, [2, 3, 4, 5, 6]), (6, [1, 2, 3, 4, 5, 6]), (9, [1, 2, 3, 4, 5, 6])):
+            newest = await api.doors.redefining.newest(owner, CollectionId(collection), limit=limit)
+            assert [each.version for each in newest] == expected
+        assert (await api.get(path, params={"limit": "1"}))["next"] == 1
+        assert await api.get(path, params={"after": "6"}) == {"versions": [], "next": None}
+
+
+async def test_a_study_has_only_so_many_versions_of_a_large_space(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_WRITTEN", 800)
+    async with api_on(sqlite_url) as api:
+        collection = await api.input_of(await api.submit(study(sampler="random", space=BOWL)))
+        answers = [
+            await api.call(
+                "POST",
+                f"/v1/studies/{collection}:redefine",
+                {"changes": [{"change": "narrow", "parameter": "x", "low": n / 4}], "reason": "test"},
+            )
+            for n in range(4)
+        ]
+        statuses = [each.status for each in answers]
+        assert statuses == sorted(statuses)
+        assert {200, 409} == set(statuses)
+        assert "versions of so large a space" in answers[-1].document["detail"]
+        assert await versions_of(api, collection) == 1 + statuses.count(200)
+
+
+async def versions_of(api: Api, collection: int) -> int:
+    return int((await api.get(f"/v1/studies/{collection}"))["version"])
+
+
+async def test_what_comes_to_wait_while_misfits_are_looked_for_is_looked_at_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked for before anybody is kept waiting; a sample may be given back meanwhile."""
+    judged, lookers = service._judged, list[int]()
+    async with api_on(database_url) as api:
+        collection = await api.input_of(await api.submit(study(sampler="random", space=BOWL, count=20, seed=3)))
+        path = f"/v1/collections/{collection}/contents"
+        held = (await api.post(f"{path}:lease", {"count": 20, "lessee": "test"}))["contents"]
+        outside = [each for each in held if not 1 <= each["parameters"]["x"] <= 4]
+        first, late = outside[:2], outside[2:4]
+
+        async def give_back(some: list[Any]) -> None:
+            returned = [{"id": each["id"], "attempt": each["attempt"]} for each in some]
+            await api.post(f"{path}:return", {"held": returned})
+
+        loop = asyncio.get_running_loop()
+
+        def slowly(waiting: Any, *more: Any) -> Any:
+            lookers.append(len(waiting))
+            if len(lookers) == 1:
+                asyncio.run_coroutine_threadsafe(give_back(late), loop).result(30)
+            return judged(waiting, *more)
+
+        await give_back(first)
+        monkeypatch.setattr(service, "_judged", slowly)
+        await redefine(api, collection, NARROWED)
+        assert lookers == [2, 2]
+        listed = await api.get(path, params={"status": "cancelled"})
+        assert {each["id"] for each in listed["contents"]} == {each["id"] for each in (*first, *late)}

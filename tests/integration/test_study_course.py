@@ -141,7 +141,7 @@ async def test_an_iteration_that_is_asked_for_twice_is_redefined_once(database_u
                 await tx.effects.hasten_kind(EffectKind.ASK)
         assert asked > 1
         async with api.database.snapshot() as tx:
-            assert [each.version for each in await tx.studies.versions(CollectionId(collection))] == [2]
+            assert await tx.studies.latest(CollectionId(collection)) == 2
 
 
 async def test_a_redefinition_in_the_middle_of_an_iteration_counts_only_what_was_evaluated(sqlite_url: str) -> None:

@@ -42,7 +42,7 @@ async def killed_before_drawing(api: Api, url: str, version: int) -> AsyncIterat
 async def found(api: Api, collection: int) -> tuple[list[StudyVersion], list[dict[str, Any]]]:
     """The versions that it was redefined to, and its samples."""
     async with api.database.snapshot() as tx:
-        versions = await tx.studies.versions(CollectionId(collection))
+        versions = await tx.studies.versions(CollectionId(collection), beyond=1, limit=10, characters=10**6)
     return versions, (await api.get(f"/v1/studies/{collection}/samples?limit=100"))["samples"]
 
 
