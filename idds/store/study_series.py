@@ -74,7 +74,9 @@ class StudySeries(Noun):
         value = last.with_only_columns(intermediates.c.value).scalar_subquery().label("value")
         query = select(contents, samples.c.number, samples.c.version, last.scalar_subquery().label("step"), value)
         query = query.join_from(contents, samples, samples.c.content_id == contents.c.id)
-        query = query.where(contents.c.collection_id == study, is_status(contents.c.status, ContentStatus.LEASED))
+        # Compared as an expression: else a plan may read all that the study ever had for it.
+        of_study = contents.c.collection_id + _literal(0) == study
+        query = query.where(of_study, is_status(contents.c.status, ContentStatus.LEASED))
         return [_running(row) for row in await self._execute(query.order_by(contents.c.changed_at).limit(limit))]
 
     async def setbacks(self, study: CollectionId, limit: int) -> list[Setback]:
