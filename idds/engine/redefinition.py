@@ -8,6 +8,7 @@ from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, 
 from idds.domain.space import Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.spaces import COMMAND, LARGEST, Checks, against, parameter_problems, problems, spaces_of
+from idds.engine.study_size import choices_of, choices_problem
 
 MOST_CONSTRAINTS = 100
 
@@ -165,6 +166,17 @@ def _bound_problems(change: Narrow | Widen, parameter: Parameter, place: str) ->
             yield Problem(f"{place}/low", "no step leads there")
 
 
+def _choices(changes: Iterable[Change]) -> Iterator[Sequence[Value]]:
+    for change in changes:
+        match change:
+            case Choose(choices=choices):
+                yield choices
+            case Add(parameter=name, space=parameter):
+                yield from choices_of({name: parameter})
+            case _:
+                pass
+
+
 def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, list[Problem]]:
     """A study with these changes, one after the other; or as far as it came, and what is wrong with them.
 
@@ -175,6 +187,8 @@ def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, lis
         return samples, [Problem("/changes", "a study of segments cannot be redefined")]
     if samples.sampler == COMMAND:
         return samples, [Problem("/changes", "a study with a command of its own is redefined by that command")]
+    if problem := choices_problem(_choices(changes), "/changes"):
+        return samples, [problem]
     draft = _Draft(dict(spaces[0].parameters), dict(spaces[0].fixed), list(samples.constraints))
     found = [p for number, change in enumerate(changes) for p in draft.apply(change, f"/changes/{number}")]
     after = replace(

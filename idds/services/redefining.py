@@ -30,7 +30,7 @@ TRIES = 3
 MOST_COSTS = 100_000_000
 """What evaluating constraints on samples that wait may cost, about a second; beyond that all are replaced."""
 MOST_WRITTEN = 500_000_000
-"""Bytes of the spaces of all versions of a study, counted as if each were as large as the next."""
+"""Bytes of all versions of a study, counted as if each were as large as the next."""
 PAGE = 4_000_000
 """Characters of JSON after which a page of versions ends."""
 
@@ -87,7 +87,7 @@ class Redefining:
                 changes = await tx.studies.changes(identifier)
             _check_version(identifier, before.version, order.if_version)
             after = await asyncio.to_thread(_checked, before.samples, order.changes)
-            _check_room(identifier, before.version + 1, after)
+            _check_room(identifier, before.version + 1, after, order.changes)
             # Before anybody is kept waiting: on SQLite nobody else writes from when a transaction has begun.
             judged = await asyncio.to_thread(_judged, waiting, [*changes, order.changes], after)
             try:
@@ -230,8 +230,8 @@ def _checked(before: Samples, changes: Sequence[Change]) -> Samples:
     return after
 
 
-def _check_room(identifier: CollectionId, version: int, samples: Samples) -> None:
-    if version * len(msgspec.json.encode(samples.space)) > MOST_WRITTEN:
+def _check_room(identifier: CollectionId, version: int, samples: Samples, changes: Sequence[Change]) -> None:
+    if version * len(msgspec.json.encode((samples.space, changes))) > MOST_WRITTEN:
         text = f"it has {version - 1:,} versions of so large a space: have another study begin with its results"
         raise Conflict(f"study {identifier} cannot be redefined: {text}")
 

@@ -13,6 +13,7 @@ from idds.domain.workflow import Workflow
 from idds.engine import graph
 from idds.engine import request as engine
 from idds.engine import transform as transform_engine
+from idds.engine.study_size import is_large
 from idds.ports.wakeups import Channel
 from idds.search import feasibility
 from idds.services.access import acting_for
@@ -95,7 +96,9 @@ class Submission:
         InvalidInput for the terms, Conflict when the key came with something else, and Forbidden where the principal
         may not submit for this owner.
         """
-        if problems := [*graph.problems(workflow), *self._unknown(workflow)]:
+        # In a thread, where it takes long: others are served meanwhile.
+        found = await asyncio.to_thread(graph.problems, workflow) if is_large(workflow) else graph.problems(workflow)
+        if problems := [*found, *self._unknown(workflow)]:
             raise WrongWorkflow(problems)
         if problems := await _constraint_problems(workflow):
             raise WrongWorkflow(problems)

@@ -315,6 +315,8 @@ def test_nor_can_it_be_redefined_to_more() -> None:
     full = study({f"p{n}": choices(10_000) for n in range(MOST_CHOICES_IN_ALL // 10_000)})
     _, found = redefined(full, [Add(parameter="one", space=choices(1))])
     assert found == [Problem("/changes", "/space: there are more than 100,000 choices in all")]
+    again = [Choose(parameter="kind", choices=choices(10_000).choices)] * 11
+    assert redefined(study(), again)[1] == [Problem("/changes", "there are more than 100,000 choices in all")]
 
 
 def test_nor_has_a_workflow_of_several_studies() -> None:
