@@ -25,6 +25,8 @@ from idds.search.tree_parzen import TreeParzenSampler
 
 TRIES = 30
 """So many points of the sampler's own are tried against the constraints; then one is drawn at random."""
+FEW_TRIES = {"gp": 5}
+"""Each costs so much; and it stays near where it was sent away from."""
 HISTORY = {"tpe": 200, "gp": 100}
 """So many finished samples they look at where nothing is said: of TPE more cost time and find nothing better
 (docs/hpo.md), and a Gaussian process costs time with the third power of their number."""
@@ -147,13 +149,15 @@ class OptunaSearch:
             return before.suggestion
         if in_haste and initial is None:
             return self._fall_back(number)
-        for attempt in range(TRIES):
+        rejected: list[Trial] = []
+        for attempt in range(FEW_TRIES.get(self._samples.sampler, TRIES)):
             self._study.sampler = self._sampler(seed(self._samples.seed, self._segment, number, attempt))
             if initial is not None:
                 self._study.enqueue_trial(dict(initial))
             trial = self._study.ask()
             point = self._suggest(trial)
             if initial is not None or self._constraints.let_through(point):
+                self._take_back(rejected)
                 origin = Origin.SAMPLER if initial is None else Origin.INITIAL
                 notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
                 suggestion = Suggestion(number, point, origin, dict(notes))
@@ -161,8 +165,13 @@ class OptunaSearch:
                 self._known[number] = Known(suggestion, State.RUNNING)
                 self._tree_parzen.put(point)
                 return suggestion
-            self._study.tell(trial, state=TrialState.FAIL)
+            rejected.append(trial)  # as one that is running it keeps the next one away
+        self._take_back(rejected)
         return self._fall_back(number)
+
+    def _take_back(self, rejected: Iterable[Trial]) -> None:
+        for trial in rejected:
+            self._study.tell(trial, state=TrialState.FAIL)
 
     def _fall_back(self, number: int) -> Suggestion:
         point = drawn_within(self._space, self._constraints, seed(self._samples.seed, self._segment), number)
