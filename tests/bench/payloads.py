@@ -54,7 +54,7 @@ async def measure(database_url: str) -> list[tuple[str, str, str]]:
                 aim = "aim p99 under 20 ms" if pace >= 100 else ""
                 found += [
                     (f"{pace} a second: report, and the next with it", _said(paced.reporting), aim),
-                    (f"{pace} a second: samples that came so", f"{1 - paced.waiting.rounds / paced.samples:.1%}", ""),
+                    (f"{pace} a second: reports that brought one", f"{paced.brought:.1%}", ""),
                     (f"{pace} a second: the others, waited for", _said(paced.waiting), aim),
                     (f"{pace} a second: fall-backs", paced.drawn, ""),
                 ]
@@ -64,16 +64,15 @@ async def measure(database_url: str) -> list[tuple[str, str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """Calls that report and take the next, and calls that wait for one; how many points were drawn at random."""
+    """Calls that report and take the next, the share of them that brought one, and calls that wait for one.
+
+    `drawn`: how many points were drawn at random.
+    """
 
     reporting: Run
+    brought: float
     waiting: Run
     drawn: str
-
-    @property
-    def samples(self) -> int:
-        """How many were evaluated."""
-        return max(1, self.reporting.rounds)
 
 
 def _said(run: Run) -> str:
@@ -150,7 +149,7 @@ def _fill_sqlite(path: str, study: int) -> None:
 
 async def _paced(target: Target, study: int, pace: int) -> Paced:
     evaluation_s = PAYLOADS / pace
-    waiting, reporting = Run(), Run()
+    waiting, reporting, brought = Run(), Run(), list[bool]()
     path = f"/v1/collections/{study}/contents"
     begun = time.perf_counter()
     measured_from = begun + min(evaluation_s, 10.0)
@@ -170,8 +169,8 @@ async def _paced(target: Target, study: int, pace: int) -> Paced:
                     continue
                 content = contents[0]
                 if time.perf_counter() < measured_from:
-                    waiting.took_s.clear()
-                    reporting.took_s.clear()
+                    for found in (waiting.took_s, reporting.took_s, brought):
+                        found.clear()
                 await asyncio.sleep(max(0.0, min(evaluation_s, end - time.perf_counter())))
                 values = [loss(content["parameters"])]
                 done = {
@@ -183,6 +182,7 @@ async def _paced(target: Target, study: int, pace: int) -> Paced:
                 if time.perf_counter() < end:
                     answer = await report.call("POST", f"{path}:report", {"reports": [done], "lease": order})
                     contents = answer["contents"]
+                    brought.append(bool(contents))
                 else:  # all at once, which tells of nothing else
                     await last.call("POST", f"{path}:report", {"reports": [done]})
 
@@ -193,7 +193,8 @@ async def _paced(target: Target, study: int, pace: int) -> Paced:
             run.rounds, run.wall_s = len(run.took_s), time.perf_counter() - measured_from
         after = await _origins(session, study)
     fallbacks = after.get("fallback", 0) - before.get("fallback", 0)
-    return Paced(reporting, waiting, f"{fallbacks / max(1, sum(after.values()) - sum(before.values())):.1%}")
+    drawn = f"{fallbacks / max(1, sum(after.values()) - sum(before.values())):.1%}"
+    return Paced(reporting, sum(brought) / max(1, len(brought)), waiting, drawn)
 
 
 async def _origins(session: aiohttp.ClientSession, study: int) -> dict[str, int]:
