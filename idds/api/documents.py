@@ -67,7 +67,7 @@ def parse(body: bytes, model: type[M]) -> M:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         if details[0]["type"] == "json_invalid":
             raise Malformed(Problem("", details[0]["msg"])) from None
         raise InvalidInput(problems_of(details, _load(body))) from None
@@ -118,7 +118,7 @@ def read_query(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate({name: query.getall(name) if name in many else query[name] for name in query})
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False, include_input=False)
+        details = error.errors(include_url=False, include_input=False)
         raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None
 
 
@@ -251,7 +251,14 @@ def problems_of(details: list[ErrorDetails], document: Any) -> list[Problem]:
 
 
 def _message(detail: ErrorDetails) -> str:
-    message = _MESSAGES.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+    bounds = detail.get("ctx", {})
+    match detail["type"]:
+        case "too_long":
+            message = f"there are {bounds['actual_length'] or 'more'}, and {bounds['max_length']} at most are taken"
+        case "too_short":
+            message = f"there are {bounds['actual_length']}, and {bounds['min_length']} at least are wanted"
+        case kind:
+            message = _MESSAGES.get(kind) or detail["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 
 

@@ -153,6 +153,13 @@ def test_a_record_that_says_something_twice_is_refused_in_bulk() -> None:
     assert [problem.pointer for problem in caught.value.problems] == ["/reports/0"]
 
 
+def test_too_many_and_too_few_are_told_with_their_numbers() -> None:
+    values = b'{"reports": [{"id": 1, "attempt": 1, "status": "done", "objective_values": [%b]}]}'
+    said = told(values % b", ".join([b"1"] * 200), ReportBody)
+    assert said == {"/reports/0/objective_values": "there are 200, and 100 at most are taken"}
+    assert told(b'{"reports": []}', ReportBody) == {"/reports": "there are 0, and 1 at least are wanted"}
+
+
 def test_a_body_with_rules_of_its_own_is_not_read_in_bulk() -> None:
     with pytest.raises(TypeError):
         reader_of(RedefineBody)
