@@ -12,6 +12,9 @@ from idds.ports.sampler import Known, Order, Suggestion
 from idds.search.constraints import Constraints
 from idds.search.sequences import SequenceSearch
 
+LONGEST_S = 30.0
+"""What a sampler that learns has not drawn by then is drawn at random: others wait, and their patience ends, too."""
+
 
 class Search(Protocol):
     def learn(self, news: list[Known]) -> None:
@@ -51,7 +54,7 @@ class StudySearch:
 
     def ask(self, order: Order) -> Sequence[Suggestion]:
         """What is ordered, after hearing the news; fewer where there are no more."""
-        begun = time.monotonic()
+        begun, within_s = time.monotonic(), LONGEST_S if order.within_s is None else min(order.within_s, LONGEST_S)
         news: list[list[Known]] = [[] for _ in self._searches]
         for known in map(self._as_of_now, order.news):
             if known is not None:
@@ -62,7 +65,7 @@ class StudySearch:
         for number in order.numbers:
             segment = number % len(self._searches)
             initial = given_for(number, self._samples, self._spaces[segment], self._checks[segment])
-            in_haste = order.within_s is not None and time.monotonic() - begun >= order.within_s
+            in_haste = time.monotonic() - begun >= within_s
             suggestion = self._searches[segment].ask(number, initial, in_haste=in_haste)
             if suggestion is not None:
                 found.append(suggestion)

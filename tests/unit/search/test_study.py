@@ -10,8 +10,10 @@ from idds.domain.space import Parameter, Point
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import redefined
 from idds.ports.sampler import Known, Order, State, Suggestion
+from idds.search import process
+from idds.search import study as module
 from idds.search.optuna_search import OptunaSearch
-from idds.search.study import StudySearch
+from idds.search.study import LONGEST_S, StudySearch
 from tests.unit.search.test_optuna_search import quiet as quiet
 
 STUDY = Samples(
@@ -84,6 +86,14 @@ def test_results_of_elsewhere_are_told_first() -> None:
     ]
     search = StudySearch(order(given=given))
     assert told(search) == [({"x": 1.5, "k": 1}, "COMPLETE"), ({"x": 2.5, "k": 1}, "FAIL")]
+
+
+def test_also_where_nobody_waits_there_is_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that takes longer than its process is given ends its study."""
+    monkeypatch.setattr(module, "LONGEST_S", 0.0)
+    order = Order(CollectionId(1), STUDY, range(3))
+    assert {each.origin for each in StudySearch(order).ask(order)} == {"fallback"}
+    assert LONGEST_S <= process.LONGEST_S / 2
 
 
 @pytest.mark.parametrize(("within_s", "origins"), [(0.0, {"fallback"}), (None, {"sampler"}), (3600.0, {"sampler"})])
