@@ -57,7 +57,7 @@ class Order:
     `samples` is the study as its `version` has it, of which numbers of `first` or above may be. What knows nothing of
     that version is told everything, and also by which `changes` the versions from the second on came about, and the
     results of elsewhere that were `given` with the study: their numbers are below zero. What a sampler that learns has
-    not drawn `within_s` seconds is drawn at random, for somebody waits for it; None: there is time, though not for ever.
+    not drawn `within_s` seconds is drawn at random, for somebody waits for it; None: there is half a minute.
     """
 
     study: CollectionId
