@@ -30,11 +30,11 @@ async def advise(
     contents = {content.id: content for content in await tx.contents.get(list({said.content_id for said in every}))}
     refused = {said: why for said in every if (why := _against(place, contents.get(said.content_id), said))}
     taken = [said for said in every if said not in refused]
-    await tx.intermediates.note([said for said in taken if isfinite(said.value)])
+    kept = await tx.intermediates.note([said for said in taken if isfinite(said.value)])
     reasons: dict[ContentId, str | None] = {}
     if rule := rule_of(samples):
         in_steps = [said for each in told for said in sorted(each, key=lambda said: said.step) if said not in refused]
-        reasons = await _Judging(tx, place, rule).judge(in_steps)
+        reasons = await _Judging(tx, place, rule, kept).judge(in_steps)
     return [
         [_advice(said.content_id, refused.get(said) or reasons.get(said.content_id)) for said in _last(each)]
         for each in told
@@ -76,6 +76,7 @@ class _Judging:
     tx: Transaction
     place: Place
     rule: Rule
+    kept: frozenset[tuple[ContentId, int]]
 
     async def judge(self, said: Sequence[Intermediate]) -> dict[ContentId, str | None]:
         """Why each of these samples is to stop, None where it is not, judged at the last that is said of it."""
@@ -92,7 +93,9 @@ class _Judging:
                 continue
             if isfinite(each.value):
                 after[each.content_id] = advanced(self.rule, progress, each.step, each.value)
-                fresh[each.content_id] = each
+                # With others it is compared at a step of which their values were kept, too.
+                if not isinstance(self.rule, Percentile) or (each.content_id, each.step) in self.kept:
+                    fresh[each.content_id] = each
             else:
                 reason = f"its value at step {each.step} is {each.value}"
                 after[each.content_id] = replace(progress, stop_reason=reason)

@@ -9,7 +9,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.content import Intermediate
 from idds.domain.identifiers import CollectionId, ContentId
+from idds.engine import thinning
 from idds.engine.pruning import COMPARED, ON_RUNG, Progress, Standing
+from idds.engine.thinning import DENSE
 from idds.store.noun import Noun
 from idds.store.schema import intermediates, rungs, samples
 from idds.store.sets import among_bound
@@ -40,6 +42,17 @@ def _noted(insert: "postgresql.Insert | sqlite.Insert") -> "postgresql.Insert | 
 
 
 _NOTE = {True: _noted(sqlite.insert(intermediates)), False: _noted(postgresql.insert(intermediates))}
+_REPLACE = (
+    update(intermediates)
+    .where(intermediates.c.content_id == bindparam("content"), intermediates.c.step == bindparam("of"))
+    .values(value=bindparam("said"), at=bindparam("now"))
+)
+_OF_SAMPLE = select(intermediates.c.step).where(intermediates.c.content_id == samples.c.content_id).limit(1)
+_ENDS = select(
+    samples.c.content_id,
+    _OF_SAMPLE.order_by(intermediates.c.step).scalar_subquery().label("first"),
+    _OF_SAMPLE.order_by(intermediates.c.step.desc()).scalar_subquery().label("last"),
+).where(among_bound(samples.c.content_id, "ids"))
 _PROGRESS = select(
     samples.c.content_id,
     samples.c.number,
@@ -113,15 +126,35 @@ _ON_POSTGRESQL = (
 
 
 class Intermediates(Noun):
-    async def note(self, said: Sequence[Intermediate]) -> None:
-        """Note finite values; of a sample at a step the last."""
+    async def note(self, said: Sequence[Intermediate]) -> frozenset[tuple[ContentId, int]]:
+        """Note finite values, of a sample at a step the last, thinned out as `engine.thinning` tells; which were kept.
+
+        Where none is far on its way nothing has to be looked up for that.
+        """
         last = {(each.content_id, each.step): each.value for each in said}
-        rows = [
-            {"content_id": content, "step": step, "value": value, "at": self._tx.now}
-            for (content, step), value in sorted(last.items())
-        ]
-        if rows:
+        steps: dict[ContentId, list[int]] = {}
+        for content, step in last:
+            steps.setdefault(content, []).append(step)
+        far = [content for content, its in steps.items() if max(its) >= DENSE]
+        ends = {row.content_id: row for row in await self._execute(_ENDS, {"ids": far})} if far else {}
+        new: list[tuple[ContentId, int]] = []
+        again: list[tuple[ContentId, int]] = []
+        for content, its in sorted(steps.items()):
+            found = ends.get(content)
+            if found is None:
+                new += [(content, step) for step in sorted(its)]
+                continue
+            kept, replacing = thinning.kept(its, found.first, found.last)
+            new += [(content, step) for step in kept]
+            again += [(content, step) for step in replacing]
+        if new:
+            rows = [{"content_id": c, "step": n, "value": last[c, n], "at": self._tx.now} for c, n in new]
             await self._execute(_NOTE[self._is_sqlite], rows)
+        if again:
+            await self._execute(
+                _REPLACE, [{"content": c, "of": n, "said": last[c, n], "now": self._tx.now} for c, n in again]
+            )
+        return frozenset(new)
 
     async def progress(self, contents: Sequence[ContentId]) -> dict[ContentId, Numbered]:
         """How far these samples are."""

@@ -113,6 +113,7 @@ async def test_what_is_compared_is_found_by_indexes_and_is_right(database_url: s
         found = await faults(
             database,
             [
+                hot("note", lambda tx: tx.intermediates.note([Intermediate(mine[0], 1, 5000, 0.5)]), *INDEXES),
                 hot("progress", lambda tx: tx.intermediates.progress(mine), *INDEXES),
                 hot("save", lambda tx: tx.intermediates.save({mine[0]: Progress(3, 0.5, 3)}), *INDEXES),
                 hot("stopped", lambda tx: tx.intermediates.stopped(mine), *INDEXES),

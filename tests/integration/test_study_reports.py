@@ -238,6 +238,33 @@ async def test_the_first_result_counts_also_after_its_lease_and_a_second_is_refu
         assert advice == {"id": late["id"], "stop": True, "reason": "the sample is done"}
 
 
+async def test_of_very_many_steps_one_here_and_there_is_kept_and_compared(database_url: str) -> None:
+    """However many are said in a call: it is compared at the last of which the others' values were kept, too."""
+    async with api_on(database_url) as api:
+        study = await study_of(api, pruner={"type": "median", "options": {"startup": 1}})
+        good, bad = await study.lease(2)
+        steps = [0, *range(100_000, 100_998)]
+        (advice,) = await study.say(*({**good, "step": step, "value": 0.5} for step in steps))
+        assert advice["stop"] is False
+        noted = (await api.rows())["intermediates"]
+        assert len(steps) // 50 < noted < len(steps) // 40
+        assert await study.report(good, 0.5) == "accepted"
+        again = [{**good, "step": step, "value": 0.25} for step in (0, 100_000, 100_001, 50_000)]
+        await study.say(*again)
+        assert (await api.rows())["intermediates"] == noted, "it is done: nothing more is taken"
+        assert await study.stops(bad, 0, 0.25) is None
+        (advice,) = await study.say(*({**bad, "step": step, "value": 0.9} for step in steps[1:-20]))
+        assert advice["stop"] is False, "at its best it was better"
+        again = [{**bad, "step": step, "value": 0.1} for step in (100_000, 100_001, 50_000)]
+        await study.say(*again)
+        story = await api.get(f"/v1/studies/{study.id}/samples/1")
+        kept = {each["step"]: each["value"] for each in story["intermediates"]}
+        assert (kept[100_000], 100_001 in kept, 50_000 in kept) == (0.1, False, False)
+        (worse,) = await study.lease()
+        (advice,) = await study.say(*({**worse, "step": step, "value": 0.9} for step in steps[:-1]))
+        assert "its best value 0.9 is worse than 0.5" in advice["reason"]
+
+
 async def test_who_has_nothing_to_say_of_a_sample_is_told_to_stop_and_changes_nothing(database_url: str) -> None:
     async with api_on(database_url) as api:
         study = await study_of(api, pruner={"type": "median"})
