@@ -12,6 +12,7 @@ from idds.api.bodies import NoQuery, StudiesQuery
 from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.space import Parameter
+from idds.domain.statuses import ContentStatus
 from idds.domain.study import Study
 from idds.domain.study_series import StudyCurves, StudyPoint, StudyPoints, StudySeries
 from idds.domain.workflow import Samples
@@ -85,6 +86,8 @@ async def show(visit: Visit[ChartsQuery]) -> View:
         # Thousands of points: a thread lets others be served meanwhile.
         **await asyncio.to_thread(_drawn, found),
         "bar": Bar(sum(study.counts.values()), study.counts, OF_SAMPLES),
+        # Whether something may be said of a sample that is being evaluated, which no event tells of.
+        "is_moving": study.counts[ContentStatus.LEASED] > 0 and bool(found.curves.curves or study.definition.pruner),
         "known": known,
         "rows": _rows(found),
         "delivery": await told.delivery(principal, identifier),
@@ -128,6 +131,7 @@ async def show_sample(visit: Visit[None]) -> View:
         "sample": sample,
         "said": said[-STEPS:],
         "n_said": len(said),
+        "is_moving": sample.status is ContentStatus.LEASED and bool(said or study.definition.pruner),
         "on_the_way": charts.on_the_way(sample, [*said[:-1:every], *said[-1:]], study.directions[0]),
         "written": written,
     }

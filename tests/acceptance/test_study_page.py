@@ -198,7 +198,13 @@ async def _live(page: Page, study: Study) -> None:
     await expect(rows(page, "running").first).to_contain_text("node-of-somebody")
     await expect(rows(page, "lost").first).to_contain_text("lost or given back")
     await expect(rows(page, "lost").filter(has_text="failed")).to_contain_text("the gradients diverge")
+    # What is said on the way is no event: while some of it may come the page looks by itself, sooner than ever else.
+    curves = page.locator("section[aria-labelledby=way] svg.drawn")
+    await expect(curves).to_have_attribute("aria-label", "Values on the way of 4 samples, by step")
+    await study.say(held[1:2], 4)
+    await expect(curves).to_have_attribute("aria-label", "Values on the way of 5 samples, by step", timeout=10_000)
     await study.report(held[:2])
+    await expect(page.locator("#live[data-moving]")).to_have_count(0)
     await expect(tile(page, "Evaluated")).to_have_text(f"{RESULTS + 3}of {COUNT}")
     await expect(page.locator("#table-best")).to_have_attribute("open", "")
     await expect(page.locator("svg.drawn").first).to_have_attribute(

@@ -5,6 +5,7 @@
   const at = document.body.dataset.events;
   const LOOK_AGAIN_MS = 1000;
   const FALLBACK_MS = 30000;
+  const MOVING_MS = 2000;
   const state = document.getElementById("live-state");
   let source = null;
   let timer = null;
@@ -65,6 +66,8 @@
     if (event.persisted) open();
   });
   if (at) setInterval(() => document.hidden || changed(), FALLBACK_MS);
+  // What payloads say on their way is no event: while there may be some, the page looks for itself.
+  if (at) setInterval(() => document.hidden || !document.querySelector("[data-moving]") || changed(), MOVING_MS);
   open();
 
   // What was opened stays open when it is shown anew, and scrolled to where it was.
