@@ -27,7 +27,7 @@ LEAST = 1e-300
 
 
 class Densities(_ParzenEstimator):
-    """A mixture of kernels, one for each observation and a wide one. More kernels can be put to it afterwards."""
+    """A mixture of kernels, one for each observation and a wide one."""
 
     def __init__(
         self,
@@ -47,28 +47,19 @@ class Densities(_ParzenEstimator):
         }
 
     def sample(self, rng: np.random.RandomState, size: int) -> Columns:
-        kernels = rng.choice(len(self._weights), p=self._weights / self._weights.sum(), size=size)
-        return {name: axis.sample(kernels, rng.uniform(size=size)) for name, axis in self._axes.items()}
+        kernels = rng.choice(len(self._weights), p=self._weights, size=size)
+        # Choices take their numbers first: so Optuna does, and the same seed gives the same point.
+        axes = sorted(self._axes.items(), key=lambda named: isinstance(named[1], _Numbers))
+        return {name: axis.sample(kernels, rng.uniform(size=size)) for name, axis in axes}
 
     def log_pdf(self, samples_dict: Mapping[str, Array]) -> Array:
         """Of each point. What is taken for continuous lacks a factor that is the same for all kernels."""
-        of_kernels: Array = np.log(self._weights / self._weights.sum())[np.newaxis]
+        of_kernels: Array = np.log(self._weights)[np.newaxis]
         for name, axis in self._axes.items():
             of_kernels = of_kernels + axis.log_pdf(samples_dict[name])
         most = of_kernels.max(axis=1, keepdims=True)
         found: Array = np.log(np.exp(of_kernels - most).sum(axis=1)) + most[:, 0]
         return found
-
-    def put(self, point: Mapping[str, float]) -> None:
-        """Have a kernel more, of the weight of a new observation; those that are there keep their widths."""
-        for name, axis in self._axes.items():
-            axis.put(point[name])
-        self._weights = _put(self._weights, self._weights.max())
-
-
-def _put(rows: Array, row: Any) -> Array:
-    """The wide kernel stays the last."""
-    return np.concatenate([rows[:-1], [row], rows[-1:]])
 
 
 class _Choices:
@@ -85,12 +76,6 @@ class _Choices:
     def log_pdf(self, values: Array) -> Array:
         found: Array = np.log(self._probabilities.T)[values.astype(int)]
         return found
-
-    def put(self, value: float) -> None:
-        # As those of observations are: a share for each choice, and a whole one for what was observed.
-        row = np.full(self._probabilities.shape[1], 1 / (len(self._probabilities) + 1))
-        row[int(value)] += 1
-        self._probabilities = _put(self._probabilities, row / row.sum())
 
 
 class _Numbers:
@@ -143,13 +128,3 @@ class _Numbers:
         mass = np.abs(ndtr(side * (left - self._mu)) - ndtr(side * (right - self._mu)))
         found: Array = np.log(np.maximum(mass, LEAST))
         return found
-
-    def put(self, value: float) -> None:
-        at = float(self._scaled(np.array(value)))
-        others = np.sort(self._mu[:-1])
-        place = int(np.searchsorted(others, at, side="right"))
-        beside = [*others[max(place - 1, 0) : place + 1]] or [self._low, self._high]
-        width = self._high - self._low
-        sigma = np.clip(max(abs(at - each) for each in beside), width / min(100.0, 2.0 + len(self._mu)), width)
-        self._constant = _put(self._constant, self._constant_of(np.array(at), sigma))
-        self._mu, self._sigma = _put(self._mu, at), _put(self._sigma, sigma)

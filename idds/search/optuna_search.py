@@ -159,11 +159,11 @@ class OptunaSearch:
             if initial is not None or self._constraints.let_through(point):
                 self._take_back(rejected)
                 origin = Origin.SAMPLER if initial is None else Origin.INITIAL
-                notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
-                suggestion = Suggestion(number, point, origin, dict(notes))
+                drawn = self._study.get_trials(deepcopy=False)[trial.number]
+                suggestion = Suggestion(number, point, origin, dict(drawn.system_attrs))
                 self._numbers[number] = trial.number
                 self._known[number] = Known(suggestion, State.RUNNING)
-                self._tree_parzen.put(point)
+                self._tree_parzen.put(drawn)
                 return suggestion
             rejected.append(trial)  # as one that is running it keeps the next one away
         self._take_back(rejected)

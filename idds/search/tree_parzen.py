@@ -1,12 +1,11 @@
-"""TPE: Optuna's, with several points drawn out of one fit of its two densities.
+"""TPE: Optuna's, with what is the same for all points of an order found once.
 
-Between two results the density of what was good stays as it is, and that of the rest gains one kernel with each point
-that is drawn (the constant liar). So both are fitted once for all points that are drawn without news between them, and
-each of these adds its kernel.
+Between two results what was good stays what it is, and so does its density. The rest gains each point that is drawn
+(the constant liar); its density is fitted anew for the next. So the points are those that Optuna finds one by one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -16,11 +15,9 @@ from optuna.samplers import RandomSampler, TPESampler
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma, default_gamma_multiobjective
 from optuna.trial import FrozenTrial, TrialState
 
-from idds.domain.space import Point, Space, When, is_present
+from idds.domain.space import Space, When, is_present
 from idds.search.densities import Array, Densities
 
-MOST_OF_ONE = 32
-"""So many points are drawn out of one fit at most."""
 CANDIDATES = 24
 """So many points are drawn from the density of what was good, of which the best is taken: as many as Optuna draws."""
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -29,9 +26,11 @@ Distributions = dict[str, BaseDistribution]
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    good: Densities
-    rest: Densities
+class _ToldApart:
+    good: list[FrozenTrial]
+    rest: list[FrozenTrial]
+    densities: dict[When | None, Densities] = field(default_factory=dict)
+    """Of what was good, by branch."""
 
 
 class TreeParzenSampler(TPESampler):
@@ -47,8 +46,8 @@ class TreeParzenSampler(TPESampler):
         self._branches: dict[When | None, Distributions] = {}
         for name, each in self._chosen.items():
             self._branches.setdefault(space.parameters[name].when, {})[name] = each
-        self._fits: dict[When | None, _Fit] = {}
-        self._drawn = 0
+        self._branches = {branch: dict(sorted(chosen.items())) for branch, chosen in self._branches.items()}
+        self._known: _ToldApart | None = None
         self._inside: dict[int, dict[str, float]] = {}
         """What trials have been asked for, by number, as Optuna has it inside."""
         self.seeded(0)
@@ -60,18 +59,13 @@ class TreeParzenSampler(TPESampler):
         return self
 
     def forget(self) -> None:
-        """There may be news: what was fitted is not what is known."""
-        self._fits, self._drawn = {}, 0
+        """There may be news: what was good may be so no more."""
+        self._known = None
 
-    def put(self, point: Point) -> None:
+    def put(self, drawn: FrozenTrial) -> None:
         """A point is being evaluated from now on."""
-        self._drawn += 1
-        if self._drawn >= MOST_OF_ONE:
-            self.forget()
-        for branch, fit in self._fits.items():
-            chosen = self._branches[branch]
-            if chosen.keys() <= point.keys():
-                fit.rest.put({name: each.to_internal_repr(point[name]) for name, each in chosen.items()})
+        if self._known is not None:
+            self._known.rest.append(drawn)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
         return self._chosen
@@ -80,12 +74,15 @@ class TreeParzenSampler(TPESampler):
         found: dict[str, Any] = {}
         if len(study.get_trials(deepcopy=False, states=_FINISHED)) < self._startup:
             return found
+        if self._known is None:
+            self._known = self._told_apart(study, trial)
         for branch, chosen in self._branches.items():
             parameter = self._space.parameters[next(iter(chosen))]
             if is_present(parameter, {**self._space.fixed, **self._single, **found}):
-                if branch not in self._fits:
-                    self._fits[branch] = self._fit(study, trial, chosen)
-                found |= self._best_of(self._fits[branch], chosen)
+                if branch not in self._known.densities:
+                    self._known.densities[branch] = self._densities(study, chosen, self._known.good, are_good=True)
+                rest = self._densities(study, chosen, self._known.rest, are_good=False)
+                found |= self._best_of(self._known.densities[branch], rest, chosen)
         return found
 
     def sample_independent(
@@ -94,18 +91,20 @@ class TreeParzenSampler(TPESampler):
         """At random: it is one of the first."""
         return self._at_random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _fit(self, study: Study, asked: FrozenTrial, chosen: Distributions) -> _Fit:
-        """What is known, told apart by how good it is; what is being evaluated belongs to the rest."""
+    def _told_apart(self, study: Study, asked: FrozenTrial) -> _ToldApart:
+        """What is known, by how good it is; what is being evaluated belongs to the rest."""
         trials = study.get_trials(deepcopy=False, states=(*_FINISHED, TrialState.RUNNING))
         finished = sum(trial.state is not TrialState.RUNNING for trial in trials)
         gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
         known = [trial for trial in trials if trial.number != asked.number]
-        good, rest = _split_trials(study, known, gamma(finished))
-        below = self._build_parzen_estimator(study, chosen, good, handle_below=True)
-        above = self._build_parzen_estimator(study, chosen, rest, handle_below=False)
-        assert isinstance(below, Densities)
-        assert isinstance(above, Densities)
-        return _Fit(below, above)
+        return _ToldApart(*_split_trials(study, known, gamma(finished)))
+
+    def _densities(
+        self, study: Study, chosen: Distributions, trials: list[FrozenTrial], *, are_good: bool
+    ) -> Densities:
+        found = self._build_parzen_estimator(study, chosen, trials, handle_below=are_good)
+        assert isinstance(found, Densities)
+        return found
 
     def _get_internal_repr(
         self, trials: list[FrozenTrial], search_space: Distributions, study: Study
@@ -121,10 +120,10 @@ class TreeParzenSampler(TPESampler):
             trial.number, {name: self._chosen[name].to_internal_repr(value) for name, value in chosen}
         )
 
-    def _best_of(self, fit: _Fit, chosen: Distributions) -> dict[str, Any]:
+    def _best_of(self, good: Densities, rest: Densities, chosen: Distributions) -> dict[str, Any]:
         """Of some points that are likely among what was good the one that is the least likely among the rest."""
-        candidates = fit.good.sample(self._source, CANDIDATES)
-        best = int(np.argmax(fit.good.log_pdf(candidates) - fit.rest.log_pdf(candidates)))
+        candidates = good.sample(self._source, CANDIDATES)
+        best = int(np.argmax(good.log_pdf(candidates) - rest.log_pdf(candidates)))
         return {name: each.to_external_repr(candidates[name][best].item()) for name, each in chosen.items()}
 
 

@@ -1,12 +1,9 @@
-"""What asking ahead costs in quality: `python -m tests.bench.regret [fits] [SEEDS [TABLE ...]]`.
+"""What asking ahead costs in quality: `python -m tests.bench.regret [SEEDS [TABLE ...]]`.
 
 The least loss after 50, 100 and 200 trials with 1, 20 and 100 samples in flight, as the service draws them: a short
 queue of suggestions, filled anew when it runs low, and evaluations that end in another order than they began. Beside
 them Optuna's own TPE, one trial after the other, and points at random. Medians over seeds with bootstrap intervals
 (percentiles of the medians of 2,000 resamples; Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
-
-With `fits`: what drawing several points out of one fit costs, in orders of 32 with that many in flight besides, and in
-orders of 8 with 20 in flight.
 """
 
 import random
@@ -14,14 +11,12 @@ import statistics
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial
 
 import optuna
 
 from idds.domain.workflow import Samples
 from idds.engine.transform import QUEUE
 from idds.ports.sampler import Known, State
-from idds.search import tree_parzen
 from idds.search.optuna_search import OptunaSearch
 from idds.search.points import draw
 from idds.search.seeds import generator
@@ -30,9 +25,6 @@ from tests.bench.sampling import TABLES, Table, table
 TRIALS = 200
 AFTER = (50, 100, 200)
 IN_FLIGHT = (1, 20, 100)
-ORDERS = ((8, 20), (32, 64))
-"""So many points are ordered at once, with so many in flight at most."""
-FITS = (1, 2, 4, 8, 32)
 RESAMPLES = 2000
 Losses = list[float]
 
@@ -56,25 +48,6 @@ def ours(table: Table, in_flight: int, seed: int) -> Losses:
                 break
             flying.append(waiting.pop(0))
         # Of those that are evaluated one of the older half ends next.
-        ended = flying.pop(ends.randrange(max(1, len(flying) // 2))).suggestion
-        losses.append(table.loss(ended.parameters))
-        searching.learn([Known(ended, State.DONE, (losses[-1],))])
-    return losses
-
-
-def in_orders(table: Table, order: int, in_flight: int, most: int, seed: int) -> Losses:
-    """So many points ordered at once, as soon as there is room for all of them; `most` of them out of one fit."""
-    tree_parzen.MOST_OF_ONE = most
-    samples = Samples(space=dict(table.space.parameters), count=TRIALS, seed=seed)
-    searching = OptunaSearch(samples, table.space)
-    ends = random.Random(seed)
-    flying: list[Known] = []
-    losses: Losses = []
-    asked = 0
-    while len(losses) < TRIALS:
-        if asked < TRIALS and len(flying) + order <= in_flight:
-            flying += [Known(searching.ask(number), State.RUNNING) for number in range(asked, asked + order)]
-            asked += order
         ended = flying.pop(ends.randrange(max(1, len(flying) // 2))).suggestion
         losses.append(table.loss(ended.parameters))
         searching.learn([Known(ended, State.DONE, (losses[-1],))])
@@ -112,37 +85,24 @@ def interval(values: list[float]) -> str:
     return f"{statistics.median(values):.4f} ({low:.4f} to {high:.4f})"
 
 
-Ways = dict[str, Callable[[int], Losses]]
-
-
-def in_flight(table: Table) -> Ways:
-    ways: Ways = {"random search": partial(at_random, table), "Optuna's TPE, one by one": partial(sequential, table)}
-    return ways | {f"ours, {number} in flight": partial(ours, table, number) for number in IN_FLIGHT}
-
-
-def of_one_fit(table: Table) -> Ways:
-    return {
-        f"orders of {order}, {flying} in flight: {most} of one fit": partial(in_orders, table, order, flying, most)
-        for order, flying in ORDERS
-        for most in FITS
-        if most <= order
-    }
-
-
-def main(ways_of: Callable[[Table], Ways], seeds: int, names: list[str]) -> None:
+def main(seeds: int, names: list[str]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     for name in names:
+        found = table(name)
+        ways: dict[str, Callable[[int], Losses]] = {
+            "random search": lambda seed, found=found: at_random(found, seed),  # type: ignore[misc]
+            "Optuna's TPE, one by one": lambda seed, found=found: sequential(found, seed),  # type: ignore[misc]
+        }
+        for number in IN_FLIGHT:
+            ways[f"ours, {number} in flight"] = lambda seed, found=found, number=number: ours(found, number, seed)  # type: ignore[misc]
         print(f"\n**{name}**, {seeds} seeds\n")
         print("| | " + " | ".join(f"after {n}" for n in AFTER) + " |\n| --- |" + " --- |" * len(AFTER))
-        for label, run in ways_of(table(name)).items():
+        for label, run in ways.items():
             runs = [run(seed) for seed in range(seeds)]
             cells = [interval([min(losses[:n]) for losses in runs]) for n in AFTER]
             print(f"| {label} | " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    ways_of = of_one_fit if arguments[:1] == ["fits"] else in_flight
-    arguments = arguments[ways_of is of_one_fit :]
-    main(ways_of, int(arguments[0]) if arguments else 20, arguments[1:] or list(TABLES))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, sys.argv[2:] or list(TABLES))

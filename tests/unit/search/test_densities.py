@@ -18,9 +18,9 @@ from scipy.stats import ks_2samp
 from idds.domain.space import Parameter, Space, When
 from idds.domain.workflow import Samples
 from idds.ports.sampler import Known, State
-from idds.search import tree_parzen
-from idds.search.densities import Densities, _Numbers
+from idds.search.densities import Densities
 from idds.search.optuna_search import OptunaSearch
+from idds.search.seeds import seed
 from idds.search.tree_parzen import TreeParzenSampler
 
 PARAMETERS = _ParzenEstimatorParameters(1.0, True, False, default_weights, True)
@@ -81,51 +81,57 @@ def test_they_draw_what_optunas_do() -> None:
         assert SPACE[name].to_external_repr(ours[name][0]) is not None
 
 
-@pytest.mark.parametrize("known", [1, 2, 30])
-def test_a_point_that_is_put_to_them_weighs_as_one_that_was_there(known: int) -> None:
-    """Its own kernel is the same; those beside it keep their widths, which makes little difference."""
-    observations = observed(SPACE, known + 1, 4)
-    later = {name: values[-1] for name, values in observations.items()}
-    grown = Densities({name: values[:-1] for name, values in observations.items()}, SPACE, PARAMETERS)
-    there = {name: np.array([value]) for name, value in later.items()}
-    before = grown.log_pdf(there)
-    grown.put(later)
-    whole = Densities(observations, SPACE, PARAMETERS)
-    assert grown.log_pdf(there) > before
-    np.testing.assert_allclose(grown.log_pdf(there), whole.log_pdf(there), atol=0.5)
-    for name in ("real", "log"):  # where several have the same value, it is chance which of them is wide
-        one, other = grown._axes[name], whole._axes[name]
-        assert isinstance(one, _Numbers)
-        assert isinstance(other, _Numbers)
-        assert one._sigma[-2] == pytest.approx(other._sigma[-2])
-    np.testing.assert_allclose(grown._weights / grown._weights.sum(), whole._weights / whole._weights.sum(), atol=0.02)
+def as_optuna_finds_it(samples: Samples, trial_number: int, study: optuna.Study) -> optuna.Trial:
+    """One by one, with a new sampler each."""
+    seeded = seed(samples.seed, 0, trial_number, 0)
+    study.sampler = optuna.samplers.TPESampler(seed=seeded, multivariate=True, constant_liar=True)
+    return study.ask(dict(sorted(SPACE.items())))
 
 
-def test_points_of_one_order_come_out_of_one_fit_until_there_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = 0
-    fit = TreeParzenSampler._fit
+@pytest.mark.parametrize("directions", [("minimize",), ("maximize",), ("minimize", "maximize")])
+def test_points_of_one_order_are_those_that_optuna_finds_one_by_one(directions: tuple[Any, ...]) -> None:
+    space = {
+        "kind": Parameter(type="categorical", choices=("a", True, 7)),
+        "log": Parameter(type="float", low=1e-6, high=1, log=True),
+        "real": Parameter(type="float", low=-3, high=7),
+        "stepped": Parameter(type="float", low=0, high=2, step=0.25),
+        "whole": Parameter(type="int", low=1, high=12),
+        "whole_log": Parameter(type="int", low=1, high=600, log=True),
+    }
+    samples = Samples(space=space, count=100, directions=directions, seed=5)
+    search, study = OptunaSearch(samples, Space(space)), optuna.create_study(directions=directions)
+    for first in range(0, 64, 8):
+        ours = [search.ask(number) for number in range(first, first + 8)]
+        theirs = [as_optuna_finds_it(samples, number, study) for number in range(first, first + 8)]
+        for mine, other in zip([dict(each.parameters) for each in ours], [each.params for each in theirs], strict=True):
+            assert mine.pop("kind") == other.pop("kind")
+            assert mine == pytest.approx(other, rel=1e-6)
+        for one, other in zip(ours[:5], theirs[:5], strict=True):  # the others are still being evaluated
+            values = [(one.parameters["real"] - 1) ** 2, one.parameters["log"] * one.parameters["whole"]]  # type: ignore[operator]
+            search.learn([Known(one, State.DONE, tuple(values[: len(directions)]))])
+            study.tell(other, values[: len(directions)])
+
+
+def test_what_is_known_is_told_apart_once_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = 0
+    told_apart = TreeParzenSampler._told_apart
 
     def counted(*arguments: Any) -> Any:
-        nonlocal fits
-        fits += 1
-        return fit(*arguments)
+        nonlocal times
+        times += 1
+        return told_apart(*arguments)
 
-    monkeypatch.setattr(TreeParzenSampler, "_fit", counted)
+    monkeypatch.setattr(TreeParzenSampler, "_told_apart", counted)
     space = {"x": Parameter(type="float", low=0, high=1)}
     search = OptunaSearch(Samples(space=space, count=100), Space(space))
     first = [search.ask(number) for number in range(12)]
-    assert fits == 0, "the first are drawn at random"
+    assert times == 0, "the first are drawn at random"
     search.learn([Known(each, State.DONE, (float(each.parameters["x"]),)) for each in first])
-    drawn = [search.ask(number) for number in range(12, 20)]
-    assert fits == 1
-    assert len({each.parameters["x"] for each in drawn}) == 8
-    search.learn([Known(drawn[0], State.DONE, (0.0,))])
-    search.ask(20)
-    assert fits == 2
+    assert len({search.ask(number).parameters["x"] for number in range(12, 20)}) == 8
+    assert times == 1
     search.learn([])
-    for number in range(21, 21 + tree_parzen.MOST_OF_ONE + 1):
-        search.ask(number)
-    assert fits == 4
+    search.ask(20)
+    assert times == 2
 
 
 def test_only_what_belongs_to_the_branch_that_is_taken_is_drawn() -> None:

@@ -83,7 +83,6 @@ def test_one_that_is_told_everything_anew_goes_on_as_if_nothing_had_happened(sam
     known += [Known(first.ask(number), State.RUNNING) for number in range(30, 30 + running)]
     again = searching(study(sampler=sampler, options=options))
     again.learn(known)
-    first.learn([])  # an order begins
     assert [again.ask(n).parameters for n in range(33, 36)] == [first.ask(n).parameters for n in range(33, 36)]
 
 
