@@ -1,4 +1,8 @@
-"""Redefinitions: how the space of a study changes while it is searched."""
+"""Redefinitions: how the space of a study changes while it is searched.
+
+Of a study in segments a change is of the one with its `model_id`; without one of all that have the parameter, or with
+which one is added.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Len
 
 from idds.domain.identifiers import CollectionId
-from idds.domain.space import Expression, Name, Parameter, Value
+from idds.domain.space import Expression, ModelId, Name, Parameter, Segment, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,7 @@ class Narrow:
     parameter: Name
     low: float | None = None
     high: float | None = None
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,7 @@ class Widen:
     parameter: Name
     low: float | None = None
     high: float | None = None
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,7 @@ class Choose:
     change: Literal["choices"] = "choices"
     parameter: Name
     choices: Annotated[tuple[Value, ...], Len(1, 10_000)]
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,7 @@ class Drop:
     change: Literal["drop"] = "drop"
     parameter: Name
     only: Value | None = None
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,7 @@ class Fix:
     parameter: Name
     value: Value
     within: Annotated[float, Ge(0)] = 0.0
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +78,7 @@ class Add:
     parameter: Name
     space: Parameter
     earlier: Value | None = None
+    model_id: ModelId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +113,8 @@ class StudyVersion:
     """A definition of a study's space: the one that the workflow has is version 1, whose `parent` is 0.
 
     `changes` made it of its parent, for a `reason`, by the order of `author`. Samples with a number of `first` or
-    above may be of it. `iteration` is the one that it was made for, where the service redefined by itself.
+    above may be of it. A study in `segments` has a space in each of them instead. `iteration` is the one that it was
+    made for, where the service redefined by itself.
     """
 
     study: CollectionId
@@ -118,3 +129,4 @@ class StudyVersion:
     first: int
     iteration: int | None
     at: int
+    segments: tuple[Segment, ...] = ()

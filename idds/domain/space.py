@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Le, Len, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, Len, MaxLen, MinLen
 
 Name = Annotated[str, MinLen(1), MaxLen(128)]
 Value = str | int | float | bool
@@ -34,6 +34,18 @@ class Parameter:
     step: Annotated[float, Gt(0), Le(10**15)] | None = None
     choices: Annotated[tuple[Value, ...], MaxLen(10_000)] = ()
     when: When | None = None
+
+
+ModelId = Annotated[str, MinLen(1), MaxLen(128)] | Annotated[int, Ge(-(2**53)), Le(2**53)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One of several spaces that a study goes through beside each other. Of its points `model_id` is a value."""
+
+    model_id: ModelId
+    space: Annotated[dict[Name, Parameter], Len(1, 10_000)]
+    fixed: Annotated[dict[Name, Value], MaxLen(1000)] = field(default_factory=dict)
 
 
 Point = Mapping[str, Value]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Len, MaxLen, MinLen
 
 from idds.domain.course import Iterations, Stop, WarmStart
-from idds.domain.space import Expression, Name, Value
+from idds.domain.space import Expression, Name, Segment, Value
 from idds.domain.space import Parameter as Parameter
 
 DidText = Annotated[str, MinLen(3), MaxLen(512)]
@@ -78,16 +78,17 @@ class Pruner:
 class Samples:
     """A study: up to `count` points of a search space, produced by a sampler.
 
-    The space is given in our own words (`space`, `fixed`, `constraints`), or as workload managers write it, one space
-    or a list of segments (`opt_space`). `directions` has one for each value that is reported of a sample; `initial`
-    are points to begin with, of which the sampler chooses what they leave out. `steering` is the sampler `command`,
-    which needs no space. Without a `refill` few samples of a
-    sampler that learns are drawn ahead, so that each is drawn as late as can be. `result_constraints` is how many
+    The space is given in our own words (`space` or several `segments`, `fixed`, `constraints`), or as workload managers
+    write it, one space or a list of segments (`opt_space`). `directions` has one for each value that is reported of a
+    sample; `initial` are points to begin with, of which the sampler chooses what they leave out. `steering` is the
+    sampler `command`, which needs no space. Without a `refill` few samples of a sampler that learns are drawn ahead, so
+    that each is drawn as late as can be. `result_constraints` is how many
     constraint values are reported of a sample beside those, each 0 or less where the result is feasible. `stop`,
     `iterations` and `warm_start` are its course.
     """
 
     space: Annotated[dict[Name, Parameter], MaxLen(1000)] = field(default_factory=dict)
+    segments: Annotated[tuple[Segment, ...], MaxLen(1000)] = ()
     opt_space: dict[str, Any] | Annotated[tuple[dict[str, Any], ...], Len(1, 1000)] | None = None
     fixed: Annotated[dict[Name, Value], MaxLen(1000)] = field(default_factory=dict)
     constraints: Annotated[tuple[Expression, ...], MaxLen(100)] = ()

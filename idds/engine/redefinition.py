@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from idds.domain.errors import Problem
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
-from idds.domain.space import Parameter, Point, Space, Value, is_present
+from idds.domain.space import ModelId, Parameter, Point, Segment, Space, Value, is_present
 from idds.domain.workflow import Samples
-from idds.engine.spaces import COMMAND, LARGEST, Checks, against, parameter_problems, problems, spaces_of
+from idds.engine.foreign_spaces import MODEL
+from idds.engine.spaces import COMMAND, LARGEST, Checks, against, model_of, parameter_problems, problems, spaces_of
 from idds.engine.study_size import choices_of, choices_problem
 
 MOST_CONSTRAINTS = 100
@@ -177,23 +178,74 @@ def _choices(changes: Iterable[Change]) -> Iterator[Sequence[Value]]:
                 pass
 
 
+class _Drafts:
+    """The space of a study, or those of its segments, by their models."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._constraints = list(samples.constraints)
+        self._drafts = {
+            model_of(samples, space.fixed): _Draft(dict(space.parameters), dict(space.fixed), self._constraints)
+            for space in spaces_of(samples)
+        }
+        self.applied: list[Change] = []
+        """Each for the segment that it is of."""
+
+    def apply(self, change: Change, place: str) -> Iterator[Problem]:
+        if isinstance(change, Constrain | Unconstrain):  # they hold in all segments
+            yield from next(iter(self._drafts.values())).apply(change, place)
+            self.applied.append(change)
+            return
+        models, found = self._meant(change), list[Problem]()
+        if not models and change.model_id is not None:
+            found.append(Problem(f"{place}/{MODEL}", f"there is no segment of model {change.model_id!r} in this study"))
+        elif not models:
+            found.append(Problem(f"{place}/parameter", f"there is no parameter {change.parameter!r} in any segment"))
+        for model in models:
+            found += self._drafts[model].apply(change, place)
+            self.applied.append(replace(change, model_id=model))
+        # What is wrong with it in several segments is said once.
+        yield from dict.fromkeys(found)
+
+    def _meant(self, change: Narrow | Widen | Choose | Drop | Fix | Add) -> list[ModelId | None]:
+        if change.model_id is not None:
+            return [change.model_id] if change.model_id in self._drafts else []
+        if None in self._drafts or isinstance(change, Add):
+            return list(self._drafts)
+        return [model for model, draft in self._drafts.items() if change.parameter in draft.parameters]
+
+    def study(self, samples: Samples) -> Samples:
+        """With these spaces in our own words, whatever they were given in."""
+        bare = replace(samples, space={}, segments=(), opt_space=None, constraints=tuple(self._constraints))
+        if (only := self._drafts.get(None)) is not None:
+            return replace(bare, space=only.parameters, fixed=only.fixed)
+        segments: list[Segment] = []
+        for model, each in self._drafts.items():
+            assert model is not None
+            fixed = {name: value for name, value in each.fixed.items() if name != MODEL}
+            segments.append(Segment(model_id=model, space=each.parameters, fixed=fixed))
+        return replace(bare, fixed={}, segments=tuple(segments))
+
+
+def resolved(samples: Samples, changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Sound changes, each of a study in segments made one for each segment that it is of."""
+    drafts = _Drafts(samples)
+    for change in changes:
+        assert not list(drafts.apply(change, ""))
+    return tuple(drafts.applied)
+
+
 def redefined(samples: Samples, changes: Sequence[Change]) -> tuple[Samples, list[Problem]]:
     """A study with these changes, one after the other; or as far as it came, and what is wrong with them.
 
     Whether constraints leave anything of the space is not looked at. The places are in a document of `changes`.
     """
-    spaces = spaces_of(samples)
-    if len(spaces) > 1:
-        return samples, [Problem("/changes", "a study of segments cannot be redefined")]
     if samples.sampler == COMMAND:
         return samples, [Problem("/changes", "a study with a command of its own is redefined by that command")]
     if problem := choices_problem(_choices(changes), "/changes"):
         return samples, [problem]
-    draft = _Draft(dict(spaces[0].parameters), dict(spaces[0].fixed), list(samples.constraints))
-    found = [p for number, change in enumerate(changes) for p in draft.apply(change, f"/changes/{number}")]
-    after = replace(
-        samples, space=draft.parameters, fixed=draft.fixed, constraints=tuple(draft.constraints), opt_space=None
-    )
+    drafts = _Drafts(samples)
+    found = [p for number, change in enumerate(changes) for p in drafts.apply(change, f"/changes/{number}")]
+    after = drafts.study(samples)
     if not found:
         # What hangs together wrongly lies in no single one of them. Initial points are looked at when they are due.
         whole = problems(replace(after, initial=()), "")
@@ -227,8 +279,13 @@ class Fitting:
     def carried(self, point: Point, since: Iterable[Sequence[Change]]) -> Point | None:
         """The same of an earlier point; the versions of the space after that one were made by `since`."""
         values: dict[str, Value] = dict(point)
+        model = point.get(MODEL)
         for change in (change for changes in since for change in changes):
             match change:
+                case Constrain() | Unconstrain():
+                    pass
+                case _ if change.model_id is not None and change.model_id != model:
+                    pass
                 case Drop(parameter=name, only=only):
                     held = values.pop(name, None)
                     if only is not None and not _same(held, only):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from idds.domain.course import Around
-from idds.domain.redefinition import Change, Narrow, Redefinition, Widen
+from idds.domain.redefinition import Narrow, Redefinition, Widen
 from idds.domain.space import Parameter, Point, Space, Value
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import redefined
@@ -34,9 +34,9 @@ def leading(ranked: Sequence[Point | None], total: int, share: float) -> tuple[l
     return fitting[: math.ceil(share * number)], number
 
 
-def around(space: Space, limits: Space, best: Sequence[Point], rule: Around) -> list[Change]:
+def around(space: Space, limits: Space, best: Sequence[Point], rule: Around) -> list[Narrow | Widen]:
     """What makes `space` one around the best results, which are points of `limits`."""
-    changes: list[Change] = []
+    changes: list[Narrow | Widen] = []
     for name, parameter in space.parameters.items():
         limit = limits.parameters.get(name)
         values = [point[name] for point in best if name in point]
@@ -47,7 +47,7 @@ def around(space: Space, limits: Space, best: Sequence[Point], rule: Around) -> 
 
 def _rebounded(
     name: str, parameter: Parameter, limit: Parameter, values: Sequence[Value], rule: Around
-) -> Iterator[Change]:
+) -> Iterator[Narrow | Widen]:
     axis = _Axis(limit)
     assert parameter.low is not None
     assert parameter.high is not None

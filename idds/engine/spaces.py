@@ -5,10 +5,10 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from idds.domain.errors import Problem
-from idds.domain.space import Parameter, Point, Space, Value, is_present
+from idds.domain.space import ModelId, Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL, read
-from idds.engine.study_size import choices_of, choices_problem
+from idds.engine.study_size import choices_of, choices_problem, segments_problem
 
 ROUNDING = 1e-9
 LARGEST = 2**53
@@ -43,10 +43,26 @@ def spaces_of(samples: Samples) -> tuple[Space, ...]:
     """The spaces of a study in which nothing is wrong; the sample with number n is of the (n modulo their count)th."""
     if samples.sampler == COMMAND:
         return (Space({}, samples.fixed),)  # what its points are like is the command's own matter
+    if samples.segments:
+        return tuple(_space(each.space, samples, {**each.fixed, MODEL: each.model_id}) for each in samples.segments)
     if samples.opt_space is None:
         return (_space(samples.space, samples, {}),)
     found, _ = read(samples.opt_space, "")
     return tuple(_space(parameters, samples, fixed) for parameters, fixed in found)
+
+
+def is_segmented(samples: Samples) -> bool:
+    """Whether each point has the name of a model, of the segment that it is of."""
+    return bool(samples.segments) or isinstance(samples.opt_space, list | tuple)
+
+
+def model_of(samples: Samples, point: Point) -> ModelId | None:
+    """Which segment a point is of; None: the study is in none."""
+    if not is_segmented(samples):
+        return None
+    model = point[MODEL]
+    assert isinstance(model, str | int)
+    return model
 
 
 def _space(parameters: Mapping[str, Parameter], samples: Samples, fixed: Point) -> Space:
@@ -74,9 +90,11 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     found = [*_sampler_problems(samples, place)]
     if samples.sampler == COMMAND:
         return [*found, *_command_problems(samples, place)]
-    if (samples.opt_space is None) is (not samples.space):
-        return [*found, Problem(f"{place}/space", "give either space or opt_space")]
-    if samples.opt_space is None:
+    if [bool(samples.space), bool(samples.segments), samples.opt_space is not None].count(True) != 1:
+        return [*found, Problem(f"{place}/space", "give either space, segments or opt_space")]
+    if samples.segments:
+        found += _segment_problems(samples, place)
+    elif samples.opt_space is None:
         if problem := choices_problem(choices_of(samples.space), f"{place}/space"):
             return [*found, problem]
         found += _space_problems(samples.space, samples, f"{place}/space", place)
@@ -90,6 +108,24 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     return found or [*_initial_problems(samples, f"{place}/initial")]
 
 
+def _segment_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    if problem := segments_problem(samples.segments, f"{place}/segments"):
+        yield problem
+        return
+    known: set[ModelId] = set()
+    for number, segment in enumerate(samples.segments):
+        at = f"{place}/segments/{number}"
+        if segment.model_id in known:
+            yield Problem(f"{at}/{MODEL}", f"model {segment.model_id!r} has a segment already")
+        known.add(segment.model_id)
+        for where in ("space", "fixed"):
+            if MODEL in getattr(segment, where):
+                yield Problem(f"{at}/{where}/{MODEL}", "this names the segment: no parameter may")
+        yield from _space_problems(segment.space, samples, f"{at}/space", place)
+        for name in segment.fixed.keys() & segment.space.keys():
+            yield Problem(f"{at}/fixed/{_escape(name)}", "this is a parameter of the space: it cannot be fixed too")
+
+
 def _initial_problems(samples: Samples, place: str) -> Iterator[Problem]:
     spaces = spaces_of(samples)
     checks = [Checks(space.parameters) for space in spaces]
@@ -101,6 +137,8 @@ def _initial_problems(samples: Samples, place: str) -> Iterator[Problem]:
 def _command_problems(samples: Samples, place: str) -> Iterator[Problem]:
     if samples.steering is None:
         yield Problem(f"{place}/steering", "sampler 'command' needs the command that is to be run")
+    if samples.segments:
+        yield Problem(f"{place}/segments", "a command has one space, as `space` or `opt_space`")
     if samples.space and samples.opt_space is not None:
         yield Problem(f"{place}/opt_space", "give either space or opt_space, or none")
     if samples.constraints:

@@ -95,8 +95,6 @@ def _iteration_problems(samples: Samples, place: str) -> Iterator[Problem]:
         return
     if len(samples.directions) > 1:
         yield Problem(f"{place}/redefine", "this needs a study with one objective")
-    if samples.opt_space is not None and not isinstance(samples.opt_space, dict):
-        yield Problem(f"{place}/redefine", "a study of segments cannot be redefined")
     if samples.sampler == "grid":
         yield Problem(f"{place}/redefine", "a grid is gone through once")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from idds.domain.errors import Problem
-from idds.domain.space import Parameter, Value
+from idds.domain.space import Parameter, Segment, Value
 from idds.domain.workflow import Samples, Workflow
 
 MOST_SEGMENTS = 1000
@@ -42,6 +42,13 @@ def choices_problem(lists: Iterable[Sequence[Value]], place: str) -> Problem | N
     return None
 
 
+def segments_problem(segments: Sequence[Segment], place: str) -> Problem | None:
+    """Why the segments of a study are too large together, if so."""
+    if sum(len(segment.space) for segment in segments) > MOST_PARAMETERS:
+        return Problem(place, f"there are more than {MOST_PARAMETERS:,} parameters in it")
+    return choices_problem((each for segment in segments for each in choices_of(segment.space)), place)
+
+
 def choices_of(parameters: Mapping[str, Parameter]) -> Iterator[Sequence[Value]]:
     """What is to be chosen from in a space, parameter by parameter, and what its branches hang on."""
     for parameter in parameters.values():
@@ -68,6 +75,7 @@ def is_large(workflow: Workflow) -> bool:
         samples = work.input.samples if work.input is not None else None
         if samples is not None:
             parts += len(samples.space) + len(samples.initial) + sum(map(len, _choices(samples)))
+            parts += sum(len(segment.space) for segment in samples.segments)
             if samples.opt_space is not None:
                 parts += sum(map(len, _foreign_spaces(samples.opt_space)))
         if parts > LARGE:
@@ -77,6 +85,8 @@ def is_large(workflow: Workflow) -> bool:
 
 def _choices(samples: Samples) -> Iterator[Sequence[Value]]:
     yield from choices_of(samples.space)
+    for segment in samples.segments:
+        yield from choices_of(segment.space)
     if samples.opt_space is not None:
         yield from _foreign_choices(samples.opt_space)
 

@@ -76,8 +76,9 @@ class StudySearch:
         if known.version == self.version:
             return known
         suggestion = known.suggestion
-        point = self._fittings[0].carried(suggestion.parameters, self._changes[known.version - 1 :])
-        if point is None or not self._constraints[0].let_through(point):
+        segment = suggestion.number % len(self._spaces)
+        point = self._fittings[segment].carried(suggestion.parameters, self._changes[known.version - 1 :])
+        if point is None or not self._constraints[segment].let_through(point):
             return None
         return replace(known, suggestion=Suggestion(suggestion.number, point, suggestion.origin))
 

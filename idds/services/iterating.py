@@ -12,7 +12,7 @@ from idds.domain.statuses import SourceKind, Status
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import Fitting, redefined
 from idds.engine.regions import around, leading, limits_of
-from idds.engine.spaces import spaces_of
+from idds.engine.spaces import model_of, spaces_of
 from idds.search import feasibility
 from idds.services.redefining import record
 from idds.services.studies import as_defined, submitted
@@ -72,6 +72,7 @@ async def redefine_for(database: Database, identifier: CollectionId, iteration: 
             first=await tx.studies.first_undrawn(place.collection),
             iteration=iteration,
             at=tx.now,
+            segments=after.segments,
         )
         await record(tx, place, version, after)
     return True
@@ -79,11 +80,16 @@ async def redefine_for(database: Database, identifier: CollectionId, iteration: 
 
 def _redefined(before: Samples, limits: Samples, results: _Results, rule: Around) -> tuple[Samples, list[Change], int]:
     """The study around its best, by which changes, and of how many results; no changes where nothing would be left."""
-    space, outer = spaces_of(before)[0], spaces_of(limits)[0]
-    fitting = Fitting(outer)
-    ranked = [fitting.carried(point, results.changes[version - 1 :]) for version, point in results.best]
-    best, n = leading(ranked, results.total, rule.best)
-    made = around(space, outer, best, rule)
+    made, n = list[Change](), 0
+    for space, outer in zip(spaces_of(before), spaces_of(limits), strict=True):
+        model = model_of(before, outer.fixed)
+        own = [each for each in results.best if model_of(before, each[1]) == model]
+        fitting = Fitting(outer)
+        ranked = [fitting.carried(point, results.changes[version - 1 :]) for version, point in own]
+        total = round(results.total * len(own) / max(1, len(results.best)))
+        best, fitted = leading(ranked, total, rule.best)
+        made += [replace(change, model_id=model) for change in around(space, outer, best, rule)]
+        n += fitted
     after, problems = redefined(before, made)
     assert not problems, "the rule makes sound spaces of sound ones"
     if made and feasibility.problems(replace(after, initial=()), ""):

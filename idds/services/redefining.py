@@ -15,8 +15,8 @@ from idds.domain.request import Principal
 from idds.domain.space import Point
 from idds.domain.statuses import Intent, SourceKind, Status
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import Fitting, redefined
-from idds.engine.spaces import spaces_of
+from idds.engine.redefinition import Fitting, redefined, resolved
+from idds.engine.spaces import model_of, spaces_of
 from idds.search import feasibility
 from idds.search.constraints import Constraints
 from idds.services.announcing import follow
@@ -114,12 +114,13 @@ class Redefining:
                 space=after.space,
                 fixed=after.fixed,
                 constraints=after.constraints,
-                changes=tuple(order.changes),
+                changes=resolved(before.samples, order.changes),
                 reason=order.reason,
                 author=order.principal.owner,
                 first=await tx.studies.first_undrawn(place.collection),
                 iteration=None,
                 at=tx.now,
+                segments=after.segments,
             )
             await record(tx, place, version, after, judged)
             details = {"version": version.version, "reason": order.reason}
@@ -205,16 +206,18 @@ def _judged(
     waiting: Sequence[tuple[ContentId, int, Point]], changes: Sequence[Sequence[Change]], samples: Samples
 ) -> Judged:
     """Which of those that wait are no samples as they are drawn by now."""
-    space = spaces_of(samples)[0]
-    fitting, constraints = Fitting(space), Constraints(space)
+    spaces = spaces_of(samples)
+    fittings = {model_of(samples, space.fixed): Fitting(space) for space in spaces}
+    constraints = {model_of(samples, space.fixed): Constraints(space) for space in spaces}
     seen = frozenset(content for content, _, _ in waiting)
-    if len(waiting) * constraints.cost > MOST_COSTS:
+    if len(waiting) * max(each.cost for each in constraints.values()) > MOST_COSTS:
         return Judged(seen, tuple(seen))
-    misfits = (
-        content
-        for content, version, point in waiting
-        if fitting.carried(point, changes[version - 1 :]) != point or not constraints.let_through(point)
-    )
+    misfits = []
+    for content, version, point in waiting:
+        model = model_of(samples, point)
+        carried = fittings[model].carried(point, changes[version - 1 :])
+        if carried != point or not constraints[model].let_through(point):
+            misfits.append(content)
     return Judged(seen, tuple(misfits))
 
 
@@ -231,7 +234,7 @@ def _checked(before: Samples, changes: Sequence[Change]) -> Samples:
 
 
 def _check_room(identifier: CollectionId, version: int, samples: Samples, changes: Sequence[Change]) -> None:
-    if version * len(msgspec.json.encode((samples.space, changes))) > MOST_WRITTEN:
+    if version * len(msgspec.json.encode((samples.space, samples.segments, changes))) > MOST_WRITTEN:
         text = f"it has {version - 1:,} versions of so large a space: have another study begin with its results"
         raise Conflict(f"study {identifier} cannot be redefined: {text}")
 

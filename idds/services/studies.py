@@ -8,7 +8,8 @@ from idds.domain.redefinition import StudyVersion
 from idds.domain.space import Point
 from idds.domain.statuses import SourceKind
 from idds.domain.workflow import Samples
-from idds.engine.spaces import spaces_of
+from idds.engine.redefinition import redefined
+from idds.engine.spaces import COMMAND
 from idds.ports.sampler import Known, State, Suggestion
 from idds.store.database import Transaction
 
@@ -42,7 +43,8 @@ def as_defined(samples: Samples, newest: StudyVersion | None) -> Definition:
 def as_of(samples: Samples, version: StudyVersion) -> Samples:
     """The study that was submitted, as a version of it has it."""
     space, fixed = dict(version.space), dict(version.fixed)
-    return replace(samples, space=space, fixed=fixed, constraints=version.constraints, opt_space=None)
+    own = replace(samples, space=space, fixed=fixed, constraints=version.constraints, opt_space=None)
+    return replace(own, segments=version.segments)
 
 
 async def submitted(tx: Transaction, study: Collection) -> Samples:
@@ -70,14 +72,14 @@ async def given_with(tx: Transaction, samples: Samples) -> list[Known]:
 
 
 def first_version(study: CollectionId, samples: Samples, author: str, at: int) -> StudyVersion:
-    """The one that stands in the workflow. Of a study in segments the space is that of the first."""
-    space = spaces_of(samples)[0]
+    """The one that stands in the workflow, in our own words."""
+    samples = samples if samples.sampler == COMMAND else redefined(samples, ())[0]
     return StudyVersion(
         study=study,
         version=1,
         parent=0,
-        space=space.parameters,
-        fixed=space.fixed,
+        space=samples.space,
+        fixed=samples.fixed,
         constraints=samples.constraints,
         changes=(),
         reason="as it was submitted",
@@ -85,4 +87,5 @@ def first_version(study: CollectionId, samples: Samples, author: str, at: int) -
         first=0,
         iteration=None,
         at=at,
+        segments=samples.segments,
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idds.domain.course import Around, Iterations, Plateau, Result, Stop, WarmStart
-from idds.domain.space import Parameter, When
+from idds.domain.space import Parameter, Segment, When
 from idds.domain.workflow import (
     Input,
     Output,
@@ -60,6 +60,7 @@ def _samples(samples: Mapping[str, Any]) -> Samples:
     for name in ("constraints", "directions", "initial"):
         if name in values:
             values[name] = tuple(values[name])
+    values["segments"] = tuple(map(read_segment, samples.get("segments") or ()))
     if isinstance(values.get("opt_space"), list):
         values["opt_space"] = tuple(values["opt_space"])
     values["refill"] = Refill(**samples["refill"]) if samples.get("refill") else None
@@ -88,6 +89,12 @@ def _iterations(iterations: Mapping[str, Any]) -> Iterations:
 def _warm_start(given: Mapping[str, Any]) -> WarmStart:
     results = (Result(parameters=each["parameters"], values=tuple(each["values"])) for each in given["results"])
     return WarmStart(study=given["study"], results=tuple(results))
+
+
+def read_segment(segment: Mapping[str, Any]) -> Segment:
+    """A segment, as `dataclasses.asdict` tells of it."""
+    space = {name: read_parameter(each) for name, each in segment["space"].items()}
+    return Segment(model_id=segment["model_id"], space=space, fixed=segment["fixed"])
 
 
 def read_parameter(parameter: Mapping[str, Any]) -> Parameter:

@@ -28,7 +28,7 @@ from idds.domain.space import Point
 from idds.domain.statuses import ContentStatus, EffectKind
 from idds.engine.stopping import Standing
 from idds.engine.transitions import ContentEvent
-from idds.store.documents import read_parameter
+from idds.store.documents import read_parameter, read_segment
 from idds.store.noun import Noun
 from idds.store.schema import contents, effects, moves, samples, studies, study_versions
 from idds.store.sets import among, is_status
@@ -197,11 +197,12 @@ class Studies(Noun):
     async def add(self, version: StudyVersion) -> None:
         """Record a version. The caller holds the lock of its request, and has looked which one holds."""
         space = {name: msgspec.to_builtins(parameter) for name, parameter in version.space.items()}
+        document = {"space": space, "fixed": dict(version.fixed), "constraints": list(version.constraints)}
         values = {
             "study_id": version.study,
             "version": version.version,
             "parent": version.parent,
-            "document": {"space": space, "fixed": dict(version.fixed), "constraints": list(version.constraints)},
+            "document": document | {"segments": msgspec.to_builtins(version.segments)},
             "changes": [msgspec.to_builtins(change) for change in version.changes],
             "reason": version.reason,
             "author": version.author,
@@ -245,6 +246,7 @@ def _version(row: Row[Any]) -> StudyVersion:
         first=row.first,
         iteration=row.iteration,
         at=row.at,
+        segments=tuple(map(read_segment, document.get("segments", ()))),
     )
 
 

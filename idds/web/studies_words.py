@@ -22,7 +22,12 @@ def of_parameter(parameter: Parameter) -> str:
 
 
 def of_change(change: Change) -> str:
-    """What was changed."""
+    """What was changed, and of which segment where that is said."""
+    model = None if isinstance(change, Constrain | Unconstrain) else change.model_id
+    return _changed(change) if model is None else f"of {model}: {_changed(change)}"
+
+
+def _changed(change: Change) -> str:
     match change:
         case Narrow() | Widen():
             given = {"low": change.low, "high": change.high}

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
-from idds.domain.space import Parameter, Point, When
+from idds.domain.space import Parameter, Point, Segment, When
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import Fitting, redefined
+from idds.engine.redefinition import Fitting, redefined, resolved
 from idds.engine.spaces import spaces_of
 from idds.search.points import draw
 from idds.search.seeds import generator
@@ -172,3 +172,65 @@ def test_a_point_is_one_of_its_own_space(parameters: dict[str, Parameter], numbe
             assert problems == []
             fixed = [[Fix(parameter=name, value=value)]]
             assert Fitting(spaces_of(after)[0]).carried(point, fixed) == point
+
+
+SEGMENTS = Samples(
+    segments=(
+        Segment(model_id="a", space={name: STUDY.space[name] for name in ("lr", "layers")}),
+        Segment(model_id=2, space={name: STUDY.space[name] for name in ("lr", "dropout")}),
+    ),
+    fixed={"dataset": "digits"},
+    constraints=("lr < 0.5",),
+    count=10,
+)
+
+
+def test_a_change_is_of_its_segment_or_of_all_that_have_the_parameter() -> None:
+    changes = [
+        Narrow(parameter="lr", high=0.4),
+        Narrow(parameter="lr", low=0.01, model_id=2),
+        Fix(parameter="layers", value=3),
+        Add(parameter="warmup", space=STUDY.space["layers"], earlier=1, model_id="a"),
+        Constrain(expression="lr < 0.3"),
+    ]
+    samples, problems = redefined(SEGMENTS, changes)
+    assert problems == []
+    first, second = spaces_of(samples)
+    assert (first.parameters["lr"].low, second.parameters["lr"].low) == (1e-4, 0.01)
+    assert (first.parameters["lr"].high, second.parameters["lr"].high) == (0.4, 0.4)
+    assert dict(first.fixed) == {"dataset": "digits", "layers": 3, "model_id": "a"}
+    assert dict(second.fixed) == {"dataset": "digits", "model_id": 2}
+    assert ("warmup" in first.parameters, "warmup" in second.parameters) == (True, False)
+    assert first.constraints == second.constraints == ("lr < 0.5", "lr < 0.3")
+    told = resolved(SEGMENTS, changes)
+    assert [getattr(each, "model_id", None) for each in told] == ["a", 2, 2, "a", "a", None]
+    of_a: Point = {"dataset": "digits", "model_id": "a", "lr": 0.02, "layers": 3}
+    of_b: Point = {"dataset": "digits", "model_id": 2, "lr": 0.02, "dropout": 0.2}
+    assert Fitting(first).carried(of_a, [told]) == {**of_a, "warmup": 1}
+    assert Fitting(second).carried(of_b, [told]) == of_b, "what was fixed in the other says nothing of this one"
+    assert Fitting(second).carried({**of_b, "lr": 0.001}, [told]) is None
+    # The same again, on what that became.
+    assert spaces_of(redefined(samples, [Drop(parameter="dropout")])[0])[1].parameters.keys() == {"lr"}
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        (Narrow(parameter="lr", low=0.1, model_id="b"), "/changes/0/model_id", "there is no segment of model 'b'"),
+        (Drop(parameter="layers", model_id=2), "/changes/0/parameter", "there is no parameter 'layers' in this space"),
+        (Drop(parameter="momentum"), "/changes/0/parameter", "there is no parameter 'momentum' in any segment"),
+        (Narrow(parameter="lr", low=1e-5), "/changes/0/low", "that is no way to narrow it"),
+        (Add(parameter="layers", space=STUDY.space["layers"]), "/changes/0/parameter", "there is a parameter"),
+        (Add(parameter="model_id", space=STUDY.space["layers"]), "/changes", "this names the segment"),
+    ],
+)
+def test_what_is_no_change_of_segments_is_said_once(change: Change, place: str, message: str) -> None:
+    _, problems = redefined(SEGMENTS, [change])
+    found = [problem for problem in problems if message in problem.message]
+    assert [problem.pointer for problem in found][:1] == [place]
+    assert len({(problem.pointer, problem.message) for problem in problems}) == len(problems)
+
+
+def test_a_study_in_one_piece_has_no_segments() -> None:
+    _, problems = redefined(STUDY, [Narrow(parameter="lr", low=0.1, model_id="a")])
+    assert [problem.pointer for problem in problems] == ["/changes/0/model_id"]

@@ -31,8 +31,12 @@ def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
 @pytest.mark.parametrize(
     ("samples", "pointer", "message"),
     [
-        (Samples(count=1), "/space", "give either space or opt_space"),
-        (study(opt_space={"A": {"type": "Scalar", "bounds": [0, 1]}}), "/space", "give either space or opt_space"),
+        (Samples(count=1), "/space", "give either space, segments or opt_space"),
+        (
+            study(opt_space={"A": {"type": "Scalar", "bounds": [0, 1]}}),
+            "/space",
+            "give either space, segments or opt_space",
+        ),
         (
             study({"a~/b": Parameter(type="float", low=2, high=1)}),
             "/space/a~0~1b/low",
