@@ -6,7 +6,7 @@ from idds.domain.identifiers import RequestId
 
 
 async def carousel(call: Call[None, None]) -> Reply:
-    return Reply(await call.doors.forecast.carousel())
+    return Reply(await call.doors.forecast.carousel(call.principal))
 
 
 async def request(call: Call[None, None]) -> Reply:

@@ -25,11 +25,12 @@ async def logs(call: Call[LogsQuery, None]) -> web.StreamResponse:
 
 
 async def windows(call: Call[None, None]) -> Reply:
-    return Reply(WindowsReply(await call.doors.catalogue.windows()))
+    return Reply(WindowsReply(await call.doors.catalogue.windows(call.principal)))
 
 
 async def replicas(call: Call[None, None]) -> Reply:
-    return Reply(ReplicasReply([ReplicaCount(*row) for row in await call.doors.catalogue.replicas()]))
+    found = await call.doors.catalogue.replicas(call.principal)
+    return Reply(ReplicasReply([ReplicaCount(*row) for row in found]))
 
 
 async def healthz(_call: Call[None, None]) -> Reply:

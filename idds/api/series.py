@@ -13,7 +13,7 @@ async def request(call: Call[None, None]) -> Reply:
 
 
 async def landings(call: Call[LandingsQuery, None]) -> Reply:
-    return Reply(await call.doors.series.landings(call.query.span_s * _MICROSECONDS))
+    return Reply(await call.doors.series.landings(call.principal, call.query.span_s * _MICROSECONDS))
 
 
 ROUTES = (

@@ -30,7 +30,7 @@ class HoldsReply:
 
 
 async def holds(call: Call[None, None]) -> Reply:
-    return Reply(HoldsReply(await call.doors.steering.holds()))
+    return Reply(HoldsReply(await call.doors.steering.holds(call.principal)))
 
 
 async def hold(call: Call[OrderQuery, HoldBody]) -> Reply:

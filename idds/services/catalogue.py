@@ -12,11 +12,13 @@ from idds.domain.identifiers import CollectionId, ProcessingId, RequestId, Trans
 from idds.domain.job import LogChunk
 from idds.domain.processing import Processing
 from idds.domain.replica import Window
-from idds.domain.request import Principal, Request, RequestSummary
+from idds.domain.request import Principal, Request, RequestSummary, Role
 from idds.domain.statuses import ContentStatus, Status
 from idds.domain.transform import Transform
 from idds.ports.provider import Provider
+from idds.services.discretion import bounded_by
 from idds.services.grouping import Grouping
+from idds.services.remembering import Remembered
 from idds.store.database import Database, Transaction
 from idds.store.listings import Listed, Listings
 from idds.store.requests import EVERY, RequestFilter
@@ -38,6 +40,7 @@ class Catalogue:
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
+        self._replicas: Remembered[str, Sequence[tuple[str, str, int, int]]] = Remembered(self._summary)
         self._providers = providers
         self._overviews: Grouping[None, tuple[Principal, RequestId], Overview] = Grouping(
             self._read_overviews, OVERVIEWS_AT_ONCE, lambda _: 1
@@ -185,14 +188,22 @@ class Catalogue:
         async with self._database.snapshot(timeless=True) as tx:
             return await tx.agents.all()
 
-    async def windows(self) -> Sequence[Window]:
+    async def windows(self, principal: Principal) -> Sequence[Window]:
+        """Those of RSEs, and of the inputs that the principal may see."""
         async with self._database.snapshot(timeless=True) as tx:
-            return await tx.windows.all()
+            return bounded_by(principal, await tx.windows.all(principal))
 
-    async def replicas(self) -> Sequence[tuple[str, str, int, int]]:
-        """(RSE, status, files, bytes) of all replicas that are not gone."""
+    async def replicas(self, principal: Principal) -> Sequence[tuple[str, str, int, int]]:
+        """(RSE, status, files, bytes) of all replicas that are not gone; of those that the principal's VO needs, where
+        he is no operator.
+        """
+        if principal.role is Role.OPERATOR:
+            return await self._summary()
+        return await self._replicas.get(principal.vo)
+
+    async def _summary(self, vo: str | None = None) -> Sequence[tuple[str, str, int, int]]:
         async with self._database.snapshot(timeless=True) as tx:
-            return await tx.replicas.summary()
+            return await tx.replicas.summary(vo)
 
     async def logs(
         self, principal: Principal, processing: ProcessingId, stream: str, *, offset: int, limit: int

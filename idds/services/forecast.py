@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from idds.domain.carousel import (
     Carousel,
@@ -17,10 +18,11 @@ from idds.domain.errors import NotFound
 from idds.domain.hold import Hold, HoldKind
 from idds.domain.identifiers import RequestId
 from idds.domain.replica import Window
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Relation
 from idds.engine.forecast import binned, eta
 from idds.engine.times import Times
+from idds.services.discretion import bounded_by, held_by
 from idds.services.remembering import Remembered
 from idds.store.database import Database, Transaction
 from idds.store.throughput import MINUTE, InFlight, Landing
@@ -35,6 +37,16 @@ Waiting = Mapping[tuple[str, str], tuple[int, int]]
 """Inputs that wait for admission, and their contents, by disk and tape."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Amounts:
+    """What there is of everybody's, or what of it a VO needs; that one's `pairs` of tape and disk."""
+
+    flying: Mapping[tuple[str, str], InFlight]
+    waiting: Mapping[tuple[str, str], tuple[int, int]]
+    replicas: Sequence[tuple[str, str, int, int]]
+    pairs: frozenset[tuple[str, str]] | None
+
+
 class Forecast:
     """What the API does for who asks when."""
 
@@ -44,31 +56,52 @@ class Forecast:
         self._tapes = tapes or {}
         # It is of everybody: whoever watches a request asks for it time and again.
         self._waiting: Remembered[None, Waiting] = Remembered(self._read_waiting)
+        self._amounts: Remembered[str, _Amounts] = Remembered(self._read_amounts)
 
-    async def carousel(self) -> Carousel:
-        """Every tape that something comes, came or is to come from, and every disk."""
+    async def carousel(self, principal: Principal) -> Carousel:
+        """Every tape that something comes, came or is to come from, and every disk.
+
+        Who is no operator is told of those that his VO has to do with, and how much of what is there it needs; how
+        fast a tape is, and how full a disk's window, is everybody's.
+        """
+        vo = None if principal.role is Role.OPERATOR else principal.vo
+        amounts = await self._read_amounts(None) if vo is None else await self._amounts.get(vo)
         async with self._database.snapshot() as tx:
-            holds = {(hold.kind, hold.ref): hold for hold in await tx.holds.all()}
+            holds = {(hold.kind, hold.ref): hold for hold in held_by(principal, await tx.holds.all())}
             landed = await tx.throughput.landed_since(tx.now - TOLD)
-            flying = {(each.source, each.rse): each for each in await tx.throughput.in_flight()}
-            waiting = {(source, rse): number for (rse, source), number in (await tx.throughput.waiting()).items()}
-            replicas = await tx.replicas.summary()
-            windows = {window.ref: window for window in await tx.windows.all() if window.kind == "rse"}
-            pairs = sorted({(each.source, each.rse) for each in landed} | flying.keys() | waiting.keys())
+            every = bounded_by(principal, await tx.windows.all())
+            windows = {window.ref: window for window in every if window.kind == "rse"}
+            pairs = {(each.source, each.rse) for each in landed} | amounts.flying.keys() | amounts.waiting.keys()
+            if amounts.pairs is not None:
+                pairs &= amounts.pairs
             tapes = tuple(
                 _tape(
                     pair,
                     [each for each in landed if (each.source, each.rse) == pair],
-                    flying.get(pair),
-                    waiting.get(pair, (0, 0)),
+                    amounts.flying.get(pair),
+                    amounts.waiting.get(pair, (0, 0)),
                     self._held(holds, pair[0]),
                     tx.now,
                 )
-                for pair in pairs
+                for pair in sorted(pairs)
             )
-            names = sorted({rse for rse, *_ in replicas} | windows.keys() | {rse for _, rse in pairs})
-            disks = tuple(_disk(name, windows.get(name), replicas, holds.get((HoldKind.RSE, name))) for name in names)
+            names = {rse for rse, *_ in amounts.replicas} | {rse for _, rse in pairs}
+            if vo is None:
+                names |= windows.keys()
+            disks = tuple(
+                _disk(name, windows.get(name), amounts.replicas, holds.get((HoldKind.RSE, name)))
+                for name in sorted(names)
+            )
             return Carousel(tx.now, tapes, disks, tuple(holds.values()))
+
+    async def _read_amounts(self, vo: str | None) -> "_Amounts":
+        async with self._database.snapshot(timeless=True) as tx:
+            return _Amounts(
+                {(each.source, each.rse): each for each in await tx.throughput.in_flight(vo)},
+                {(source, rse): number for (rse, source), number in (await tx.throughput.waiting(vo)).items()},
+                await tx.replicas.summary(vo),
+                None if vo is None else await tx.throughput.pairs(vo),
+            )
 
     def _held(self, holds: Mapping[tuple[HoldKind, str], Hold], tape: str) -> Hold | None:
         """By its own name, or by that of the tape system that it sits on."""

@@ -5,13 +5,14 @@ What that costs grows with how often something happened, and those who watch ask
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from idds.domain.collection import Collection
 from idds.domain.errors import NotFound
 from idds.domain.identifiers import RequestId
 from idds.domain.replica import Window
-from idds.domain.request import Principal, Request
+from idds.domain.request import Principal, Request, Role
 from idds.domain.series import Landings, RequestSeries, SourceSeries, Took
 from idds.domain.statuses import Relation, SourceKind
 from idds.engine.transitions import ContentEvent
@@ -33,6 +34,7 @@ class Series:
         self._database = database
         self._requests: Remembered[RequestId, RequestSeries] = Remembered(self._read)
         self._landings: Remembered[int, Landings] = Remembered(self._read_landings)
+        self._sources: Remembered[str, frozenset[str | None]] = Remembered(self._read_sources)
 
     async def request(self, principal: Principal, request: RequestId) -> RequestSeries:
         """A request over time. Raises NotFound."""
@@ -41,9 +43,19 @@ class Series:
                 raise NotFound(f"there is no request {request}")
         return await self._requests.get(request)
 
-    async def landings(self, span: int) -> Landings:
-        """What landed within the last so many microseconds, by source."""
-        return await self._landings.get(span)
+    async def landings(self, principal: Principal, span: int) -> Landings:
+        """What landed within the last so many microseconds, by source; from where something comes for the principal's
+        VO, where he is no operator.
+        """
+        found = await self._landings.get(span)
+        if principal.role is Role.OPERATOR:
+            return found
+        seen = await self._sources.get(principal.vo)
+        return replace(found, sources=tuple(each for each in found.sources if each.source in seen))
+
+    async def _read_sources(self, vo: str) -> frozenset[str | None]:
+        async with self._database.snapshot(timeless=True) as tx:
+            return frozenset(source or None for source, _ in await tx.throughput.pairs(vo))
 
     async def _read(self, identifier: RequestId) -> RequestSeries:
         async with self._database.snapshot() as tx:

@@ -17,6 +17,7 @@ from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.announcing import follow, release
 from idds.services.choosing import redirect
+from idds.services.discretion import held_by, named
 from idds.store.carousel import Carousel
 from idds.store.contents import of_ids, pinned_to
 from idds.store.database import Database, Transaction
@@ -67,10 +68,10 @@ class Steering:
                 yield tx
                 _end(order)
 
-    async def holds(self) -> Sequence[Hold]:
+    async def holds(self, principal: Principal) -> Sequence[Hold]:
         """What is held."""
         async with self._database.snapshot(timeless=True) as tx:
-            return await tx.holds.all()
+            return held_by(principal, await tx.holds.all())
 
     async def hold(self, order: Order, kind: HoldKind, ref: str, reason: str) -> Touched:
         """Recall nothing more from a tape, or bring nothing more to a disk RSE; what is under way goes on."""
@@ -309,7 +310,7 @@ def _says(touched: Touched, *said: str | None) -> Touched:
 
 
 def _by(order: Order, reason: str = "") -> str:
-    return f"ordered by {order.principal.owner}" + (f": {reason}" if reason else "")
+    return f"ordered by {named(order.principal)}" + (f": {reason}" if reason else "")
 
 
 def _limits(window: Window) -> str:

@@ -18,6 +18,7 @@ from idds.ports.wakeups import Channel
 from idds.search import feasibility
 from idds.services.access import acting_for
 from idds.services.announcing import tell_request
+from idds.services.discretion import named
 from idds.services.expiring import Lifetimes
 from idds.services.grouping import Grouping
 from idds.store.audit import CALL
@@ -178,7 +179,7 @@ class Submission:
             if not engine.may_order(before, intent):
                 raise Conflict(_against_order(before, intent))
             after = engine.decide(before, engine.Ordered(intent), tx.now).entity
-            await tx.requests.save(before, after, f"ordered by {principal.owner}")
+            await tx.requests.save(before, after, f"ordered by {named(principal)}")
             tx.audit.record(principal, _VERBS[intent], f"request:{request_id}")
             tx.requests.mark_due([request_id])
             if before.intent is Intent.SUSPEND:

@@ -16,6 +16,7 @@ from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
 from idds.store.schema import contents, replicas
 from idds.store.sets import among, among_texts, is_status
+from idds.store.visibility import pinned_in
 
 COLUMNS = (
     replicas.c.id,
@@ -304,11 +305,13 @@ class Replicas(Noun):
         """Note that nothing need be done for these to be kept, until then."""
         await self._execute(update(replicas).where(among(replicas.c.id, ids)).values(kept_until=until))
 
-    async def summary(self) -> list[tuple[str, str, int, int]]:
-        """(RSE, status, files, bytes) of all replicas that are not gone."""
+    async def summary(self, vo: str | None = None) -> list[tuple[str, str, int, int]]:
+        """(RSE, status, files, bytes) of all replicas that are not gone; of those that something of a VO needs."""
         files, size = func.count().label("files"), func.sum(replicas.c.bytes).label("size")
         query = select(replicas.c.rse, replicas.c.status, files, size)
         query = query.where(replicas.c.status != ReplicaStatus.GONE).group_by(replicas.c.rse, replicas.c.status)
+        if vo is not None:
+            query = query.where(pinned_in(vo))
         return [(row.rse, row.status, int(row.files), int(row.size)) for row in await self._execute(query)]
 
 

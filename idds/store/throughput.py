@@ -14,8 +14,9 @@ from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import ContentStatus, ReplicaStatus
 from idds.engine.times import class_of
 from idds.store.noun import Noun
-from idds.store.schema import collections, landings, moves, replicas
+from idds.store.schema import collections, landings, moves, replicas, requests
 from idds.store.sets import among, is_status
+from idds.store.visibility import pinned_in
 
 MINUTE = 60_000_000
 UNKNOWN = ""
@@ -83,23 +84,32 @@ class Throughput(Noun):
             for row in await self._execute(query)
         ]
 
-    async def in_flight(self) -> list[InFlight]:
-        """What is being staged by us, by tape and disk."""
+    async def in_flight(self, vo: str | None = None) -> list[InFlight]:
+        """What is being staged by us, by tape and disk; what of that something of a VO needs."""
         size, first = func.sum(replicas.c.bytes).label("size"), func.min(replicas.c.ordered_at).label("since")
         source = func.coalesce(replicas.c.source_rse, UNKNOWN).label("source")
         query = select(replicas.c.rse, source, func.count().label("files"), size, first)
         moving = and_(is_status(replicas.c.status, ReplicaStatus.STAGING, ReplicaStatus.ADMITTED), replicas.c.ours)
-        rows = await self._execute(
-            query.where(moving).group_by(replicas.c.rse, source).order_by(replicas.c.rse, source)
-        )
+        query = query.where(moving if vo is None else and_(moving, pinned_in(vo)))
+        rows = await self._execute(query.group_by(replicas.c.rse, source).order_by(replicas.c.rse, source))
         return [InFlight(row.rse, row.source, int(row.files), int(row.size), row.since) for row in rows]
 
-    async def waiting(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """How many inputs wait for admission, and with how many contents, by disk and tape."""
+    async def waiting(self, vo: str | None = None) -> dict[tuple[str, str], tuple[int, int]]:
+        """How many inputs wait for admission, and with how many contents, by disk and tape; those of a VO."""
         source, waiting = func.coalesce(collections.c.source_rse, UNKNOWN).label("source"), collections.c.unadmitted
         query = select(collections.c.rse, source, func.count().label("inputs"), func.sum(waiting).label("contents"))
         query = query.where(text("collections.unadmitted > 0")).group_by(collections.c.rse, source)
+        if vo is not None:
+            query = query.join(requests, requests.c.id == collections.c.request_id).where(requests.c.vo == vo)
         return {(row.rse, row.source): (int(row.inputs), int(row.contents)) for row in await self._execute(query)}
+
+    async def pairs(self, vo: str) -> frozenset[tuple[str, str]]:
+        """From which tapes to which disks anything comes, came or is to come for a VO."""
+        source = func.coalesce(collections.c.source_rse, UNKNOWN).label("source")
+        query = select(source, collections.c.rse).join(requests, requests.c.id == collections.c.request_id)
+        query = query.where(requests.c.vo == vo, collections.c.rse.is_not(None)).distinct()
+        found = {(row.source, row.rse) for row in await self._execute(query)}
+        return frozenset(found | {(each.source, each.rse) for each in await self.in_flight(vo)})
 
     async def came(self, collection: CollectionId, limit: int) -> list[tuple[int, int]]:
         """When how many of a collection's contents became available, the last `limit` times of that, newest first."""

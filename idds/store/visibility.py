@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, select
 
 from idds.domain.request import Principal, Role
-from idds.store.schema import requests, tokens
+from idds.engine.transitions import PINNING
+from idds.store.schema import collections, contents, replicas, requests, tokens
+from idds.store.sets import is_status
 
 
 def visible(query: Select[Any], principal: Principal | None) -> Select[Any]:
@@ -27,6 +29,13 @@ def sees(principal: Principal, *, owner: str | None, vo: str | None, share: str 
     if principal.role is Role.OPERATOR:
         return True
     return vo == principal.vo and (principal.role is not Role.USER or owner == principal.owner)
+
+
+def pinned_in(vo: str) -> ColumnElement[bool]:
+    """That something of a VO needs a replica: one that several VOs need counts for each of them."""
+    pin = select(contents.c.id).join_from(contents, collections, collections.c.id == contents.c.collection_id)
+    pin = pin.join(requests, requests.c.id == collections.c.request_id).where(requests.c.vo == vo)
+    return pin.where(contents.c.replica_id == replicas.c.id, is_status(contents.c.status, *PINNING)).exists()
 
 
 def visible_tokens(query: Select[Any], principal: Principal) -> Select[Any]:

@@ -11,11 +11,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import CollectionId, WindowId
 from idds.domain.replica import Window
+from idds.domain.request import Principal
 from idds.domain.statuses import ReplicaStatus
 from idds.ports.wakeups import Channel
 from idds.store.noun import Noun
-from idds.store.schema import replicas, windows
+from idds.store.schema import collections, replicas, requests, windows
 from idds.store.sets import among, among_texts
+from idds.store.visibility import visible
 
 if TYPE_CHECKING:
     from idds.store.database import Transaction
@@ -178,10 +180,16 @@ class Windows(Noun):
             found[row.quota] = (size + more, files + others)
         return found
 
-    async def all(self) -> Sequence[Window]:
-        """Those that bound something."""
+    async def all(self, principal: Principal | None = None) -> Sequence[Window]:
+        """Those that bound something: of RSEs, and of collections that the principal may see."""
         bounds = or_(windows.c.limit_bytes.is_not(None), windows.c.limit_files.is_not(None), windows.c.kind == "rse")
-        return [_window(row) for row in await self._execute(select(*_COLUMNS).where(bounds).order_by(windows.c.id))]
+        rows = await self._execute(select(*_COLUMNS).where(bounds).order_by(windows.c.id))
+        found = [_window(row) for row in rows]
+        inputs = [int(window.ref) for window in found if window.kind == "collection"]
+        query = select(collections.c.id).join(requests, requests.c.id == collections.c.request_id)
+        query = visible(query.where(among(collections.c.id, inputs)), principal)
+        seen = {str(row.id) for row in await self._execute(query)} if inputs else set()
+        return [window for window in found if window.kind != "collection" or window.ref in seen]
 
 
 def _window(row: Row[Any]) -> Window:

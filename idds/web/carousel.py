@@ -7,8 +7,8 @@ SPAN = 3 * 3600 * 1_000_000
 
 async def show(visit: Visit[None]) -> View:
     values = {
-        "carousel": await visit.doors.forecast.carousel(),
-        "landings": await visit.doors.series.landings(SPAN),
+        "carousel": await visit.doors.forecast.carousel(visit.principal),
+        "landings": await visit.doors.series.landings(visit.principal, SPAN),
     }
     return View("carousel.html", "Tapes and disks", values, events="/v1/events")
 

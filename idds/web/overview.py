@@ -19,7 +19,7 @@ async def show(visit: Visit[None]) -> View:
         "on_disk": sum(each.on_disk for _, each in campaigns),
         "done": sum(each.done for _, each in campaigns),
         "bad": sum(each.bad for _, each in campaigns),
-        "carousel": await visit.doors.forecast.carousel(),
+        "carousel": await visit.doors.forecast.carousel(visit.principal),
     }
     return View("overview.html", "Overview", values, events="/v1/events")
 

@@ -85,12 +85,14 @@ class Running:
         """One that remembers nothing of before."""
         return Forecast(self.database)
 
-    async def submit(self, name: str, number: int, *, window: WindowLimits | None = None) -> RequestId:
+    async def submit(
+        self, name: str, number: int, *, window: WindowLimits | None = None, by: Principal = OWNER
+    ) -> RequestId:
         """A request for a dataset of so many files, which begin with its name."""
         dataset = Did("data", name)
         self.ddm.add_dataset(dataset, [File(Did("data", f"{name}{no}"), SIZE) for no in range(number)])
         source = Input(dataset=str(dataset), window=window or WindowLimits())
-        request, _ = await self.submission.submit(OWNER, Workflow(name=name, works=(Work(name="w", input=source),)))
+        request, _ = await self.submission.submit(by, Workflow(name=name, works=(Work(name="w", input=source),)))
         await self.advance()
         return request.id
 

@@ -64,7 +64,7 @@ async def test_orders_about_a_request(api: Api) -> None:
     assert [(each["rse"], each["tape"]) for each in forecast["inputs"]] == [("OTHER", "TAPE")]
     moves = (await api.get(f"/v1/requests/{request}/history"))["moves"]
     told = [move["reason"] for move in moves if move["event"] == "change-source"]
-    assert told == ["ordered by op: source TAPE"]
+    assert told == ["ordered by an operator: source TAPE"]
 
 
 async def test_what_makes_no_sense_is_refused_with_its_place(api: Api) -> None:

@@ -9,6 +9,9 @@ from idds.domain.errors import NotFound
 from idds.domain.hold import HoldKind
 from idds.domain.identifiers import RequestId
 from idds.domain.request import Principal
+from idds.domain.workflow import WindowLimits
+from idds.services.catalogue import Catalogue
+from idds.services.series import Series
 from idds.store.database import Database
 from idds.store.upgrade import upgrade
 from idds.testing.clock import ManualClock
@@ -28,6 +31,9 @@ async def running(database_url: str) -> AsyncIterator[Running]:
     await database.close()
 
 
+OTHERS = Principal("bob", "vo")
+
+
 async def land_one_a_minute(running: Running, name: str, number: int) -> None:
     for no in range(number):
         running.clock.advance(MINUTE)
@@ -40,7 +46,7 @@ async def test_every_tape_is_told_with_what_comes_from_it(running: Running) -> N
     started = running.clock.now()
     await land_one_a_minute(running, "a", 20)
     await running.steering.hold(order(), HoldKind.TAPE, "TAPE", "robot")
-    found = await running.forecast.carousel()
+    found = await running.forecast.carousel(OPERATOR)
     (tape,) = [each for each in found.tapes if each.tape == "TAPE"]
     assert (tape.rse, tape.held) == (DISK, "robot")
     assert (tape.in_flight_files, tape.in_flight_bytes) == (80, 80 * SIZE)
@@ -97,3 +103,46 @@ async def test_requests_of_others_are_not_told(running: Running) -> None:
         await running.forecast.request(Principal("somebody", "vo"), request)
     with pytest.raises(NotFound):
         await running.forecast.request(OPERATOR, RequestId(99))
+
+
+async def test_a_user_is_told_of_what_is_his_vos_and_of_no_operator_who_it_is(running: Running) -> None:
+    other = Principal("eve", "other")
+    stranger = Principal("mallory", "third")
+    await running.submit("a", 4)
+    await running.submit("b", 2, by=other)
+    await running.steering.hold(order(), HoldKind.TAPE, "TAPE", "robot")
+    await running.steering.change_window(order(), rse=DISK, collection=None, limits=WindowLimits(bytes=500))
+
+    async def told(reader: Principal) -> tuple[object, ...]:
+        found = await running.forecast.carousel(reader)
+        assert [(hold.ref, hold.owner) for hold in found.holds] == [
+            ("TAPE", "op" if reader is OPERATOR else "an operator")
+        ]
+        files = [(tape.in_flight_files, tape.waiting_inputs) for tape in found.tapes]
+        disks = [(disk.rse, disk.replicas, disk.window and disk.window.set_by) for disk in found.disks]
+        return files, disks
+
+    def staging(number: int) -> dict[str, tuple[int, int]]:
+        return {"staging": (number, number * SIZE)}
+
+    assert await told(OPERATOR) == ([(6, 0)], [(DISK, staging(6), "op")])
+    assert await told(OWNER) == ([(4, 0)], [(DISK, staging(4), "an operator")])
+    assert await told(other) == ([(2, 0)], [(DISK, staging(2), "an operator")])
+    assert await told(stranger) == ([], [])
+    for reader, number in ((OPERATOR, 6), (OWNER, 4), (other, 2)):
+        assert await Catalogue(running.database, {}).replicas(reader) == [(DISK, "staging", number, number * SIZE)]
+    assert await Catalogue(running.database, {}).replicas(stranger) == []
+
+
+async def test_what_landed_is_told_to_those_for_whom_it_comes(running: Running) -> None:
+    await running.submit("a", 2)
+    await land_one_a_minute(running, "a", 2)
+    for reader, sources in ((OPERATOR, ["TAPE"]), (OWNER, ["TAPE"]), (Principal("eve", "other"), [])):
+        found = await Series(running.database).landings(reader, 60 * MINUTE)
+        assert [each.source for each in found.sources] == sources
+
+
+async def test_windows_of_inputs_are_told_to_who_sees_them(running: Running) -> None:
+    await running.submit("a", 2, window=WindowLimits(files=1))
+    for reader, kinds in ((OPERATOR, ["rse", "collection"]), (OWNER, ["rse", "collection"]), (OTHERS, ["rse"])):
+        assert sorted(each.kind for each in await Catalogue(running.database, {}).windows(reader)) == sorted(kinds)

@@ -16,6 +16,7 @@ from tests.integration.api import STUDY, Api, api_on
 from tests.integration.browsing import Browser, Shown
 
 HOSTILE = "<script>alert(1)</script>\"'&"
+OPERATOR = Principal("op", "vo", Role.OPERATOR)
 STAGED = {"name": "staged", "works": [{"name": "read", "input": {"dataset": "data:set", "window": {"bytes": 1000}}}]}
 
 
@@ -154,7 +155,7 @@ CAROUSEL_ORDERS: dict[str, dict[str, str]] = {
 async def standing(api: Api, number: int) -> Any:
     """What an order could change."""
     rows = await api.rows()
-    holds, windows = await api.doors.steering.holds(), await api.doors.catalogue.windows()
+    holds, windows = await api.doors.steering.holds(OPERATOR), await api.doors.catalogue.windows(OPERATOR)
     return rows, await api.get(f"/v1/requests/{number}"), holds, windows
 
 

@@ -21,6 +21,7 @@ from tests.integration.plans import captured
 
 SECOND = 1_000_000
 STRANGER = Principal("bob", "atlas", Role.USER)
+OPERATOR = Principal("op", "atlas", Role.OPERATOR)
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ async def test_what_a_chart_is_made_of_grows_with_a_requests_age_no_more_than_it
 
 async def test_landings_by_source(world: World) -> None:
     await stage(world, await world.collection(), [0, 1], takes=[1, 70])
-    told = await Series(world.database).landings(600 * SECOND)
+    told = await Series(world.database).landings(OPERATOR, 600 * SECOND)
     [source] = told.sources
     assert source.source == "TAPE"
     assert sum(source.files) == 2
@@ -170,7 +171,7 @@ async def test_landings_by_source(world: World) -> None:
     assert len(told.at) == len(source.files) == len(source.bytes_per_s)
     assert told.at[-1] >= world.now
     world.clock.advance(7200 * SECOND)
-    assert (await Series(world.database).landings(600 * SECOND + 1)).sources == ()
+    assert (await Series(world.database).landings(OPERATOR, 600 * SECOND + 1)).sources == ()
 
 
 async def test_a_file_tells_what_happened_to_it(world: World) -> None:

@@ -88,7 +88,7 @@ async def test_what_is_held_is_not_recalled_until_it_is_resumed(running: Running
     assert [name for name, _ in running.ddm.orders] == ["a0"]
     again = await running.steering.hold(order(), HoldKind.TAPE, "TAPE", "other")
     assert again.says == ("it is held already, by op: robot",)
-    assert [hold.reason for hold in await running.steering.holds()] == ["robot"]
+    assert [hold.reason for hold in await running.steering.holds(OPERATOR)] == ["robot"]
     await running.steering.resume(order(), HoldKind.TAPE, "TAPE")
     await running.advance()
     assert [name for name, _ in running.ddm.orders] == ["a0", "b0"]
@@ -124,7 +124,7 @@ async def test_a_window_is_changed_while_it_is_in_use(running: Running) -> None:
     # As at the next start: what the operator said stands.
     async with running.database.transaction("settings") as tx:
         await tx.windows.declare("rse", DISK, limit_bytes=SIZE, limit_files=None)
-    (window,) = [each for each in (await running.forecast.carousel()).disks if each.rse == DISK]
+    (window,) = [each for each in (await running.forecast.carousel(OPERATOR)).disks if each.rse == DISK]
     assert window.window is not None
     assert (window.window.limit_bytes, window.window.set_by) == (5 * SIZE, "op")
     await running.steering.change_window(order(), rse=DISK, collection=None, limits=None)
@@ -202,7 +202,7 @@ async def test_what_nobody_took_is_released_now_and_comes_again_with_a_retry(run
     assert (told.files, told.bytes, told.more) == (1, SIZE, False)
     await running.advance()
     assert await statuses(running, request) == [ContentStatus.CANCELLED, ContentStatus.NEW]
-    assert (await running.contents(request))[0].reason == "ordered by op: released"
+    assert (await running.contents(request))[0].reason == "ordered by an operator: released"
     running.ddm.finish_deleting()
     await running.survey()
     assert (await running.replica("a0")).status is ReplicaStatus.GONE
