@@ -154,5 +154,6 @@ async def _space(client: "Client", study: "Study") -> "dict[str, Any]":
 
     spaces = [space.parameters for space in spaces_of(study.definition)]
     if study.version > 1:
-        spaces += [version.space async for version in client.versions(study.id)]
+        async for version in client.versions(study.id):
+            spaces += [segment.space for segment in version.segments] or [version.space]
     return union(spaces)

@@ -32,6 +32,9 @@ def redefine(
     ] = None,
     constrain: Annotated[list[str] | None, typer.Option(metavar="EXPRESSION", help="Another constraint.")] = None,
     unconstrain: Annotated[list[str] | None, typer.Option(metavar="EXPRESSION", help="One constraint less.")] = None,
+    segment: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The segment that these are of; all others go on as they are.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="Further changes, as the API takes them: a JSON list.")] = None,
     if_version: Annotated[int | None, typer.Option(min=1, help="Only if the study is of this version still.")] = None,
     as_json: AsJson = False,
@@ -48,6 +51,8 @@ def redefine(
     )
     try:
         changes = [{"change": kind, **read(text)} for kind, texts, read in given for text in texts or ()]
+        if segment is not None:
+            changes = [each if "expression" in each else {**each, "model_id": _model(segment)} for each in changes]
         changes += _read(file)
     except InvalidInput as error:
         raise leave(error) from None
@@ -72,14 +77,30 @@ def versions(context: typer.Context, study: StudyNumber, as_json: AsJson = False
             write_json(version)
         return
     rows = [
-        (each.version, instant(each.at), each.author, len(each.space), plain(_changes(each.changes)), each.reason)
+        (each.version, instant(each.at), each.author, _parameters(each), plain(_changes(each.changes)), each.reason)
         for each in found
     ]
     write_table(("version", "at", "by", "parameters", "changes", "reason"), rows)
 
 
+def _parameters(version: "StudyVersion") -> int:
+    return len({name for space in (version.space, *(each.space for each in version.segments)) for name in space})
+
+
 def _changes(changes: tuple[Any, ...]) -> str:
-    return ", ".join(f"{each.change} {getattr(each, 'parameter', None) or each.expression}" for each in changes)
+    return ", ".join(map(_told, changes))
+
+
+def _told(change: Any) -> str:
+    what = f"{change.change} {getattr(change, 'parameter', None) or change.expression}"
+    model = getattr(change, "model_id", None)
+    return what if model is None else f"{what} of {model}"
+
+
+def _model(text: str) -> str | int:
+    """The name or number of a model."""
+    value = _literal(text)
+    return value if isinstance(value, int) and not isinstance(value, bool) else text
 
 
 def _range(text: str) -> dict[str, Any]:

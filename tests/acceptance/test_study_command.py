@@ -150,6 +150,23 @@ async def _import_again(running: Running, typed: Typed, table: Path, best: dict[
     assert made["counts"]["done"] == 21
 
 
+async def test_a_segment_is_redefined(typed: Typed) -> None:
+    x = {"x": {"type": "float", "low": 0, "high": 9}}
+    segments = [
+        {"model_id": "a", "space": x},
+        {"model_id": 2, "space": {**x, "n": {"type": "int", "low": 1, "high": 9}}},
+    ]
+    (made,) = await typed.documents("create", typed.file("search.json", {"segments": segments, "count": COUNT}))
+    study = made["id"]
+    await typed(f"redefine {study} --segment 2 --narrow x=0:4 --reason", "nothing above")
+    await typed(f"redefine {study} --widen x=:10 --reason", "all of them")
+    listed = await typed(f"versions {study}")
+    assert "narrow x of 2" in listed
+    assert "widen x of a, widen x of 2" in listed
+    (about,) = await typed.documents(f"show {study}")
+    assert [each["space"]["x"]["high"] for each in about["definition"]["segments"]] == [10, 10]
+
+
 async def test_a_study_is_redefined(running: Running, typed: Typed) -> None:
     await _refuses(typed)
     file = typed.file("search.json", {"space": SPACE, "count": COUNT, "sampler": "random"})
