@@ -73,7 +73,7 @@ class Forecast:
             windows = {window.ref: window for window in every if window.kind == "rse"}
             pairs = {(each.source, each.rse) for each in landed} | amounts.flying.keys() | amounts.waiting.keys()
             if amounts.pairs is not None:
-                pairs &= amounts.pairs
+                pairs &= amounts.pairs | amounts.flying.keys()
             tapes = tuple(
                 _tape(
                     pair,

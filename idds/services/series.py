@@ -55,7 +55,9 @@ class Series:
 
     async def _read_sources(self, vo: str) -> frozenset[str | None]:
         async with self._database.snapshot(timeless=True) as tx:
-            return frozenset(source or None for source, _ in await tx.throughput.pairs(vo))
+            found = {source for source, _ in await tx.throughput.pairs(vo)}
+            found |= {each.source for each in await tx.throughput.in_flight(vo)}
+        return frozenset(source or None for source in found)
 
     async def _read(self, identifier: RequestId) -> RequestSeries:
         async with self._database.snapshot() as tx:

@@ -104,12 +104,11 @@ class Throughput(Noun):
         return {(row.rse, row.source): (int(row.inputs), int(row.contents)) for row in await self._execute(query)}
 
     async def pairs(self, vo: str) -> frozenset[tuple[str, str]]:
-        """From which tapes to which disks anything comes, came or is to come for a VO."""
+        """From which tapes to which disks the inputs of a VO come, as far as that was settled for all of an input."""
         source = func.coalesce(collections.c.source_rse, UNKNOWN).label("source")
         query = select(source, collections.c.rse).join(requests, requests.c.id == collections.c.request_id)
         query = query.where(requests.c.vo == vo, collections.c.rse.is_not(None)).distinct()
-        found = {(row.source, row.rse) for row in await self._execute(query)}
-        return frozenset(found | {(each.source, each.rse) for each in await self.in_flight(vo)})
+        return frozenset((row.source, row.rse) for row in await self._execute(query))
 
     async def came(self, collection: CollectionId, limit: int) -> list[tuple[int, int]]:
         """When how many of a collection's contents became available, the last `limit` times of that, newest first."""

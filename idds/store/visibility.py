@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, select
 
 from idds.domain.request import Principal, Role
 from idds.engine.transitions import PINNING
-from idds.store.schema import collections, contents, replicas, requests, tokens
+from idds.store.schema import contents, replicas, requests, tokens
 from idds.store.sets import is_status
 
 
@@ -33,8 +33,7 @@ def sees(principal: Principal, *, owner: str | None, vo: str | None, share: str 
 
 def pinned_in(vo: str) -> ColumnElement[bool]:
     """That something of a VO needs a replica: one that several VOs need counts for each of them."""
-    pin = select(contents.c.id).join_from(contents, collections, collections.c.id == contents.c.collection_id)
-    pin = pin.join(requests, requests.c.id == collections.c.request_id).where(requests.c.vo == vo)
+    pin = select(contents.c.id).join(requests, requests.c.id == contents.c.request_id).where(requests.c.vo == vo)
     return pin.where(contents.c.replica_id == replicas.c.id, is_status(contents.c.status, *PINNING)).exists()
 
 
