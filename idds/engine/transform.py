@@ -9,7 +9,7 @@ from idds.domain.transform import Transform
 from idds.domain.workflow import Samples, Work
 from idds.engine import transitions
 from idds.engine.decision import Decision
-from idds.engine.spaces import LEARNING
+from idds.engine.spaces import COMMAND, LEARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,16 +283,35 @@ def _ask(work: Work, collection: Collection, event: Progressed) -> tuple[Instruc
     missing = wanted + collection.taken_back - collection.next_no
     if missing <= 0:
         return (CloseInput(),) if drawn >= samples.count else ()
-    if not runs_low(samples, collection):
-        return ()
-    count = missing if room is None else min(missing, room)
-    if samples.refill is not None:
-        count = min(count, max(samples.refill.points, collection.batch))
-    elif samples.sampler in LEARNING:
-        count = min(count, _fresh(collection))
+    count = _together(samples, collection, missing if room is None else min(missing, room))
     if count < missing:
         count -= count % collection.batch
     return (Ask(count, iteration),) if count > 0 else ()
+
+
+def _together(samples: Samples, collection: Collection, most: int) -> int:
+    """How many samples are drawn together now."""
+    if not runs_low(samples, collection):
+        return 0
+    if samples.refill is not None:
+        return min(most, max(samples.refill.points, collection.batch))
+    return min(most, _fresh(collection)) if samples.sampler in LEARNING else most
+
+
+def drawn_at_once(work: Work, collection: Collection) -> int | None:
+    """How many more samples are to be drawn where that is plain without a look at the transform; None where it is not.
+
+    A sampler that learns is asked often, for a few each time.
+    """
+    samples = work.input.samples if work.input is not None else None
+    if samples is None or samples.sampler not in LEARNING or samples.sampler == COMMAND or work.payload is not None:
+        return None
+    if samples.stop is not None or samples.iterations is not None or samples.refill is not None:
+        return None
+    if collection.retried_to is not None:
+        return None
+    missing = samples.count + collection.taken_back - collection.next_no
+    return 0 if collection.is_closed else _together(samples, collection, missing)
 
 
 def _up_to(samples: Samples, collection: Collection, course: Course | None) -> tuple[int, int | None]:
@@ -306,33 +325,46 @@ def _up_to(samples: Samples, collection: Collection, course: Course | None) -> t
     return min(samples.count, wanted), None
 
 
-def runs_low(samples: Samples, collection: Collection, leased: int = 0, ended: int = 0) -> bool:
-    """Whether more samples are to be drawn: several together, not one for each that is taken. `leased` are being taken,
-    and `ended` came to an end just now.
+def flows_on(work: Work, collection: Collection) -> bool:
+    """Whether its transform has nothing to decide, now that some of this input came back."""
+    samples = work.input.samples if work.input is not None else None
+    if samples is None:
+        return collection.open > 0
+    if not collection.is_closed and drawn_at_once(work, collection) is not None:
+        return True
+    fills = not collection.is_closed and runs_low(samples, collection)
+    return collection.open > 0 and not fills and collection.retried_to is None and samples.stop is None
+
+
+def runs_low(samples: Samples, collection: Collection) -> bool:
+    """Whether more samples are to be drawn: several together, not one for each that is taken.
 
     Of a sampler that learns none are while others are being drawn: who has claimed that order is the only one to ask.
     """
-    waiting = collection.counts[ContentStatus.AVAILABLE] - leased
+    waiting = collection.counts[ContentStatus.AVAILABLE]
     none_is_drawn = collection.next_no <= collection.total
     if samples.refill is not None:
-        return none_is_drawn and collection.open - ended < samples.refill.below
+        return none_is_drawn and collection.open < samples.refill.below
     if samples.sampler in LEARNING:
-        return none_is_drawn and waiting <= _wanted(collection, leased) // 2
-    return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED] + leased)
+        return none_is_drawn and waiting <= _wanted(collection) // 2
+    return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED])
 
 
-def demanded(samples: Samples | None, collection: Collection, waiting: int) -> int:
-    """For how many of those that wait samples are drawn ahead: of a sampler that learns, else enough are there."""
-    is_asked = samples is not None and samples.sampler in LEARNING and samples.refill is None
-    return waiting if is_asked and not collection.is_closed else 0
+def demanded(samples: Samples, waiting: int) -> int:
+    """For how many of those that wait samples are drawn ahead: of a sampler that learns, else enough are there.
+
+    A few more or less are not worth noting.
+    """
+    return -(-waiting // QUEUE) * QUEUE if samples.sampler in LEARNING and samples.refill is None else 0
 
 
-def _wanted(collection: Collection, leased: int = 0) -> int:
+def _wanted(collection: Collection) -> int:
     """How many samples may wait for whoever takes them: few, for they are drawn better the later that is done; as many
     as are waited for.
     """
-    taken = collection.counts[ContentStatus.LEASED] + leased
-    return max(QUEUE + taken // 4, collection.batch, min(collection.demand, MOST_DEMANDED))
+    return max(
+        QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch, min(collection.demand, MOST_DEMANDED)
+    )
 
 
 def _fresh(collection: Collection) -> int:

@@ -182,11 +182,12 @@ class Commanding:
         async with self._database.transaction(AGENT) as tx:
             await tx.requests.lock([run.study.request_id])
             await tx.effects.finish([run.effect])
-            study = await tx.collections.get(run.study.id)
-            assert study is not None
+            place = await tx.collections.place(run.study.id)
+            assert place is not None
+            study = place.collection
             if study.is_closed:
                 return
-            await register_drawn(tx, study, drawn, run.defined.version)
+            await register_drawn(tx, place, drawn, run.defined.version)
             await not_drawn(tx, study, run.count - len(drawn))
             if not drawn and await tx.collections.close(study, "its steering command has no more points"):
                 await tell_collection_closed(tx, study.id)

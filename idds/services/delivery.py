@@ -12,13 +12,13 @@ from idds.domain.errors import Conflict, IddsError, InvalidInput, NotFound, Prob
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal, Role
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
-from idds.domain.workflow import Samples
 from idds.engine.reporting import misreported
-from idds.engine.transform import demanded, runs_low
 from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.advising import advise, stopping
 from idds.services.announcing import follow
+from idds.services.drawing import samples_of
+from idds.services.refilling import see_to_more
 from idds.services.reporting import FREE, Receipt, give_again, take_in
 from idds.store.collections import Place
 from idds.store.contents import of_ids
@@ -204,7 +204,8 @@ class Delivery:
                 if place is None or _refusal(place, collection, service) is not None:
                     receipts += [Receipt(outcome.content_id, Verdict.UNKNOWN) for outcome in of_one]
                 else:
-                    receipts += (await take_in(tx, place, of_one)).receipts
+                    receipts += await take_in(tx, place, of_one)
+                    await see_to_more(tx, place)
             return receipts
 
     async def end_leases(self) -> int:
@@ -245,7 +246,7 @@ def _refusal(place: Place | None, collection: CollectionId, principal: Principal
 
 def _odd(place: Place | None, order: Order) -> IddsError | None:
     """What of an order does not go with what is delivered here."""
-    samples = place.work.input.samples if place is not None and place.work.input is not None else None
+    samples = samples_of(place) if place is not None else None
     match order:
         case Report(outcomes=outcomes) if samples is not None:
             odd = [(number, misreported(samples, outcome)) for number, outcome in enumerate(outcomes)]
@@ -261,22 +262,6 @@ def _odd(place: Place | None, order: Order) -> IddsError | None:
 def _is_final(status: Status, collection: Collection) -> bool:
     """Whether nothing comes but what is there: a retried one, new again, is still to be looked through."""
     return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
-
-
-def _samples(place: Place) -> Samples | None:
-    return place.work.input.samples if place.work.input is not None else None
-
-
-def _spends(place: Place) -> bool:
-    """Whether time is spent from when samples are leased: when that ends the study is known with this."""
-    samples = _samples(place)
-    return samples is not None and samples.stop is not None and samples.stop.budget_s is not None
-
-
-def _are_running_out(place: Place, leased: int, demand: int) -> bool:
-    """Whether more samples are to be drawn, with these taken and so many waited for."""
-    samples, collection = _samples(place), replace(place.collection, demand=demand)
-    return samples is not None and not collection.is_closed and runs_low(samples, collection, leased)
 
 
 class _Serving:
@@ -299,29 +284,29 @@ class _Serving:
 
     async def serve(self) -> None:
         await self._hear()
-        ended = await self._take_reports()
+        await self._take_reports()
         await self._take_back()
         await self._extend()
-        await self._lease(ended)
+        taken, waited_for = await self._lease()
+        await see_to_more(self._tx, self._place, taken=taken, waited_for=waited_for)
 
     async def _hear(self) -> None:
         orders = self._of(Said)
-        source = self._place.work.input
-        if orders and source is not None and source.samples is not None:
+        samples = samples_of(self._place)
+        if orders and samples is not None:
             told = [order.values for _, order in orders]
-            advice = await advise(self._tx, self._place, source.samples, told)
+            advice = await advise(self._tx, self._place, samples, told)
             self._answers.update({number: each for (number, _), each in zip(orders, advice, strict=True)})
 
-    async def _take_reports(self) -> int:
-        """How many contents ended with them."""
+    async def _take_reports(self) -> None:
         reports = self._of(Report)
         if not reports:
-            return 0
-        taken = await take_in(self._tx, self._place, [outcome for _, report in reports for outcome in report.outcomes])
-        receipts = iter(taken.receipts)
+            return
+        receipts = iter(
+            await take_in(self._tx, self._place, [each for _, report in reports for each in report.outcomes])
+        )
         for number, report in reports:
             self._answers[number] = Reported(list(islice(receipts, len(report.outcomes))))
-        return taken.ended
 
     async def _take_back(self) -> None:
         orders = self._of(GiveBack)
@@ -342,31 +327,25 @@ class _Serving:
             for (number, _), still in zip(heartbeats, extended, strict=True):
                 self._answers[number] = Kept(still, {content: stop[content] for content in still if content in stop})
 
-    async def _lease(self, ended: int) -> None:
+    async def _lease(self) -> tuple[int, int | None]:
+        """How many were taken, and how many more are waited for; None where nobody asked."""
         leases = [*self._of(Lease), *((n, report.lease) for n, report in self._of(Report) if report.lease is not None)]
         if not leases:
-            return
+            return 0, None
         leases.sort(key=itemgetter(0))
         place = self._place
         given: Sequence[Sequence[Delivered]] = [()] * len(leases)
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
             given = await self._tx.leases.give(place.collection, wanted)
-        unmet = sum(order.count for _, order in leases) - sum(map(len, given))
-        await self._see_to_more(sum(map(len, given)), unmet + max(order.behind for _, order in leases))
-        has_ended = _is_final(place.status, place.collection) and place.collection.open <= ended
+        is_empty = self._tx.collections.as_counted(place.collection).open == 0
+        has_ended = _is_final(place.status, place.collection) and is_empty
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:
                 self._tx.wake(Channel.LEASES)
             leased = Leased(contents, has_ended and not contents)
             reported = self._answers.get(number)
             self._answers[number] = replace(reported, leased=leased) if isinstance(reported, Reported) else leased
-
-    async def _see_to_more(self, taken: int, demand: int) -> None:
-        """Have more samples drawn where they run out, as many as are waited for."""
-        place = self._place
-        demand = demanded(_samples(place), place.collection, demand)
-        if demand != place.collection.demand:
-            await self._tx.collections.note_demand(place.collection.id, demand)
-        if (taken and _spends(place)) or ((taken or demand) and _are_running_out(place, taken, demand)):
-            self._tx.requests.mark_due([place.collection.request_id])
+        taken = sum(map(len, given))
+        unmet = sum(order.count for _, order in leases) - taken
+        return taken, unmet + max(order.behind for _, order in leases)

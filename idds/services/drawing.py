@@ -1,24 +1,32 @@
 """What was drawn for a study becomes contents that are available; and orders to draw more."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from idds.domain.collection import Collection
-from idds.domain.content import NewContent
+from idds.domain.content import Content, NewContent
 from idds.domain.effect import NewEffect
 from idds.domain.identifiers import CollectionId, ContentId
-from idds.domain.statuses import EffectKind
+from idds.domain.statuses import ContentStatus, EffectKind
 from idds.domain.workflow import Samples
 from idds.engine.spaces import COMMAND
+from idds.engine.transform import drawn_at_once
 from idds.engine.transitions import ContentEvent
 from idds.ports.sampler import Suggestion
-from idds.services.announcing import follow
+from idds.services.announcing import Known, follow
+from idds.store.collections import Place
 from idds.store.database import Transaction
 
 DRAWING = (EffectKind.ASK, EffectKind.STEER)
 """Orders to draw samples: from a sampler, or by a command of the user's."""
 TIMES = 10
 """Orders of a command are told apart by the number of their first sample, and how often it was tried: fewer times."""
+
+
+def samples_of(place: Place) -> Samples | None:
+    """The study that is delivered there, if it is one."""
+    return place.work.input.samples if place.work.input is not None else None
 
 
 def order(samples: Samples, study: Collection, first: int, count: int, more: Mapping[str, Any]) -> NewEffect:
@@ -37,6 +45,18 @@ def command(
     return NewEffect(EffectKind.STEER, entity, int(wanted["first"]) * TIMES + attempt, payload, delay, error)
 
 
+async def draw(
+    tx: Transaction, study: Collection, samples: Samples, count: int, more: Mapping[str, Any] = MappingProxyType({})
+) -> bool:
+    """Have the next so many samples drawn; False where the study's window has no room for them."""
+    if not await tx.windows.reserve_samples(study.id, count):
+        return False
+    await tx.collections.count(study.id, {}, added=count)
+    wanted = {"asked_at": tx.now, **more}
+    tx.effects.add([order(samples, study, study.next_no, count, wanted)], study.request_id)
+    return True
+
+
 async def call_off(tx: Transaction, collection: CollectionId) -> None:
     """What a source would bring is not wanted any more: orders go, and a command that runs is ended by the carrier."""
     entity = f"collection:{collection}"
@@ -44,8 +64,9 @@ async def call_off(tx: Transaction, collection: CollectionId) -> None:
     await tx.effects.hasten(entity, [EffectKind.STEER])
 
 
-async def register_drawn(tx: Transaction, study: Collection, drawn: Sequence[Suggestion], version: int) -> None:
-    """Make them available. The caller holds the lock of the request."""
+async def register_drawn(tx: Transaction, place: Place, drawn: Sequence[Suggestion], version: int) -> None:
+    """Make them available. The request is advanced where that may have it do more than go on."""
+    study = place.collection
     new = [
         NewContent(
             name=f"sample-{each.number:08d}",
@@ -57,7 +78,35 @@ async def register_drawn(tx: Transaction, study: Collection, drawn: Sequence[Sug
     move = await tx.contents.register(study, new, ContentEvent.LANDED, numbers=0)
     pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
     await tx.samples.add(study.id, pairs, version=version)
-    await follow(tx, [move])
+    contents = {content: _content(study, content, each, tx.now) for (content, _), each in zip(pairs, new, strict=True)}
+    study, samples = tx.collections.as_counted(study), samples_of(place)
+    goes_on = samples is not None and study.total - study.taken_back < samples.count
+    advance = not goes_on or drawn_at_once(place.work, study) is None
+    await follow(tx, [move], advance=advance, known=Known(place.address, contents))
+
+
+def _content(study: Collection, identifier: ContentId, drawn: NewContent, now: int) -> Content:
+    """As it stands in the database once it is registered."""
+    return Content(
+        id=identifier,
+        request_id=study.request_id,
+        collection_id=study.id,
+        scope=drawn.scope,
+        name=drawn.name,
+        min_id=drawn.min_id,
+        max_id=drawn.max_id,
+        bytes=drawn.bytes,
+        adler32=drawn.adler32,
+        group_no=drawn.group_no,
+        status=ContentStatus.AVAILABLE,
+        attempt=0,
+        lessee=None,
+        lease_until=None,
+        replica_id=None,
+        reason=None,
+        payload=drawn.payload,
+        changed_at=now,
+    )
 
 
 async def not_drawn(tx: Transaction, study: Collection, number: int) -> None:

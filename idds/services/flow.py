@@ -15,7 +15,7 @@ from idds.engine import request as request_engine
 from idds.engine import transform as engine
 from idds.engine.window import room
 from idds.services.announcing import follow, tell_collection_closed, tell_request, tell_transform
-from idds.services.drawing import call_off, order
+from idds.services.drawing import call_off, draw
 from idds.services.opening import close_window, open_input, open_output, open_window
 from idds.services.placement import Placement
 from idds.services.ranges import cut_missed
@@ -245,17 +245,9 @@ class Flow:
     async def _ask(self, collection: Collection, work: Work, ask: engine.Ask) -> None:
         assert work.input is not None
         assert work.input.samples is not None
-        ref, count = ("collection", str(collection.id)), ask.count
-        window = (await self._tx.windows.find([ref]))[ref]
-        if await self._tx.windows.reserve(window.id, bytes=0, files=count):
-            await self._tx.collections.count(collection.id, {}, added=count)
-            of = {"asked_at": self._tx.now}
-            if ask.iteration is not None:
-                await begin_iteration(self._tx, collection, ask.iteration)
-                of["iteration"] = ask.iteration
-            self._tx.effects.add(
-                [order(work.input.samples, collection, collection.next_no, count, of)], self._request.id
-            )
+        of = {} if ask.iteration is None else {"iteration": ask.iteration}
+        if await draw(self._tx, collection, work.input.samples, ask.count, of) and ask.iteration is not None:
+            await begin_iteration(self._tx, collection, ask.iteration)
 
     async def _close(self, collection: Collection | None, *, cut_off: bool = False) -> None:
         if collection is not None and await self._tx.collections.close(collection, cut_off=cut_off):

@@ -8,9 +8,10 @@ from idds.domain.content import Content, Move, Outcome, Verdict
 from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.reporting import judge, settled
-from idds.engine.transform import runs_low
+from idds.engine.transform import flows_on
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import Known, follow
+from idds.services.drawing import samples_of
 from idds.store.collections import Place
 from idds.store.contents import NOT_TRIED, of_ids
 from idds.store.database import Transaction
@@ -24,14 +25,6 @@ class Receipt:
 
     content_id: ContentId
     verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Of outcomes that came, a receipt each; and how many contents ended with them."""
-
-    receipts: Sequence[Receipt]
-    ended: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +42,13 @@ class _Change:
         return (self.outcome.reason or "reported without a reason") if is_failure else None
 
 
-async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) -> Taken:
-    """Take in outcomes as if they came one after the other, though all of a kind move together."""
-    source = place.work.input
-    if source is not None and source.samples is not None:
-        outcomes = [settled(source.samples, outcome) for outcome in outcomes]
+async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) -> Sequence[Receipt]:
+    """Take in outcomes as if they came one after the other, though all of a kind move together; a receipt each.
+
+    The caller sees to more samples.
+    """
+    if (samples := samples_of(place)) is not None:
+        outcomes = [settled(samples, outcome) for outcome in outcomes]
     contents = {content.id: content for content in await tx.contents.get([outcome.content_id for outcome in outcomes])}
     receipts: list[Receipt] = []
     changes: dict[ContentId, _Change] = {}
@@ -74,9 +69,8 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
     await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
         await tx.samples.note_results(done)
-    ended = sum(len(move.ids) for move in moves if ContentStatus(move.to_status).is_terminal)
-    await _follow(tx, place, moves, ended, moved)
-    return Taken(receipts, ended)
+    await _follow(tx, place, moves, moved)
+    return receipts
 
 
 def _target(place: Place, outcome: Outcome, verdict: Verdict) -> ContentStatus:
@@ -124,23 +118,15 @@ async def give_again(tx: Transaction, place: Place, ids: Sequence[int], *, tried
         values = FREE if tried else {**FREE, **NOT_TRIED}
         moves = await tx.contents.move(event, of_ids(ids), values=values, sources=(ContentStatus.LEASED,))
         moved = {content.id: content for content in await tx.contents.get(ids)}
-        await _follow(tx, place, moves, 0 if is_running else len(ids), moved)
+        await _follow(tx, place, moves, moved)
 
 
-async def _follow(
-    tx: Transaction, place: Place, moves: Sequence[Move], ended: int, moved: Mapping[ContentId, Content]
-) -> None:
+async def _follow(tx: Transaction, place: Place, moves: Sequence[Move], moved: Mapping[ContentId, Content]) -> None:
     """As always; but a request is advanced only where something may come of it, not for each of a million reports."""
-    collection = place.collection
     moves = await _without_absent(tx, moves, moved)
-    samples = place.work.input.samples if place.work.input is not None else None
-    fills = samples is not None and (
-        collection.retried_to is not None
-        or samples.stop is not None
-        or (not collection.is_closed and runs_low(samples, collection, ended=ended))
-    )
-    flows_on = place.intent is Intent.RUN and place.status is Status.RUNNING and collection.open > ended and not fills
-    await follow(tx, moves, advance=not flows_on, known=Known(place.address, moved))
+    is_running = place.intent is Intent.RUN and place.status is Status.RUNNING
+    advance = not (is_running and flows_on(place.work, tx.collections.as_counted(place.collection)))
+    await follow(tx, moves, advance=advance, known=Known(place.address, moved))
 
 
 async def _without_absent(tx: Transaction, moves: Sequence[Move], moved: Mapping[ContentId, Content]) -> list[Move]:

@@ -18,6 +18,7 @@ from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import tell_collection_closed
 from idds.services.drawing import DRAWING, not_drawn, register_drawn
 from idds.services.iterating import redefine_for
+from idds.services.refilling import see_to_more
 from idds.services.sources import give_up
 from idds.services.studies import definition, given_with
 from idds.store.database import Database, Transaction
@@ -77,14 +78,13 @@ class Sampling:
         order = await self._order(identifier, range(first, first + count), waited=now - asked_at)
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
         async with self._database.transaction(AGENT, brief=len(drawn) <= PART) as tx:
-            assert effect.request_id is not None
-            await tx.requests.lock([effect.request_id])
+            place = await tx.collections.place(identifier)
+            assert place is not None
             if await tx.studies.latest(identifier) != order.version:
                 # It was redefined meanwhile: they are drawn anew, of what it is now.
                 await tx.effects.postpone([effect], None, delay=0)
                 return
-            collection = await tx.collections.get(identifier)
-            assert collection is not None
+            collection = place.collection
             is_dry = len(drawn) < len(order.numbers)
             if is_dry and await tx.studies.first_undrawn(collection) < first:
                 # It ends the study: not before what was asked for earlier has come.
@@ -93,17 +93,20 @@ class Sampling:
             await tx.effects.finish([effect])
             if collection.is_closed:
                 return
-            await register_drawn(tx, collection, drawn, order.version)
+            await register_drawn(tx, place, drawn, order.version)
             if is_dry:
                 await _run_dry(tx, collection, len(drawn))
             elif (left := count - len(drawn)) > 0:
                 # Behind what others have asked for meanwhile.
                 rest = {"first": first + len(drawn), "count": left, "asked_at": asked_at}
-                tx.effects.add([NewEffect(EffectKind.ASK, effect.entity, first + len(drawn), rest)], effect.request_id)
+                following = NewEffect(EffectKind.ASK, effect.entity, first + len(drawn), rest)
+                tx.effects.add([following], collection.request_id)
+            else:
+                await see_to_more(tx, place)
 
     async def _order(self, identifier: CollectionId, numbers: Sequence[int], *, waited: int) -> Order:
         """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
-        async with self._database.snapshot(timeless=True) as tx:
+        async with self._database.snapshot(timeless=True, brief=True) as tx:
             collection = await tx.collections.get(identifier)
             assert collection is not None
             defined = await definition(tx, collection)
@@ -117,12 +120,13 @@ class Sampling:
             if order.within_s is None or order.within_s > 0:
                 order = replace(order, numbers=numbers[:PART])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
-            last, news = await tx.samples.news(identifier, heard)
-            order = replace(order, news=news, heard=last, since=heard)
             if heard is not None:
-                return order
-            changes = await tx.studies.changes(identifier)
-            return replace(order, changes=changes, given=await given_with(tx, samples))
+                last, news = await tx.samples.news(identifier, heard)
+                return replace(order, news=news, heard=last, since=heard)
+        async with self._database.snapshot(timeless=True) as tx:
+            last, news = await tx.samples.news(identifier, None)
+            changes, given = await tx.studies.changes(identifier), await given_with(tx, samples)
+            return replace(order, news=news, heard=last, changes=changes, given=given)
 
     async def _held(self, effect: Effect, asking: Coroutine[Any, Any, Sequence[Suggestion]]) -> Sequence[Suggestion]:
         """What the sampler answers, however long it takes. Raises Fenced when somebody else took the order over."""

@@ -1,9 +1,11 @@
 """Collections, and the counters of what is in them."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, func, insert, or_, select, update
 
@@ -17,6 +19,9 @@ from idds.store.noun import Noun
 from idds.store.schema import collections, requests, tasks, transforms
 from idds.store.sets import among, among_bound
 from idds.store.visibility import visible
+
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,10 @@ _COUNT = (
 
 
 class Collections(Noun):
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._counted: dict[CollectionId, tuple[Counter[ContentStatus], int]] = {}
+
     async def place(self, collection: CollectionId) -> Place | None:
         """A collection to be delivered from, its request locked; None where there is none."""
         if not self._is_sqlite:
@@ -127,6 +136,7 @@ class Collections(Noun):
         if row is None:
             return None
         found = read_collection(row)
+        self._counted.pop(found.id, None)
         workflow = await self._tx.requests.workflow(found.request_id, row.digest)
         # Told by the document, for a work that takes what is counted may be released just now.
         ranges = (work.input.ranges for work in workflow.works if work.input is not None)
@@ -268,6 +278,12 @@ class Collections(Noun):
         forced = update(collections).where(among(collections.c.id, ids), collections.c.forced_at.is_(None))
         await self._execute(forced.values(forced_at=self._tx.now))
 
+    def as_counted(self, collection: Collection) -> Collection:
+        """The collection of a `place`, with all that was counted in this transaction since that was read."""
+        changes, added = self._counted.get(collection.id, (Counter(), 0))
+        counts = {status: number + changes[status] for status, number in collection.counts.items()}
+        return replace(collection, counts=counts, next_no=collection.next_no + added)
+
     async def count(
         self,
         collection: CollectionId,
@@ -282,6 +298,9 @@ class Collections(Noun):
         if any(more.values()) or added or unadmitted or listed_to is not None:
             rest = {"counted": collection, "more_no": added, "more_unadmitted": unadmitted, "now_at": listed_to}
             await self._execute(_COUNT, more | rest | {"count_at": self._tx.now})
+            before, numbers = self._counted.get(collection, (Counter(), 0))
+            before.update(changes)
+            self._counted[collection] = (before, numbers + added)
         if unadmitted > 0:
             self._tx.wake(Channel.PLANNING)
 

@@ -23,10 +23,17 @@ if TYPE_CHECKING:
     from idds.store.database import Transaction
 
 _COLUMNS = tuple(windows.c[field.name] for field in fields(Window))
+_SAMPLES = bindparam("number", type_=BigInteger)
+_RESERVE_SAMPLES = (
+    update(windows)
+    .where(windows.c.kind == "collection", windows.c.ref == bindparam("study"))
+    .where(or_(windows.c.limit_files.is_(None), windows.c.reserved_files + _SAMPLES <= windows.c.limit_files))
+    .values(reserved_files=windows.c.reserved_files + _SAMPLES)
+)
 _GIVE_BACK_SAMPLES = (
     update(windows)
     .where(windows.c.kind == "collection", windows.c.ref == bindparam("study"))
-    .values(reserved_files=windows.c.reserved_files - bindparam("number", type_=BigInteger))
+    .values(reserved_files=windows.c.reserved_files - _SAMPLES)
 )
 
 
@@ -164,6 +171,11 @@ class Windows(Noun):
         if amounts:
             ended = and_(among(windows.c.id, amounts), windows.c.is_ended, windows.c.reserved_files <= 0)
             await self._execute(delete(windows).where(ended))
+
+    async def reserve_samples(self, study: CollectionId, number: int) -> bool:
+        """Reserve the places of so many samples, never above the window's limit; False when there are not enough."""
+        reserved = await self._execute(_RESERVE_SAMPLES, {"study": str(study), "number": number})
+        return reserved.rowcount == 1
 
     async def give_back_samples(self, study: CollectionId, number: int) -> None:
         """Return the places of so many samples: they take no room on a disk, and count in no share."""
