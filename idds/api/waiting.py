@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from idds.domain.content import Advice
 from idds.domain.errors import IddsError
 from idds.domain.identifiers import CollectionId, ContentId
+from idds.domain.request import Principal
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.delivery import (
     Answer,
@@ -98,13 +99,18 @@ class Counters:
     ) -> Leased:
         """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do."""
         deadline = time.monotonic() + wait_s
+        line = self._lines.get(collection)
+        # Behind those who wait there is nothing to be had now; but who never came before is to hear of a refusal.
+        is_behind = wait_s > 0 and not self._closed and line is not None and line.has_before(order.principal)
         while True:
-            order = self._behind_others(collection, order)
-            leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
-            left = deadline - time.monotonic()
-            if leased.contents or leased.has_ended or left <= 0 or self._closed:
-                return leased
-            called = await self._line(collection).stand(left, order.count, is_abandoned)
+            if not is_behind:
+                order = self._behind_others(collection, order)
+                leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
+                left = deadline - time.monotonic()
+                if leased.contents or leased.has_ended or left <= 0 or self._closed:
+                    return leased
+            is_behind = False
+            called = await self._line(collection).stand(deadline - time.monotonic(), order, is_abandoned)
             if called is not _Called.TO_LEASE:
                 return Leased((), has_ended=called is _Called.AT_THE_END)
 
@@ -161,6 +167,7 @@ class _Line:
         self._look = look
         self._wakeups = wakeups
         self._waiting: dict[_Waiter, None] = {}
+        self._welcome: set[Principal] = set()
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -168,9 +175,14 @@ class _Line:
         """How many contents all together wait for."""
         return sum(waiter.count for waiter in self._waiting)
 
-    async def stand(self, wait_s: float, count: int, is_abandoned: Callable[[], bool]) -> _Called:
+    def has_before(self, principal: Principal) -> bool:
+        """Whether somebody waits, in a line that this one has stood in, too."""
+        return bool(self._waiting) and principal in self._welcome
+
+    async def stand(self, wait_s: float, order: Lease, is_abandoned: Callable[[], bool]) -> _Called:
         """Stand in line until called, `wait_s` at most. Raises what looking raises."""
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), count, is_abandoned)
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), order.count, is_abandoned)
+        self._welcome.add(order.principal)
         self._waiting[waiter] = None
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_over(), name="contents waited for")
