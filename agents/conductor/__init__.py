@@ -6,6 +6,10 @@ from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Listener
 from idds.runtime.wiring import Wired
 from idds.services.forgetting import MESSAGES_AT_ONCE
+from idds.services.publishing import REQUESTS_AT_ONCE
+
+GATHERED_S = 0.02
+"""Messages of so long a time are published together."""
 
 
 def agent(wired: Wired) -> Agent:
@@ -17,6 +21,6 @@ def agent(wired: Wired) -> Agent:
     publishing, acknowledging = wired.publishing(), wired.acknowledging()
     return Agent(
         "conductor",
-        [Duty("publishing", Channel.MESSAGES, publishing.step, 1), forgetting],
+        [Duty("publishing", Channel.MESSAGES, publishing.step, REQUESTS_AT_ONCE, rest_s=GATHERED_S), forgetting],
         [Listener("acknowledgements", acknowledging.listen)],
     )

@@ -30,7 +30,8 @@ class Duty:
 
     `due_in` only reads, and tells in how many microseconds there is something to do without being woken, if ever.
     The distance is by the clock that the time was written by: this machine's may be wrong. A duty that has none is
-    stepped every `fallback_s` seconds.
+    stepped every `fallback_s` seconds. After a step that did something it rests for `rest_s`: what comes meanwhile is
+    done together.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Duty:
     batch: int
     due_in: Callable[[], Awaitable[int | None]] | None = None
     fallback_s: float = 5.0
+    rest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Looper:
                 did = await self._step(duty, tally) if due else 0
                 if did >= duty.batch:
                     continue
+                if did and duty.rest_s:
+                    await asyncio.sleep(duty.rest_s)
                 pause = LINGER_S if did else await self._pause(duty)
                 if due and not did:
                     pause = max(pause, HELD_S)

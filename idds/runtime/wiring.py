@@ -88,7 +88,7 @@ class Wired:
         """Tells in how many microseconds the next effect of this kind is due."""
 
         async def due_in() -> int | None:
-            async with self.database.snapshot() as tx:
+            async with self.database.snapshot(brief=True) as tx:
                 return tx.distance(await tx.effects.next_due([kind]))
 
         return due_in
