@@ -33,13 +33,13 @@ TIMES = 5
 
 
 class Drawn:
-    """A study with so many results, of which all are looked at."""
+    """A study with so many results in view, however many come."""
 
     def __init__(self, history: int) -> None:
         space: dict[str, Any] = {
             name: Parameter(**{**each, "choices": tuple(each.get("choices", ()))}) for name, each in SPACE.items()
         }
-        self._samples = Samples(space=space, count=10**6, options={"history": 0})
+        self._samples = Samples(space=space, count=10**6, options={"history": history})
         [found] = spaces_of(self._samples)
         points = [draw(found, generator(number)) for number in range(history)]
         told = [Known(Suggestion(n, point), State.DONE, (loss(point),)) for n, point in enumerate(points)]
@@ -84,8 +84,7 @@ def main(histories: Sequence[int]) -> None:
     print("| results in view | " + " | ".join(f"{count} at a time" for count in ORDERS) + " |")
     print("| --- |" + " --- |" * len(ORDERS))
     for history in histories:
-        study = Drawn(history)
-        took = [milliseconds(study, count) for count in ORDERS]
+        took = [milliseconds(Drawn(history), count) for count in ORDERS]
         cells = " | ".join(f"{each:.1f} ms, {1000 / each:,.0f}/s" for each in took)
         print(f"| {history:,} | {cells} |", flush=True)
 
