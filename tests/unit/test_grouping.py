@@ -136,3 +136,19 @@ async def test_when_it_is_stopped_nobody_is_left_waiting() -> None:
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
     await grouping.close()
+
+
+async def test_those_who_were_served_together_come_back_together() -> None:
+    """A payload reports as soon as it has its answer: without a pause the first of a crowd would be served alone."""
+    served = Served(0, most=100)
+    grouping: Grouping[int, Ordered, int] = Grouping(served.serve, 100, lambda order: order.size)
+
+    async def consumer(number: int) -> None:
+        for turn in range(3):
+            await grouping.order(1, Ordered(1, 10 * turn + number, 1))
+            for _ in range(number):
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(consumer(number) for number in range(4)))
+    assert [len(group) for group in served.groups[1]] == [4, 4, 4]
+    await grouping.close()

@@ -168,3 +168,29 @@ async def test_who_waits_no_longer_leaves_the_line() -> None:
     parts.put(1)
     assert await asked == SOME
     await parts.counters.close()
+
+
+async def test_who_comes_where_others_wait_stands_behind_them_at_once() -> None:
+    parts = Parts()
+    asked = await parts.line_up(2)
+    late = parts.ask("late")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert parts.shelf.leases == 2
+    parts.put(3)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await asyncio.gather(*asked, late) == [SOME] * 3
+    assert parts.shelf.leases == 5
+
+
+async def test_a_stranger_is_looked_at_first_though_others_wait() -> None:
+    parts = Parts()
+    await parts.line_up(2)
+    stranger = Lease(Principal("stranger", "vo"), 1, 1, "s")
+    calling = asyncio.create_task(parts.counters.lease(HERE, stranger, DEADLINE_S))
+    async with asyncio.timeout(DEADLINE_S):
+        while parts.shelf.leases < 3:
+            await asyncio.sleep(0)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await parts.counters.close()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idds.domain.collection import Collection
+from idds.domain.course import Iterations, Stop
 from idds.domain.statuses import TERMINAL, ContentStatus, Intent, SourceKind, Status
 from idds.domain.workflow import Input, Refill, Samples, Work
 from idds.engine import transform as engine
@@ -28,6 +29,9 @@ from idds.engine.transform import (
     Released,
     SubmitAlone,
     decide,
+    demanded,
+    drawn_at_once,
+    flows_on,
 )
 from tests.unit.engine.examples import NOW, PAYLOAD, SPACE, a_collection, a_transform, files, makes, study, takes
 
@@ -110,6 +114,64 @@ def test_of_a_sampler_that_learns_few_samples_wait(
     work = Work(name="study", input=Input(samples=samples, batch=batch))
     collection = a_collection(SourceKind.SAMPLES, counts, closed=False, batch=batch, next_no=asked)
     assert instructions(work, collection, room=99) == expected
+
+
+LEARNS = Samples(space=SPACE, sampler="tpe", count=100)
+
+
+@pytest.mark.parametrize(
+    ("counts", "asked", "demand", "expected"),
+    [
+        ({C.LEASED: 4}, 4, 0, 5),
+        ({C.AVAILABLE: 1, C.LEASED: 4}, 5, 12, 11),
+        ({C.AVAILABLE: 4, C.LEASED: 4}, 8, 0, 0),
+        ({C.LEASED: 4}, 5, 12, 0),
+        ({C.DONE: 98}, 98, 12, 2),
+        ({C.DONE: 100}, 100, 12, 0),
+    ],
+)
+def test_what_is_plain_is_drawn_without_a_look_at_the_transform(
+    counts: dict[ContentStatus, int], asked: int, demand: int, expected: int
+) -> None:
+    collection = replace(a_collection(SourceKind.SAMPLES, counts, closed=False, next_no=asked), demand=demand)
+    work = Work(name="study", input=Input(samples=LEARNS))
+    assert drawn_at_once(work, collection) == expected
+    assert flows_on(work, collection)
+    # It is what the transform would have asked for.
+    asks = [each.count for each in instructions(work, collection, room=None) if isinstance(each, Ask)]
+    assert asks == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        replace(LEARNS, sampler="random"),
+        replace(LEARNS, sampler="command"),
+        replace(LEARNS, stop=Stop(target=0.0)),
+        replace(LEARNS, iterations=Iterations(samples=5)),
+        replace(LEARNS, refill=Refill(points=5, below=5)),
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_transform(samples: Samples) -> None:
+    collection = a_collection(SourceKind.SAMPLES, {C.DONE: 4}, closed=False)
+    work = Work(name="study", input=Input(samples=samples))
+    assert drawn_at_once(work, collection) is None
+    assert not flows_on(work, collection)
+    retried = replace(collection, retried_to=0)
+    assert drawn_at_once(Work(name="study", input=Input(samples=LEARNS)), retried) is None
+
+
+def test_a_study_that_is_closed_goes_on_as_long_as_some_are_open() -> None:
+    work = Work(name="study", input=Input(samples=LEARNS))
+    assert flows_on(work, a_collection(SourceKind.SAMPLES, {C.DONE: 99, C.LEASED: 1}))
+    assert not flows_on(work, a_collection(SourceKind.SAMPLES, {C.DONE: 100}))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "waiting", "noted"), [("tpe", 0, 0), ("tpe", 1, 4), ("tpe", 9, 12), ("grid", 9, 0)]
+)
+def test_how_many_are_waited_for_is_noted_roughly(sampler: str, waiting: int, noted: int) -> None:
+    assert demanded(replace(LEARNS, sampler=sampler), waiting) == noted
 
 
 @pytest.mark.parametrize(
