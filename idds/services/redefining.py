@@ -29,6 +29,8 @@ TRIES = 3
 """So often a redefinition that names no version is made anew, where another came between."""
 MOST_COSTS = 100_000_000
 """What evaluating constraints on samples that wait may cost, about a second; beyond that all are replaced."""
+MOST_LOOKED_AT = 100_000
+"""So many samples that wait are looked at; those beyond are replaced."""
 MOST_WRITTEN = 500_000_000
 """Bytes of all versions of a study, counted as if each were as large as the next."""
 PAGE = 4_000_000
@@ -60,6 +62,10 @@ class Judged:
     seen: frozenset[ContentId] = frozenset()
     misfits: tuple[ContentId, ...] = ()
 
+    def and_replaced(self, others: Sequence[ContentId]) -> "Judged":
+        """With others, at which nobody looks."""
+        return Judged(self.seen | frozenset(others), (*self.misfits, *others)) if others else self
+
 
 NOBODY = Judged()
 
@@ -83,13 +89,15 @@ class Redefining:
         for _ in range(TRIES):
             async with self._database.snapshot(timeless=True) as tx:
                 before = await definition(tx, await _study(tx, order.principal, identifier))
-                waiting = await tx.studies.points(await tx.studies.waiting(identifier))
+                waiting = await tx.studies.waiting(identifier)
+                points = await tx.studies.points(waiting[:MOST_LOOKED_AT])
                 changes = await tx.studies.changes(identifier)
             _check_version(identifier, before.version, order.if_version)
             after = await asyncio.to_thread(_checked, before.samples, order.changes)
             _check_room(identifier, before.version + 1, after, order.changes)
             # Before anybody is kept waiting: on SQLite nobody else writes from when a transaction has begun.
-            judged = await asyncio.to_thread(_judged, waiting, [*changes, order.changes], after)
+            judged = await asyncio.to_thread(_judged, points, [*changes, order.changes], after)
+            judged = judged.and_replaced(waiting[MOST_LOOKED_AT:])
             try:
                 return await self._record(identifier, order, before, after, judged)
             except _Outrun:

@@ -229,6 +229,24 @@ async def versions_of(api: Api, collection: int) -> int:
     return int((await api.get(f"/v1/studies/{collection}"))["version"])
 
 
+async def test_of_very_many_that_wait_some_are_looked_at_and_the_rest_replaced(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_LOOKED_AT", 5)
+    async with api_on(sqlite_url) as api:
+        request = await api.submit(study(sampler="random", space=BOWL, count=8))
+        collection = await api.input_of(request)
+        waiting = (await api.get(f"/v1/collections/{collection}/contents"))["contents"]
+        assert len(waiting) == 8
+        await redefine(api, collection, [{"change": "widen", "parameter": "x", "high": 6}])
+        await api.advance()
+        listed = (await api.get(f"/v1/collections/{collection}/contents"))["contents"]
+        cancelled = [each["id"] for each in listed if each["status"] == "cancelled"]
+        assert cancelled == [each["id"] for each in waiting[5:]]
+        await evaluate(api, collection)
+        assert (await api.get(f"/v1/collections/{collection}"))["counts"]["done"] == 8
+
+
 async def test_what_comes_to_wait_while_misfits_are_looked_for_is_looked_at_too(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
