@@ -8,7 +8,17 @@ from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, 
 from idds.domain.space import ModelId, Parameter, Point, Segment, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL
-from idds.engine.spaces import COMMAND, LARGEST, Checks, against, model_of, parameter_problems, problems, spaces_of
+from idds.engine.spaces import (
+    COMMAND,
+    LARGEST,
+    Checks,
+    against,
+    is_segmented,
+    model_of,
+    parameter_problems,
+    problems,
+    spaces_of,
+)
 from idds.engine.study_size import choices_of, choices_problem
 
 MOST_CONSTRAINTS = 100
@@ -226,8 +236,15 @@ class _Drafts:
         return replace(bare, fixed={}, segments=tuple(segments))
 
 
+def in_our_words(samples: Samples) -> Samples:
+    """The same study, whatever its space was given in; a command's is its own matter, and stays."""
+    return samples if samples.sampler == COMMAND else _Drafts(samples).study(samples)
+
+
 def resolved(samples: Samples, changes: Sequence[Change]) -> tuple[Change, ...]:
     """Sound changes, each of a study in segments made one for each segment that it is of."""
+    if not is_segmented(samples):
+        return tuple(changes)
     drafts = _Drafts(samples)
     for change in changes:
         assert not list(drafts.apply(change, ""))

@@ -8,8 +8,7 @@ from idds.domain.redefinition import StudyVersion
 from idds.domain.space import Point
 from idds.domain.statuses import SourceKind
 from idds.domain.workflow import Samples
-from idds.engine.redefinition import redefined
-from idds.engine.spaces import COMMAND
+from idds.engine.redefinition import in_our_words
 from idds.ports.sampler import Known, State, Suggestion
 from idds.store.database import Transaction
 
@@ -73,7 +72,7 @@ async def given_with(tx: Transaction, samples: Samples) -> list[Known]:
 
 def first_version(study: CollectionId, samples: Samples, author: str, at: int) -> StudyVersion:
     """The one that stands in the workflow, in our own words."""
-    samples = samples if samples.sampler == COMMAND else redefined(samples, ())[0]
+    samples = in_our_words(samples)
     return StudyVersion(
         study=study,
         version=1,
