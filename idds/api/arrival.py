@@ -23,9 +23,12 @@ async def whole(request: web.Request, stall_s: float) -> bytes:
     """All of a body. Raises HTTPRequestEntityTooLarge, and what `more` does."""
     limit, body = request.client_max_size, bytearray()
     size = request.content_length or 0
+    is_here = request.content.is_eof()
     while size <= limit and (some := await more(request, stall_s)):
         body += some
         size = len(body)
+        if is_here:
+            break
     if size > limit:
         raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
     return bytes(body)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from typing import Any, TypeVar, cast, get_origin
 
@@ -55,8 +56,9 @@ async def read_body(request: web.Request, model: type[M], stall_s: float) -> M:
     return read(body, model)
 
 
+@cache
 def may_be_left_out(model: type[BaseModel]) -> bool:
-    """Whether no field of a body is required: then the body itself is not."""
+    """Whether no field is required: then a body itself is not, nor any parameter."""
     return not any(field.is_required() for field in model.model_fields.values())
 
 
@@ -109,6 +111,8 @@ def read_lines(lines: Sequence[bytes], model: type[M], first: int) -> list[M]:
 
 def read_query(request: web.Request, model: type[M]) -> M:
     """The query parameters, as `model` has them. Raises InvalidInput."""
+    if not request.rel_url.raw_query_string and may_be_left_out(model):
+        return cast("M", _without_parameters(model))
     query = request.query
     many = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is tuple}
     if twice := sorted({name for name in query if len(query.getall(name)) > 1} - many):
@@ -120,6 +124,11 @@ def read_query(request: web.Request, model: type[M]) -> M:
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         raise InvalidInput([Problem(f"?{detail['loc'][0]}", _message(detail)) for detail in details]) from None
+
+
+@cache
+def _without_parameters(model: type[BaseModel]) -> BaseModel:
+    return model()
 
 
 _NOT_IN_TEXTS = re.compile("[\0\ud800-\udfff]")

@@ -27,18 +27,25 @@ class Latencies:
             buckets=_BUCKETS,
             registry=metrics.registry,
         )
+        self._of_route: dict[tuple[str, int], Histogram] = {}
         self._under_way = Gauge(
             "idds_http_requests_in_progress", "Calls under way, streams too.", registry=metrics.registry
         )
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        with self._under_way.track_inprogress():
+        self._under_way.inc()
+        try:
             yield
+        finally:
+            self._under_way.dec()
 
     def note(self, route: str, status: int, begun: float) -> None:
         """That a call has been answered that `begun` (of `time.perf_counter`)."""
-        self._seconds.labels(route, str(status)).observe(time.perf_counter() - begun)
+        of_route = self._of_route.get((route, status))
+        if of_route is None:
+            of_route = self._of_route[route, status] = self._seconds.labels(route, str(status))
+        of_route.observe(time.perf_counter() - begun)
 
 
 class Streams(Collector):
