@@ -125,7 +125,7 @@ async def test_a_sampler_that_dies_is_told_everything_anew(database_url: str) ->
     async with api_on(database_url) as api:
         request = await api.submit(study(count=20))
         collection = await api.input_of(request)
-        process = api.samplers["tpe"]._process  # type: ignore[attr-defined]
+        [process] = [each._process for each in api.samplers["tpe"]._processes if each._process]  # type: ignore[attr-defined]
         process.kill()
         await process.wait()
         found = await evaluate(api, collection)
