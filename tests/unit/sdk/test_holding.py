@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from idds.domain.errors import Conflict, InvalidInput, Problem, Unavailable
 from idds.sdk.client import Client
 from idds.sdk.dialects import Along, Told
 from idds.sdk.holding import Holding, Tally
-from idds.sdk.views import Advice, Kept, Lease, LeasedContent, Receipt, Stopped
+from idds.sdk.views import Advice, Kept, Lease, LeasedContent, Receipt, Reported, Stopped
 
 PATIENCE_S = 10
 
@@ -28,6 +29,7 @@ class Service(Client):
         self.absences = 0
         self.verdict = Verdict.ACCEPTED
         self.reported: list[int] = []
+        self.asked: list[int] = []
         self.outcomes: list[Outcome] = []
         self.heard: list[set[int]] = []
 
@@ -46,6 +48,11 @@ class Service(Client):
         self.outcomes += outcomes
         return tuple(Receipt(outcome.content_id, self.verdict) for outcome in outcomes)
 
+    async def report_and_lease(self, collection: int, outcomes: Sequence[Outcome], **how: Any) -> Reported:
+        receipts = await self.report(collection, outcomes)
+        self.asked.append(how["count"])
+        return Reported((), ended=True, receipts=receipts)
+
     async def intermediate(self, collection: int, values: Sequence[Intermediate]) -> tuple[Advice, ...]:
         if self.is_deaf:
             raise Conflict("this is no study")
@@ -63,10 +70,32 @@ def held(service: Service, tally: Tally, ttl_s: float = 0.003, *, of_study: bool
     return Holding(service, 7, lease, ttl_s, tally)
 
 
-async def concluded(holding: Holding) -> None:
+async def concluded(holding: Holding, wanted: int = 0) -> None:
     reporting = asyncio.create_task(holding.report())
     async with asyncio.timeout(PATIENCE_S):
-        await holding.conclude(reporting)
+        await holding.conclude(reporting, lambda: wanted)
+
+
+async def test_with_the_last_report_of_all_the_next_is_leased() -> None:
+    service = Service()
+    holding = held(service, Tally())
+    service.odd = [Problem("/reports/0", "not so")]  # refused, it leases nothing, and is made again
+    holding.settle_rest(lambda content: Told(content, "done"))
+    await concluded(holding, wanted=2)
+    assert service.asked == [2]
+    assert holding.following is not None
+    assert holding.following.ended
+
+
+@pytest.mark.parametrize("wanted", [0, 2])
+async def test_who_gives_something_back_or_wants_nothing_takes_nothing(wanted: int) -> None:
+    service = Service()
+    holding = held(service, Tally())
+    holding.settle(Told(1, "done"))
+    if not wanted:
+        holding.settle_rest(lambda content: Told(content, "done"))
+    await concluded(holding, wanted)
+    assert (service.asked, holding.following) == ([], None)
 
 
 async def test_what_is_lost_is_let_go_and_not_reported() -> None:
