@@ -11,13 +11,15 @@ from idds.domain.collection import Collection
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.errors import Unavailable
 from idds.domain.identifiers import CollectionId
-from idds.domain.statuses import EffectKind
+from idds.domain.statuses import ContentStatus, EffectKind
+from idds.engine.patience import PATIENCE_S, time_for
 from idds.engine.retry import TRIES
 from idds.engine.spaces import LEARNING
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import tell_collection_closed
 from idds.services.drawing import DRAWING, not_drawn, register_drawn
 from idds.services.iterating import redefine_for
+from idds.services.paces import Paces
 from idds.services.refilling import see_to_more
 from idds.services.sources import give_up
 from idds.services.studies import definition, given_with
@@ -26,8 +28,6 @@ from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
-PATIENCE_S = 10.0
-"""So long payloads wait for a sampler that learns where nothing is said; then points at random will do."""
 PART = 32
 """So many points are drawn at a time of a sampler that learns: other studies wait that long at most."""
 SOON = 500_000
@@ -43,6 +43,7 @@ class Sampling:
         self._database = database
         self._samplers = samplers
         self._owner = owner
+        self._paces = Paces()
 
     async def step(self) -> int:
         """Draw what was asked for; how many orders."""
@@ -75,7 +76,9 @@ class Sampling:
                 await tx.effects.postpone([effect], None, delay=0)
             return
         asked_at = effect.payload.get("asked_at", now)
-        order = await self._order(identifier, range(first, first + count), waited=now - asked_at)
+        pace = self._paces.note(identifier, first, asked_at)
+        numbers, waited_s = range(first, first + count), (now - asked_at) / 1_000_000
+        order = await self._order(identifier, numbers, waited_s=waited_s, pace=pace)
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
         async with self._database.transaction(AGENT, brief=len(drawn) <= PART) as tx:
             place = await tx.collections.place(identifier)
@@ -104,7 +107,9 @@ class Sampling:
             else:
                 await see_to_more(tx, place)
 
-    async def _order(self, identifier: CollectionId, numbers: Sequence[int], *, waited: int) -> Order:
+    async def _order(
+        self, identifier: CollectionId, numbers: Sequence[int], *, waited_s: float, pace: float | None
+    ) -> Order:
         """What is wanted, with what the sampler has not heard of yet, where it learns from that at all."""
         async with self._database.snapshot(timeless=True, brief=True) as tx:
             collection = await tx.collections.get(identifier)
@@ -114,11 +119,11 @@ class Sampling:
             order = Order(identifier, samples, numbers, version=defined.version, first=defined.first)
             if samples.sampler not in LEARNING:
                 return order
-            if collection.demand:
-                patience = samples.options.get("patience", PATIENCE_S)
-                order = replace(order, within_s=max(0.0, patience - waited / 1_000_000))
-            if order.within_s is None or order.within_s > 0:
-                order = replace(order, numbers=numbers[:PART])
+            patience = float(samples.options.get("patience", PATIENCE_S))
+            left = collection.counts[ContentStatus.AVAILABLE]
+            within_s = time_for(patience, waited_for=collection.demand, waited_s=waited_s, left=left, pace=pace)
+            part = PART if within_s is None or within_s > 0 else max(PART, collection.demand)
+            order = replace(order, within_s=within_s, numbers=numbers[:part])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
             if heard is not None:
                 last, news = await tx.samples.news(identifier, heard)
