@@ -8,7 +8,7 @@ from idds.runtime.wiring import Wired
 from idds.services.forgetting import MESSAGES_AT_ONCE
 from idds.services.publishing import REQUESTS_AT_ONCE
 
-GATHERED_S = 0.02
+GATHERED_S = 0.05
 """Messages of so long a time are published together."""
 
 

@@ -347,7 +347,7 @@ def runs_low(samples: Samples, collection: Collection) -> bool:
         return none_is_drawn and collection.open < samples.refill.below
     if samples.sampler in LEARNING:
         return none_is_drawn and waiting <= _wanted(collection) // 2
-    return waiting <= max(QUEUE, collection.counts[ContentStatus.LEASED])
+    return waiting + collection.next_no - collection.total <= max(QUEUE, collection.counts[ContentStatus.LEASED])
 
 
 def demanded(samples: Samples, waiting: int) -> int:

@@ -22,6 +22,7 @@ class PostgresWakeups(LocalWakeups):
 
     _NOTIFIED = "idds"
     _RETRY_S = 1.0
+    _PAUSE_S = 0.005
 
     def __init__(self, url: URL) -> None:
         super().__init__()
@@ -64,6 +65,7 @@ class PostgresWakeups(LocalWakeups):
                 self._something.clear()
                 pending, self._pending = self._pending, set()
                 await connection.execute("SELECT pg_notify($1, $2)", self._NOTIFIED, ",".join(sorted(pending)))
+                await asyncio.sleep(self._PAUSE_S)
         finally:
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await connection.close(timeout=2)

@@ -1,6 +1,7 @@
 """Grouping: what is ordered of one thing while something is done with it is done together, next."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
@@ -11,8 +12,10 @@ K = TypeVar("K", bound=Hashable)
 O = TypeVar("O")  # noqa: E741 -- an order
 A = TypeVar("A")
 
-LINGER_S = 0.002
-"""After a group of several, so long who has been served may come back; a crowd costs less the larger its groups."""
+LINGER, LONGEST_S = 0.25, 0.01
+"""After a group of several who has been served may come back for this part of the time that it took, or ten
+milliseconds: a crowd costs less the larger its groups are.
+"""
 
 _Waiting = deque[tuple[O, asyncio.Future[A]]]
 
@@ -53,9 +56,10 @@ class Grouping(Generic[K, O, A]):
         try:
             while waiting:
                 if group := self._next(waiting):
+                    begun = time.monotonic()
                     await self._serve_group(thing, group)
                     if len(group) > 1:
-                        await asyncio.sleep(LINGER_S)
+                        await asyncio.sleep(min(LONGEST_S, LINGER * (time.monotonic() - begun)))
         finally:
             del self._waiting[thing]
             for _, answer in waiting:

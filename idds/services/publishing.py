@@ -43,27 +43,21 @@ class Publishing:
         """Publish what waits; how many messages. Raises Unavailable while the broker is away: nothing is lost."""
         async with self._database.transaction(AGENT, brief=True) as tx:
             requests = await tx.messages.claim(owner=self._owner, lease=LEASE, limit=REQUESTS_AT_ONCE)
-            waiting, until = await _waiting(tx, requests), tx.now + LEASE // 2
-        published = 0
-        while requests:
-            sent = False
-            try:
-                await self._bus.publish([(m.topic, m.body.encode()) for batch in waiting.values() for m in batch])
-                sent = True
-            finally:
-                async with self._database.transaction(AGENT, brief=True) as tx:
-                    await tx.requests.lock(requests)
-                    batches = {request: batch for request, batch in waiting.items() if sent and batch}
-                    for request, batch in batches.items():
+            waiting = await _waiting(tx, requests)
+        if not requests:
+            return 0
+        sent = False
+        try:
+            await self._bus.publish([(m.topic, m.body.encode()) for batch in waiting.values() for m in batch])
+            sent = True
+        finally:
+            async with self._database.transaction(AGENT, brief=True) as tx:
+                await tx.requests.lock(requests)
+                for request, batch in waiting.items():
+                    if sent and batch:
                         await tx.messages.mark_sent(request, batch[-1].seq)
-                    published += sum(map(len, batches.values()))
-                    # What has come meanwhile goes at once; but other requests have their turn, too.
-                    goes_on = published < MESSAGES_AT_ONCE and tx.now < until
-                    waiting = await _waiting(tx, list(batches)) if goes_on else {}
-                    if not any(waiting.values()):
-                        await tx.messages.give_back(requests, self._owner)
-                        requests = []
-        return published
+                await tx.messages.give_back(requests, self._owner)
+        return sum(map(len, waiting.values()))
 
 
 async def _waiting(tx: Transaction, requests: Sequence[RequestId]) -> dict[RequestId, list[Message]]:
