@@ -148,6 +148,8 @@ Filling = List | Ask | Reopen | LookThrough | Retry
 Instruction = Filling | Stop | SubmitAlone | Group | CloseInput | CancelContents | CancelProcessings | CloseOutput
 _CUT = CloseInput(cut_off=True)
 MOST_DEMANDED = 1000
+PART = 32
+"""So many samples of a sampler that learns are drawn at a time: other studies wait that long at most."""
 QUEUE = 4
 """So many samples of a sampler that learns are drawn ahead, and one more for each four that are being evaluated."""
 
@@ -346,7 +348,8 @@ def runs_low(samples: Samples, collection: Collection) -> bool:
     if samples.refill is not None:
         return none_is_drawn and collection.open < samples.refill.below
     if samples.sampler in LEARNING:
-        return none_is_drawn and waiting <= _wanted(collection) // 2
+        wanted = _wanted(collection)
+        return none_is_drawn and waiting <= max(wanted // 2, wanted - PART)
     return waiting + collection.next_no - collection.total <= max(QUEUE, collection.counts[ContentStatus.LEASED])
 
 

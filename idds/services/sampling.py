@@ -15,6 +15,7 @@ from idds.domain.statuses import ContentStatus, EffectKind
 from idds.engine.patience import PATIENCE_S, time_for
 from idds.engine.retry import TRIES
 from idds.engine.spaces import LEARNING
+from idds.engine.transform import PART
 from idds.ports.sampler import Order, Sampler, SamplerFailure, Suggestion
 from idds.services.announcing import tell_collection_closed
 from idds.services.drawing import DRAWING, not_drawn, register_drawn
@@ -28,8 +29,10 @@ from idds.store.effects import Fenced
 
 AGENT = "transformer"
 LEASE = 30_000_000
-PART = 32
-"""So many points are drawn at a time of a sampler that learns: other studies wait that long at most."""
+SHORT_S = 1.0
+"""A sampler that has less time than this draws all that was ordered, not a part: what it does not manage is drawn at
+random.
+"""
 SOON = 500_000
 """Microseconds until an order is looked at again that waits for an earlier one."""
 
@@ -122,8 +125,8 @@ class Sampling:
             patience = float(samples.options.get("patience", PATIENCE_S))
             left = collection.counts[ContentStatus.AVAILABLE]
             within_s = time_for(patience, waited_for=collection.demand, waited_s=waited_s, left=left, pace=pace)
-            part = PART if within_s is None or within_s > 0 else max(PART, collection.demand)
-            order = replace(order, within_s=within_s, numbers=numbers[:part])
+            is_short = within_s is not None and within_s < SHORT_S
+            order = replace(order, within_s=within_s, numbers=numbers if is_short else numbers[:PART])
             heard = self._samplers[samples.sampler].heard(identifier, defined.version)
             if heard is not None:
                 last, news = await tx.samples.news(identifier, heard)

@@ -5,10 +5,11 @@ from typing import Any
 
 from idds.domain.identifiers import CollectionId
 from idds.domain.statuses import EffectKind
+from idds.engine.transform import PART
 from idds.ports.sampler import Order
 from idds.services.placement import Placement
 from idds.services.progress import Progress
-from idds.services.sampling import PART, Sampling
+from idds.services.sampling import Sampling
 from tests.integration.api import Api, api_on
 from tests.integration.test_redefining import BOWL, redefine, some
 from tests.integration.test_studies import evaluate, loss, study
