@@ -1,6 +1,6 @@
 """A worker of the bench `trials`: it takes samples, computes, and reports. Arguments: KIND STUDY SAMPLER.
 
-It says "ready", is told on its input for how many seconds to work, and says how many trials it did and the least loss.
+It says "ready", is told on its input for how many seconds to work, and says when which loss was found, as JSON.
 """
 
 import http.client
@@ -160,10 +160,11 @@ def main(kind: str, study: str, sampler: str) -> None:
     one = ours(where, study) if kind == "ours" else peer(kind, where, study, sampler)
     print("ready", flush=True)
     end = time.monotonic() + float(sys.stdin.readline())
-    losses: list[float] = []
+    losses: list[tuple[float, float]] = []
     while time.monotonic() < end:
-        losses.append(one())
-    print(len(losses), min(losses, default=math.inf))
+        loss_found = one()
+        losses.append((time.monotonic(), loss_found))
+    print(json.dumps(losses))
 
 
 if __name__ == "__main__":

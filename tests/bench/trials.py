@@ -7,10 +7,12 @@ interpreter that has it. Equal quality means the same sampler: TPE, or points at
 """
 
 import asyncio
+import json
+import math
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +32,19 @@ VIZIER = "IDDS_VIZIER_PYTHON"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """So many trials a second, and the least loss after so many of them."""
+    """The losses that were found, in order."""
 
-    trials: int
-    best: float
+    losses: Sequence[float]
 
     @property
     def rate(self) -> float:
-        return self.trials / SECONDS
+        """Trials a second."""
+        return len(self.losses) / SECONDS
+
+    def least(self, trials: int | None = None) -> str:
+        """The least loss of all, or of the first so many."""
+        seen = self.losses[:trials]
+        return f"least {min(seen, default=math.inf):.3g} of {len(seen):,}"
 
 
 async def measure(database_url: str) -> list[tuple[str, str, str]]:
@@ -45,10 +52,10 @@ async def measure(database_url: str) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     for sampler in SAMPLERS:
         mine = await _ours(database_url, sampler)
-        found.append((f"{sampler}: ours", f"{mine.rate:,.0f}/s, least {mine.best:.3g} of {mine.trials:,}", ""))
+        found.append((f"{sampler}: ours", f"{mine.rate:,.0f}/s, {mine.least()}", ""))
         for name, theirs in (await _peers(database_url, sampler)).items():
-            said = f"{theirs.rate:,.0f}/s, least {theirs.best:.3g} of {theirs.trials:,}"
-            found.append((f"{sampler}: {name}", said, f"ours is {mine.rate / max(theirs.rate, 1e-9):,.1f} of it"))
+            against = f"ours is {mine.rate / max(theirs.rate, 1e-9):,.1f} of it; {mine.least(len(theirs.losses))}"
+            found.append((f"{sampler}: {name}", f"{theirs.rate:,.0f}/s, {theirs.least()}", against))
     return found
 
 
@@ -115,8 +122,8 @@ async def _worked(python: str, kind: str, where: str, study: str, sampler: str, 
         assert worker.stdin is not None
         worker.stdin.write(f"{SECONDS}\n".encode())
         await worker.stdin.drain()
-    said = [(await worker.communicate())[0].split() for worker in workers]
-    return Found(sum(int(trials) for trials, _ in said), min(float(best) for _, best in said))
+    told = [json.loads((await worker.communicate())[0]) for worker in workers]
+    return Found([loss for _, loss in sorted((at, loss) for each in told for at, loss in each)])
 
 
 async def _started(python: str, *arguments: str, where: str, token: str = "") -> asyncio.subprocess.Process:
