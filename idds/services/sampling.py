@@ -156,3 +156,5 @@ async def _run_dry(tx: Transaction, study: Collection, drawn: int) -> None:
     await not_drawn(tx, study, study.next_no - study.total - drawn)
     if await tx.collections.close(study, "the sampler has no more points"):
         await tell_collection_closed(tx, study.id)
+    # Where all the others have come back before, nothing else has the request advanced.
+    tx.requests.mark_due([study.request_id])

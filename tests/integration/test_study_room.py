@@ -1,14 +1,17 @@
 """Studies whose sampler runs out of points: none of them is passed over, and what was not drawn holds no room."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from idds.domain.statuses import EffectKind
+from idds.ports.sampler import Order, Suggestion
 from idds.services.placement import Placement
 from idds.services.progress import Progress
 from idds.services.sources import give_up
 from idds.store.integrity import disagreements
 from tests.integration.api import Api, api_on
-from tests.integration.test_redefining import redefine
+from tests.integration.test_redefining import BOWL, redefine, some
+from tests.integration.test_studies import study
 
 
 def grid(points: int, window: int, **work: Any) -> dict[str, Any]:
@@ -126,3 +129,21 @@ async def test_a_sampler_that_breaks_after_its_study_has_stopped_ends_nothing(da
         await api.post(f"{path}:report", {"reports": reports[2:]})
         await api.advance()
         assert await status_of(api, request) == "finished"
+
+
+async def test_a_sampler_that_learns_may_have_no_more_points_either(sqlite_url: str) -> None:
+    """All that it has drawn came back before it said so: nothing else tells the study that it has ended."""
+    async with api_on(sqlite_url) as api:
+        api.samplers["tpe"].ask = _at_most(3, api.samplers["random"].ask)  # type: ignore[method-assign]
+        workflow = study(space=BOWL)
+        workflow["works"][0]["input"]["window"]["files"] = 1
+        request = await api.submit(workflow)
+        await some(api, await api.input_of(request), 3)
+        assert await status_of(api, request) == "finished"
+
+
+def _at_most(number: int, ask: Callable[[Order], Awaitable[Sequence[Suggestion]]]) -> Any:
+    async def asked(order: Order) -> Sequence[Suggestion]:
+        return [each for each in await ask(order) if each.number < number]
+
+    return asked
