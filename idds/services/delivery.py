@@ -102,7 +102,7 @@ class Report:
 
     @property
     def size(self) -> int:
-        return len(self.outcomes)
+        return len(self.outcomes) + (self.lease.size if self.lease is not None else 0)
 
 
 @dataclass(frozen=True, slots=True)

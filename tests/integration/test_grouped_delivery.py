@@ -343,3 +343,8 @@ async def test_requests_shown_together_are_each_looked_at_by_who_may(api: Api) -
         assert answer.document["id"] == number
         assert [one["request"] for one in answer.document["collections"]] == [number]
         assert [one["work"] for one in answer.document["transforms"]] == ["w"]
+
+
+def test_what_is_leased_with_a_report_counts_as_work() -> None:
+    """A report of one that leased thousands ran as a brief one: with SQLite on the event loop."""
+    assert replace(report(1, 2), lease=lease("a", 500)).size == 502
