@@ -27,7 +27,9 @@ MICROSECONDS = 1_000_000
 async def lease(call: Call[None, LeaseBody]) -> Reply:
     order = _lease_of(call, call.body)
     wait_s = min(call.body.wait_s, call.settings.max_wait_s)
-    leased = await call.counters.lease(CollectionId(call.number), order, wait_s, lambda: call.is_abandoned)
+    leased = await call.counters.lease(
+        CollectionId(call.number), order, wait_s, lambda: call.is_abandoned, call.identify
+    )
     return Reply(LeaseReply([of_delivered(delivered) for delivered in leased.contents], leased.has_ended))
 
 

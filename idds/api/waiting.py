@@ -40,6 +40,10 @@ def _never() -> bool:
     return False
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class _Ordered:
     """An order; `is_abandoned` tells whether who ordered has hung up."""
@@ -49,15 +53,7 @@ class _Ordered:
 
     @property
     def size(self) -> int:
-        match self.order:
-            case Lease(count=count):
-                return count
-            case Heartbeat(held=held) | GiveBack(held=held):
-                return len(held)
-            case Report(outcomes=outcomes, lease=lease):
-                return len(outcomes) + (lease.count if lease is not None else 0)
-            case Said(values=values):
-                return len(values)
+        return self.order.size
 
     @property
     def wanted(self) -> Order:
@@ -96,8 +92,12 @@ class Counters:
         order: Lease,
         wait_s: float = 0.0,
         is_abandoned: Callable[[], bool] = _never,
+        identify: Callable[[], Awaitable[object]] = _nothing,
     ) -> Leased:
-        """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do."""
+        """Lease, waiting up to `wait_s` for something. Raises what `Delivery.serve` has for it, as the others do.
+
+        Who has waited is told and given nothing before `identify` was asked again, which raises what is against it.
+        """
         deadline = time.monotonic() + wait_s
         line = self._lines.get(collection)
         # Behind those who wait there is nothing to be had now; but who never came before is to hear of a refusal.
@@ -111,8 +111,11 @@ class Counters:
                     return leased
             is_behind = False
             called = await self._line(collection).stand(deadline - time.monotonic(), order, is_abandoned)
-            if called is not _Called.TO_LEASE:
-                return Leased((), has_ended=called is _Called.AT_THE_END)
+            if called is _Called.AWAY:
+                return Leased(())
+            await identify()
+            if called is _Called.AT_THE_END:
+                return Leased((), has_ended=True)
 
     async def keep(self, collection: CollectionId, order: Heartbeat) -> Kept:
         return cast("Kept", await self._groups.order(collection, _Ordered(order)))

@@ -118,6 +118,23 @@ async def test_who_waits_is_served_when_something_comes(api: Api, collection: st
     assert len(got) == len(set(got)) == 2
 
 
+async def test_who_waits_with_a_token_that_is_revoked_gets_nothing(api: Api, collection: str) -> None:
+    held = (await api.post(f"{collection}/contents:lease", {"lessee": "all", "count": 10}))["contents"]
+    made = await api.post(f"{collection}:token", {"lifetime_s": 600})
+    [its] = [each for each in (await api.get("/v1/tokens"))["tokens"] if each["collection"] is not None]
+    order = {"lessee": "late", "wait_s": 20}
+    call = api.call("POST", f"{collection}/contents:lease", order, token=made["token"])
+    waiting = asyncio.create_task(call)
+    async with asyncio.timeout(DEADLINE_S):
+        while not any(task.get_name() == "contents waited for" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
+        await api.post(f"/v1/tokens/{its['id']}:revoke", None)
+        back = {"held": [{"id": each["id"], "attempt": each["attempt"]} for each in held]}
+        await api.post(f"{collection}/contents:return", back)
+        assert (await waiting).status == 401
+    assert (await api.get(collection))["counts"]["leased"] == 0
+
+
 async def test_consumers_learn_that_nothing_will_come(api: Api, collection: str) -> None:
     done: list[int] = []
     async with asyncio.timeout(DEADLINE_S):
