@@ -20,6 +20,7 @@ from idds.engine.spaces import model_of, spaces_of
 from idds.search import feasibility
 from idds.search.constraints import Constraints
 from idds.services.announcing import follow
+from idds.services.discretion import named
 from idds.services.studies import Definition, definition, first_version, submitted
 from idds.store.collections import Place
 from idds.store.database import Database, Transaction
@@ -124,7 +125,7 @@ class Redefining:
                 constraints=after.constraints,
                 changes=resolved(before.samples, order.changes),
                 reason=order.reason,
-                author=order.principal.owner,
+                author=named(order.principal),
                 first=await tx.studies.first_undrawn(place.collection),
                 iteration=None,
                 at=tx.now,

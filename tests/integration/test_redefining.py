@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal
+from idds.domain.request import Principal, Role
 from idds.services import redefining as service
 from idds.store import studies as store
 from idds.store.documents import read_parameter
@@ -176,6 +176,17 @@ async def test_a_closed_study_is_opened_again_for_what_takes_the_place_of_what_w
         assert len(found) == 8
         assert all(each["parameters"]["x"] >= 4.5 for each in found)
         assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
+
+
+async def test_who_reads_versions_is_not_told_which_operator_made_them(database_url: str) -> None:
+    async with api_on(database_url) as api:
+        collection = await api.input_of(await api.submit(study(sampler="random", space=BOWL, count=4)))
+        token = await api.new_token("somebody", "vo", role=Role.OPERATOR)
+        await redefine(api, collection, NARROWED)
+        made = {"changes": [{"change": "constrain", "expression": "x < 3.0"}], "reason": "test"}
+        await api.post(f"/v1/studies/{collection}:redefine", made, token=token)
+        found = (await api.get(f"/v1/studies/{collection}/versions"))["versions"]
+        assert [each["author"] for each in found] == ["owner", "owner", "an operator"]
 
 
 async def test_a_page_of_versions_ends_where_they_are_long(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
