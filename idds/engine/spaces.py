@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from typing import Any
 
 from idds.domain.errors import Problem
 from idds.domain.space import ModelId, Parameter, Point, Space, Value, is_present
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL, read
-from idds.engine.study_size import choices_of, choices_problem, segments_problem
+from idds.engine.study_size import carried_problem, choices_of, choices_problem, segments_problem
 
 ROUNDING = 1e-9
 LARGEST = 2**53
@@ -89,7 +90,7 @@ def problems(samples: Samples, place: str) -> list[Problem]:
     """Everything that makes a study impossible to carry out, each at its place; of constraints, nothing."""
     found = [*_sampler_problems(samples, place)]
     if samples.sampler == COMMAND:
-        return [*found, *_command_problems(samples, place)]
+        return [*found, *_command_problems(samples, place), *_carried_problems(samples, place)]
     if [bool(samples.space), bool(samples.segments), samples.opt_space is not None].count(True) != 1:
         return [*found, Problem(f"{place}/space", "give either space, segments or opt_space")]
     if samples.segments:
@@ -105,7 +106,13 @@ def problems(samples: Samples, place: str) -> list[Problem]:
             at = f"{place}/opt_space/{number}/search_space" if MODEL in fixed else f"{place}/opt_space"
             # Inside a parameter their words are not ours: the place is the parameter itself.
             found += [_shortened(problem, at) for problem in _space_problems(parameters, samples, at, place)]
-    return found or [*_initial_problems(samples, f"{place}/initial")]
+    return found or [*_carried_problems(samples, place), *_initial_problems(samples, f"{place}/initial")]
+
+
+def _carried_problems(samples: Samples, place: str) -> Iterator[Problem]:
+    """What is wrong with the first space of which samples would be too large."""
+    found = (carried_problem(space, place) for space in spaces_of(samples))
+    yield from islice(filter(None, found), 1)
 
 
 def _segment_problems(samples: Samples, place: str) -> Iterator[Problem]:

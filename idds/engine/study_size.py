@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from idds.domain.errors import Problem
-from idds.domain.space import Parameter, Segment, Value
+from idds.domain.space import Parameter, Segment, Space, Value
 from idds.domain.workflow import Samples, Workflow
 
 MOST_SEGMENTS = 1000
@@ -14,6 +14,8 @@ MOST_CHOICES = 100_000
 """In all studies of a workflow together; values that branches hang on count as choices."""
 MOST_CHARACTERS = 1_000_000
 """Of those choices that are texts, together."""
+MOST_CARRIED = 10_000
+"""Characters of a sample's texts: they are stored with each, and thousands of samples may be leased in one call."""
 LARGE = 1000
 """With so many parts it takes a moment to look through, and others are to be served meanwhile."""
 
@@ -47,6 +49,18 @@ def segments_problem(segments: Sequence[Segment], place: str) -> Problem | None:
     if sum(len(segment.space) for segment in segments) > MOST_PARAMETERS:
         return Problem(place, f"there are more than {MOST_PARAMETERS:,} parameters in it")
     return choices_problem((each for segment in segments for each in choices_of(segment.space)), place)
+
+
+def carried_problem(space: Space, place: str) -> Problem | None:
+    """Why the samples of a space would be too large, each of them, if so."""
+    longest = [max(map(_length, each.choices), default=0) for each in space.parameters.values()]
+    if sum(longest) + sum(map(_length, space.fixed.values())) > MOST_CARRIED:
+        return Problem(place, f"a sample would have more than {MOST_CARRIED:,} characters of fixed values and choices")
+    return None
+
+
+def _length(value: Value) -> int:
+    return len(value) if isinstance(value, str) else 0
 
 
 def choices_of(parameters: Mapping[str, Parameter]) -> Iterator[Sequence[Value]]:

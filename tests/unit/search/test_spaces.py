@@ -6,8 +6,8 @@ import pytest
 
 from idds.domain.errors import Problem
 from idds.domain.redefinition import Add, Choose
-from idds.domain.space import Parameter, Value, When
-from idds.domain.workflow import Input, Samples, Work, Workflow
+from idds.domain.space import Parameter, Segment, Value, When
+from idds.domain.workflow import Input, Samples, Steering, Work, Workflow
 from idds.engine import graph
 from idds.engine.foreign_spaces import MOST_CHOICES
 from idds.engine.redefinition import redefined
@@ -296,6 +296,26 @@ def test_of_a_space_in_their_words_initial_points_are_looked_at_too() -> None:
 
 def choices(number: int, length: int = 6) -> Parameter:
     return Parameter(type="categorical", choices=tuple(f"{n:0{length}}" for n in range(number)))
+
+
+def test_a_sample_carries_only_so_much() -> None:
+    """A text of a megabyte that all samples had was stored with each, and leased by the hundred."""
+    long = "y" * 10_000
+    one, too_long = Parameter(type="categorical", choices=(long,)), Parameter(type="categorical", choices=(long + "y",))
+    command: dict[str, Any] = {"sampler": "command", "steering": Steering(argv=("steer",))}
+    segment = Segment(model_id="a", space={"x": X}, fixed={"f": long})
+    assert problems(study({"x": X}, fixed={"f": long}), "") == problems(study({"c": one}), "") == []
+    assert problems(Samples(count=1, fixed={"f": long}, **command), "") == []
+    for samples in (
+        study(fixed={"f": long, "g": "y"}),
+        study({"c": too_long}),
+        study({"c": one}, fixed={"g": "y"}),
+        Samples(segments=(segment,), count=1, fixed={"g": "y"}),
+        Samples(count=1, fixed={"f": long, "g": "y"}, **command),
+    ):
+        [problem] = problems(samples, "/samples")
+        assert problem.pointer == "/samples"
+        assert "more than 10,000 characters" in problem.message
 
 
 def test_a_study_has_only_so_much_to_choose_from() -> None:
