@@ -53,7 +53,9 @@ def steps(parameter: Parameter) -> int:
 def stepped(parameter: Parameter, number: int) -> Value:
     """Of these values the one with this number, as decimal fractions are written: 0.9, not 0.8999999999999999."""
     value = Decimal(str(parameter.low)) + number * _step(parameter)
-    return int(value) if parameter.type == "int" else float(value)
+    assert parameter.high is not None
+    # Its digits end somewhere: what lies above `high` by less than they tell is `high`.
+    return int(value) if parameter.type == "int" else min(float(value), parameter.high)
 
 
 def _step(parameter: Parameter) -> Decimal:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from idds.domain.redefinition import Add, Change, Choose, Constrain, Drop, Fix, Narrow, Unconstrain, Widen
@@ -161,6 +161,10 @@ def test_what_was_found_elsewhere_belongs_as_far_as_it_is_of_the_space() -> None
     assert Fitting(space).fitted(without(layers=True)) is None
 
 
+JUST_BELOW_ZERO = Parameter(type="float", low=-1, high=-1e-74, step=1)
+
+
+@example(parameters={"x": JUST_BELOW_ZERO}, number=2)
 @given(parameters=spaces(), number=st.integers(0, 100))
 def test_a_point_is_one_of_its_own_space(parameters: dict[str, Parameter], number: int) -> None:
     space = spaces_of(Samples(space=parameters, count=1))[0]
