@@ -8,6 +8,7 @@ for each (docs/adr/0006).
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -129,10 +130,17 @@ class Threads:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            await asyncio.wait({future})
-            if undo is not None and future.exception() is None:
+            await _end_of(future)
+            if future.exception() is None and undo is not None:
                 await self.run(partial(undo, future.result()))
             raise
 
     def stop(self) -> None:
         self._executor.shutdown(wait=True)
+
+
+async def _end_of(future: asyncio.Future[T]) -> None:
+    """Wait for it, also when cancelled again and again: a transaction that nobody ends would keep all others out."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({future})
