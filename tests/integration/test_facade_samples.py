@@ -288,6 +288,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"initial_points": [{"lr": 7}]}, "BadRequest", "/request_metadata/initial_points/0/lr"),
     ({"initial_points": [[{"lr": 0.5}, 0.1]]}, "BadRequest", "/request_metadata/initial_points/0/1"),
     ({"initial_points": ["lr"]}, "BadRequest", "/request_metadata/initial_points/0"),
+    ({"initial_points": [{}] * 10_001}, "BadRequest", "there are 10001"),
     ({"method": "alchemy"}, "BadRequest", "/request_metadata/method"),
     ({"workload_id": "many"}, "BadRequest", "/request_metadata/workload_id"),
     ({"method": "docker"}, "BadRequest", "/request_metadata/arguments"),

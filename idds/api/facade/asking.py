@@ -166,7 +166,7 @@ def _checked(workflow: Workflow) -> Workflow:
 
 
 def _problems(error: ValidationError, document: Mapping[str, Any]) -> list[Problem]:
-    return problems_of(error.errors(include_url=False, include_context=False, include_input=False), document)
+    return problems_of(error.errors(include_url=False, include_input=False), document)
 
 
 def _workload(asking: _Asking, metadata: _OfTask) -> int | None:
