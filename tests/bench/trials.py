@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -142,7 +142,19 @@ async def _server(python: str, kind: str) -> AsyncIterator[str]:
     process = await _started(python, kind, "", "", where="")
     assert process.stdout is not None
     try:
-        yield (await process.stdout.readline()).decode().strip()
+        where = (await process.stdout.readline()).decode().strip()
+        await _listens(int(where.rpartition(":")[2]))
+        yield where
     finally:
         process.kill()
         await process.wait()
+
+
+async def _listens(port: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("localhost", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
