@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, bindparam, delete, select, text, update
+from sqlalchemy import ColumnElement, Integer, Text, and_, bindparam, delete, literal_column, select, text, update
 
 from idds.domain.effect import Effect, NewEffect
 from idds.domain.identifiers import EffectId, RequestId
@@ -54,6 +54,12 @@ _CONCERNS_SQLITE = """EXISTS (SELECT 1 FROM json_each(effects.payload, '$.replic
 
 class Fenced(Exception):
     """Somebody else has taken this claim over: stop, and leave everything as it is."""
+
+
+def _of(entity: str, kinds: Sequence[EffectKind]) -> ColumnElement[bool]:
+    """Effects of an entity, found by that: of a kind there may be very many."""
+    kind = effects.c.kind + literal_column("''", Text)
+    return and_(effects.c.entity == entity, kind.in_([str(each) for each in kinds]))
 
 
 class Effects(Noun):
@@ -124,9 +130,7 @@ class Effects(Noun):
     async def drop(self, entity: str, kinds: Sequence[EffectKind], *, untried: bool = False) -> list[EffectId]:
         """Take back effects of this entity that nobody has claimed, nor ever had if `untried`; the ids of those."""
         await self._tx.write_gathered()
-        dropped = delete(effects).where(
-            effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
-        )
+        dropped = delete(effects).where(_of(entity, kinds), effects.c.owner.is_(None))
         if untried:
             dropped = dropped.where(effects.c.tries == 0)
         return [row.id for row in await self._execute(dropped.returning(effects.c.id))]
@@ -134,14 +138,12 @@ class Effects(Noun):
     async def revoke(self, entity: str, kinds: Sequence[EffectKind]) -> None:
         """Take back effects of this entity, also from who has claimed them: they are fenced off."""
         await self._tx.write_gathered()
-        await self._execute(delete(effects).where(effects.c.entity == entity, effects.c.kind.in_(kinds)))
+        await self._execute(delete(effects).where(_of(entity, kinds)))
 
     async def hasten(self, entity: str, kinds: Sequence[EffectKind]) -> None:
         """Make effects of this entity that were postponed due at once."""
         await self._tx.write_gathered()
-        waiting = update(effects).where(
-            effects.c.entity == entity, effects.c.kind.in_(kinds), effects.c.owner.is_(None)
-        )
+        waiting = update(effects).where(_of(entity, kinds), effects.c.owner.is_(None))
         if (await self._execute(waiting.values(due_at=self._tx.now))).rowcount:
             self._tx.wake(*map(of_effects, kinds))
 

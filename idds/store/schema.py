@@ -329,8 +329,10 @@ contents = Table(
         sqlite_where=text("status = 'new'"),
     ),
     Index(
+        # The status stands in it, or SQLite, which has no statistics, would rather go through all of the collection.
         "ix_contents_available",
         "collection_id",
+        "status",
         "id",
         postgresql_where=text("status = 'available'"),
         sqlite_where=text("status = 'available'"),
