@@ -12,8 +12,8 @@ K = TypeVar("K", bound=Hashable)
 O = TypeVar("O")  # noqa: E741 -- an order
 A = TypeVar("A")
 
-LINGER, LONGEST_S = 0.25, 0.01
-"""After a group of several who has been served may come back for this part of the time that it took, or ten
+CROWD, LINGER, LONGEST_S = 4, 0.25, 0.01
+"""After a group of so many, who has been served may come back for this part of the time that it took, or ten
 milliseconds: a crowd costs less the larger its groups are.
 """
 
@@ -58,7 +58,7 @@ class Grouping(Generic[K, O, A]):
                 if group := self._next(waiting):
                     begun = time.monotonic()
                     await self._serve_group(thing, group)
-                    if len(group) > 1:
+                    if len(group) >= CROWD:
                         await asyncio.sleep(min(LONGEST_S, LINGER * (time.monotonic() - begun)))
         finally:
             del self._waiting[thing]
