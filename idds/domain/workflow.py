@@ -187,6 +187,11 @@ class Work:
     provider: Name | None = None
     attempts: Annotated[int, Gt(0), Le(100)] = 3
 
+    @property
+    def samples(self) -> Samples | None:
+        """The study that it takes, if it takes one."""
+        return self.input.samples if self.input is not None else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:

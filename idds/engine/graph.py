@@ -126,7 +126,7 @@ def _did_problems(text: str, place: str) -> Iterator[Problem]:
 def _delivery_problems(work: Work, place: str) -> Iterator[Problem]:
     if work.input is None and work.payload is None:
         yield Problem(place, "a work without an input needs a payload")
-    samples = work.input.samples if work.input is not None else None
+    samples = work.samples
     if samples is not None and samples.pruner is not None and work.payload is not None:
         yield Problem(f"{place}/input/samples/pruner", "what a provider runs says nothing on its way")
     if work.output is not None:

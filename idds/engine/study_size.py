@@ -86,7 +86,7 @@ def is_large(workflow: Workflow) -> bool:
     """Whether looking it through takes a moment."""
     parts = len(workflow.works)
     for work in workflow.works:
-        samples = work.input.samples if work.input is not None else None
+        samples = work.samples
         if samples is not None:
             parts += len(samples.space) + len(samples.initial) + sum(map(len, _choices(samples)))
             parts += sum(len(segment.space) for segment in samples.segments)

@@ -237,7 +237,7 @@ def _stop(work: Work, collection: Collection, event: Progressed) -> tuple[Instru
     waiting = collection.counts[ContentStatus.NEW] + collection.counts[ContentStatus.AVAILABLE]
     if not waiting and collection.is_closed:
         return ()
-    samples = work.input.samples if work.input else None
+    samples = work.samples
     has_all = event.source_ended if samples is None else collection.total - collection.taken_back >= samples.count
     return (CloseInput(cut_off=not has_all), CancelContents())
 
@@ -305,7 +305,7 @@ def drawn_at_once(work: Work, collection: Collection) -> int | None:
 
     A sampler that learns is asked often, for a few each time.
     """
-    samples = work.input.samples if work.input is not None else None
+    samples = work.samples
     if samples is None or samples.sampler not in LEARNING or samples.sampler == COMMAND or work.payload is not None:
         return None
     if samples.stop is not None or samples.iterations is not None or samples.refill is not None:
@@ -329,7 +329,7 @@ def _up_to(samples: Samples, collection: Collection, course: Course | None) -> t
 
 def flows_on(work: Work, collection: Collection) -> bool:
     """Whether its transform has nothing to decide, now that some of this input came back."""
-    samples = work.input.samples if work.input is not None else None
+    samples = work.samples
     if samples is None:
         return collection.open > 0
     if not collection.is_closed and drawn_at_once(work, collection) is not None:

@@ -17,7 +17,6 @@ from idds.engine.transitions import ContentEvent
 from idds.ports.wakeups import Channel
 from idds.services.advising import advise, stopping
 from idds.services.announcing import follow
-from idds.services.drawing import samples_of
 from idds.services.refilling import see_to_more
 from idds.services.reporting import FREE, Receipt, give_again, take_in
 from idds.store.collections import Place
@@ -246,7 +245,7 @@ def _refusal(place: Place | None, collection: CollectionId, principal: Principal
 
 def _odd(place: Place | None, order: Order) -> IddsError | None:
     """What of an order does not go with what is delivered here."""
-    samples = samples_of(place) if place is not None else None
+    samples = place.work.samples if place is not None else None
     match order:
         case Report(outcomes=outcomes) if samples is not None:
             odd = [(number, misreported(samples, outcome)) for number, outcome in enumerate(outcomes)]
@@ -292,7 +291,7 @@ class _Serving:
 
     async def _hear(self) -> None:
         orders = self._of(Said)
-        samples = samples_of(self._place)
+        samples = self._place.work.samples
         if orders and samples is not None:
             told = [order.values for _, order in orders]
             advice = await advise(self._tx, self._place, samples, told)

@@ -24,11 +24,6 @@ TIMES = 10
 """Orders of a command are told apart by the number of their first sample, and how often it was tried: fewer times."""
 
 
-def samples_of(place: Place) -> Samples | None:
-    """The study that is delivered there, if it is one."""
-    return place.work.input.samples if place.work.input is not None else None
-
-
 def order(samples: Samples, study: Collection, first: int, count: int, more: Mapping[str, Any]) -> NewEffect:
     """Have samples with these numbers drawn."""
     payload = {"first": first, "count": count, **more}
@@ -79,7 +74,7 @@ async def register_drawn(tx: Transaction, place: Place, drawn: Sequence[Suggesti
     pairs = list(zip(map(ContentId, move.ids), drawn, strict=True))
     await tx.samples.add(study.id, pairs, version=version)
     contents = {content: _content(study, content, each, tx.now) for (content, _), each in zip(pairs, new, strict=True)}
-    study, samples = tx.collections.as_counted(study), samples_of(place)
+    study, samples = tx.collections.as_counted(study), place.work.samples
     goes_on = samples is not None and study.total - study.taken_back < samples.count
     advance = not goes_on or drawn_at_once(place.work, study) is None
     await follow(tx, [move], advance=advance, known=Known(place.address, contents))

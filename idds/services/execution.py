@@ -250,7 +250,7 @@ class Execution:
                 continue
             ids = tuple(content.id for content in held[lessee_of(processing.id)])
             _request, work = works[processing.id]
-            samples = work.input.samples if work.input is not None else None
+            samples = work.samples
             outcomes = result.outcomes if samples is None else _of_samples(samples, ids, result)
             event = engine.Ended(result.state, ids, outcomes)
             decision = engine.decide(processing, work.attempts, event, tx.now)

@@ -107,7 +107,7 @@ class Flow:
         if collection.source is SourceKind.SAMPLES:
             ref = ("collection", str(collection.id))
             free = room(list((await self._tx.windows.find([ref])).values()))
-            samples = work.input.samples if work.input is not None else None
+            samples = work.samples
             course = await course_of(self._tx, collection, samples) if samples is not None else None
             return engine.Progressed(collection, intent, room=free, course=course)
         source = work.input.feeder if work.input else None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from idds.domain.statuses import Intent, Status
 from idds.domain.workflow import Samples
 from idds.engine.transform import demanded, drawn_at_once, runs_low
-from idds.services.drawing import draw, samples_of
+from idds.services.drawing import draw
 from idds.store.collections import Place
 from idds.store.database import Transaction
 
@@ -15,7 +15,7 @@ async def see_to_more(tx: Transaction, place: Place, *, taken: int = 0, waited_f
 
     None where nobody asked. The caller holds the lock of the request.
     """
-    samples = samples_of(place)
+    samples = place.work.samples
     if samples is None or place.collection.is_closed:
         return
     study = tx.collections.as_counted(place.collection)

@@ -11,7 +11,6 @@ from idds.engine.reporting import judge, settled
 from idds.engine.transform import flows_on
 from idds.engine.transitions import ContentEvent
 from idds.services.announcing import Known, follow
-from idds.services.drawing import samples_of
 from idds.store.collections import Place
 from idds.store.contents import NOT_TRIED, of_ids
 from idds.store.database import Transaction
@@ -47,7 +46,7 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
 
     The caller sees to more samples.
     """
-    if (samples := samples_of(place)) is not None:
+    if (samples := place.work.samples) is not None:
         outcomes = [settled(samples, outcome) for outcome in outcomes]
     contents = {content.id: content for content in await tx.contents.get([outcome.content_id for outcome in outcomes])}
     receipts: list[Receipt] = []

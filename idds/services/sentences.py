@@ -185,7 +185,7 @@ def _source(s: Situation) -> Iterator[Sentence]:
 
 
 def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
-    study = s.work.input.samples if s.work.input else None
+    study = s.work.samples
     drawn = collection.total - collection.taken_back
     if s.version is not None:
         yield Sentence(f"its space is version {s.version.version}: {s.version.reason}", s.version.at)

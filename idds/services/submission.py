@@ -237,7 +237,7 @@ class Submission:
 async def _check_warm_starts(tx: Transaction, new: _Submitted) -> None:
     """Raises WrongWorkflow where a study is to begin with the results of one that the submitter does not see."""
     for index, work in enumerate(new.workflow.works):
-        samples = work.input.samples if work.input is not None else None
+        samples = work.samples
         start = samples.warm_start if samples is not None else None
         if start is None or start.study is None:
             continue
