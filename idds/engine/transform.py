@@ -285,19 +285,20 @@ def _ask(work: Work, collection: Collection, event: Progressed) -> tuple[Instruc
     missing = wanted + collection.taken_back - collection.next_no
     if missing <= 0:
         return (CloseInput(),) if drawn >= samples.count else ()
-    count = _together(samples, collection, missing if room is None else min(missing, room))
-    if count < missing:
-        count -= count % collection.batch
+    count = _together(samples, collection, missing, room)
     return (Ask(count, iteration),) if count > 0 else ()
 
 
-def _together(samples: Samples, collection: Collection, most: int) -> int:
-    """How many samples are drawn together now."""
+def _together(samples: Samples, collection: Collection, missing: int, room: int | None = None) -> int:
+    """How many of the samples that are missing are drawn together now: whole batches, but for the last."""
     if not runs_low(samples, collection):
         return 0
+    count = missing if room is None else min(missing, room)
     if samples.refill is not None:
-        return min(most, max(samples.refill.points, collection.batch))
-    return min(most, _fresh(collection)) if samples.sampler in LEARNING else most
+        count = min(count, max(samples.refill.points, collection.batch))
+    elif samples.sampler in LEARNING:
+        count = min(count, _fresh(collection))
+    return count if count >= missing else count - count % collection.batch
 
 
 def drawn_at_once(work: Work, collection: Collection) -> int | None:

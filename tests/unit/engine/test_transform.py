@@ -123,6 +123,7 @@ LEARNS = Samples(space=SPACE, sampler="tpe", count=100)
     ("counts", "asked", "demand", "expected"),
     [
         ({C.LEASED: 4}, 4, 0, 5),
+        ({C.LEASED: 4}, 4, 13, 13),
         ({C.AVAILABLE: 1, C.LEASED: 4}, 5, 12, 11),
         ({C.AVAILABLE: 4, C.LEASED: 4}, 8, 0, 0),
         ({C.LEASED: 4}, 5, 12, 0),
@@ -159,6 +160,16 @@ def test_what_is_not_plain_is_left_to_the_transform(samples: Samples) -> None:
     assert not flows_on(work, collection)
     retried = replace(collection, retried_to=0)
     assert drawn_at_once(Work(name="study", input=Input(samples=LEARNS)), retried) is None
+
+
+def test_also_then_whole_batches_are_drawn() -> None:
+    work = Work(name="study", input=Input(samples=LEARNS, batch=8))
+    some = a_collection(SourceKind.SAMPLES, {C.AVAILABLE: 3, C.LEASED: 5}, closed=False, batch=8)
+    none = a_collection(SourceKind.SAMPLES, {C.LEASED: 8}, closed=False, batch=8)
+    assert (drawn_at_once(work, some), drawn_at_once(work, none)) == (0, 8)
+    assert [drawn_at_once(work, each) for each in (some, none)] == [
+        sum(ask.count for ask in instructions(work, each) if isinstance(ask, Ask)) for each in (some, none)
+    ]
 
 
 def test_a_study_that_is_closed_goes_on_as_long_as_some_are_open() -> None:
