@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idds.sdk.client import Client
+from tests.servers.loopback import free_port
 
 PATIENCE_S = 60.0
 
@@ -34,11 +35,14 @@ class Running:
 
 
 async def start(state: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Running:
-    """Start `idds serve` over a state folder, and wait until it says where it is."""
+    """Start `idds serve` over a state folder, and wait until it says where it is.
+
+    Where no port is among `arguments` it is one that is still free when the service is killed and comes back.
+    """
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("idds")),
         "serve",
-        *("--state", str(state), "--port", "0", *arguments),
+        *("--state", str(state), "--port", str(free_port()), *arguments),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "IDDS_LOG__LEVEL": "warning", **(environment or {})},
     )

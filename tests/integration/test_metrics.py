@@ -1,7 +1,6 @@
 """What the service tells Prometheus: read by Prometheus' own parser, compared with what was done."""
 
 import asyncio
-import socket
 from typing import Any
 
 import pytest
@@ -39,6 +38,7 @@ from tests.integration.large_store import (
 )
 from tests.integration.listening import listening
 from tests.integration.test_plans import faults, hot
+from tests.servers.loopback import free_port
 
 OURS = {"ours": True}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -207,9 +207,7 @@ async def test_what_the_process_does_is_told_without_a_database(
 
 
 async def test_a_process_without_an_api_has_a_port_for_them(sqlite_url: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     async with api_on(sqlite_url) as api, ClientSession() as session:
         metrics, url = Metrics(api.doors.metering, api.doors.tallies), f"http://127.0.0.1:{port}/metrics"
         async with exposed(metrics, MetricsSettings(port=port)), session.get(url) as response:

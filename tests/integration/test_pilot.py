@@ -26,6 +26,7 @@ from idds.sdk.client import Client
 from idds.sdk.dialects import Jobs
 from idds.sdk.pilot import OUT_OF_TIME, Limits, Pilot, Useless
 from idds.sdk.views import ContentView, Lease, Reported
+from tests.servers.loopback import free_port
 
 pytestmark = pytest.mark.timeout(120)
 PATIENCE_S = 60
@@ -360,14 +361,13 @@ async def test_leases_are_kept_while_the_command_runs(site: Site) -> None:
 
 
 async def test_results_outlast_a_service_that_is_away(tmp_path: Path, site: Site) -> None:
-    state, port = tmp_path / "other", 0
+    state, port = tmp_path / "other", free_port()
     gates = tmp_path / "gates"
-    async with serving(settings(state)) as running:
+    async with serving(settings(state, port)) as running:
         ddm = running.wired.ddm
         assert isinstance(ddm, PosixDDM)
         await ddm.create_dataset(SET)
         await ddm.write_tape("TAPE", SET, Did("data", "f0"), b"x", "T1", events=1)
-        port = int(running.url.rpartition(":")[2])
         client = Client(running.url, token_file=running.token_file, patience_s=PATIENCE_S)
         request, collection = await submit(client)
         pilot = Pilot(client, collection, site.command(ONE_BY_ONE), Limits(patience_s=PATIENCE_S))
