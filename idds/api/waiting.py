@@ -14,6 +14,7 @@ from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.request import Principal
 from idds.ports.wakeups import Channel, Wakeups
 from idds.services.delivery import (
+    MOST_OF_ONE,
     Answer,
     Delivery,
     GiveBack,
@@ -46,10 +47,11 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Ordered:
-    """An order; `is_abandoned` tells whether who ordered has hung up."""
+    """An order; `is_abandoned` tells whether who ordered has hung up. Who was called from the line is its `waiter`."""
 
     order: Order
     is_abandoned: Callable[[], bool] = _never
+    waiter: "_Waiter | None" = None
 
     @property
     def size(self) -> int:
@@ -99,23 +101,27 @@ class Counters:
         Who has waited is told and given nothing before `identify` was asked again, which raises what is against it.
         """
         deadline = time.monotonic() + wait_s
-        line = self._lines.get(collection)
+        line = self._line(collection)
         # Behind those who wait there is nothing to be had now; but who never came before is to hear of a refusal.
-        is_behind = wait_s > 0 and not self._closed and line is not None and line.has_before(order.principal)
-        while True:
-            if not is_behind:
-                order = self._behind_others(collection, order)
-                leased = cast("Leased", await self._groups.order(collection, _Ordered(order, is_abandoned)))
-                left = deadline - time.monotonic()
-                if leased.contents or leased.has_ended or left <= 0 or self._closed:
-                    return leased
-            is_behind = False
-            called = await self._line(collection).stand(deadline - time.monotonic(), order, is_abandoned)
-            if called is _Called.AWAY:
-                return Leased(())
-            await identify()
-            if called is _Called.AT_THE_END:
-                return Leased((), has_ended=True)
+        is_behind = wait_s > 0 and not self._closed and line.has_before(order.principal)
+        waiter = _Waiter(order, is_abandoned)
+        try:
+            while True:
+                if not is_behind:
+                    ordered = _Ordered(order, is_abandoned, waiter)
+                    leased = cast("Leased", await self._groups.order(collection, ordered))
+                    left = deadline - time.monotonic()
+                    if leased.contents or leased.has_ended or left <= 0 or self._closed:
+                        return leased
+                is_behind = False
+                called = await line.stand(waiter, deadline - time.monotonic())
+                if called is _Called.AWAY:
+                    return Leased(())
+                await identify()
+                if called is _Called.AT_THE_END:
+                    return Leased((), has_ended=True)
+        finally:
+            line.leave(waiter)
 
     async def keep(self, collection: CollectionId, order: Heartbeat) -> Kept:
         return cast("Kept", await self._groups.order(collection, _Ordered(order)))
@@ -130,16 +136,15 @@ class Counters:
         self, collection: CollectionId, order: Report, is_abandoned: Callable[[], bool] = _never
     ) -> Reported:
         """Report, and lease what is there without waiting for more, where the order says so."""
-        if order.lease is not None:
-            order = replace(order, lease=self._behind_others(collection, order.lease))
         return cast("Reported", await self._groups.order(collection, _Ordered(order, is_abandoned)))
 
-    def _behind_others(self, collection: CollectionId, order: Lease) -> Lease:
-        line = self._lines.get(collection)
-        return replace(order, behind=line.wanted if line is not None else 0)
-
     async def _serve(self, collection: CollectionId, orders: Sequence[_Ordered]) -> list[Answer | IddsError]:
-        return await self._delivery.serve(collection, [ordered.wanted for ordered in orders])
+        for ordered in orders:
+            if ordered.waiter is not None:
+                ordered.waiter.called = None
+        line = self._lines.get(collection)
+        behind = line.wanted if line is not None else 0
+        return await self._delivery.serve(collection, [ordered.wanted for ordered in orders], behind)
 
     def _line(self, collection: CollectionId) -> "_Line":
         line = self._lines.get(collection)
@@ -156,11 +161,23 @@ class _Called(Enum):
     AWAY = auto()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    called: asyncio.Future[_Called]
-    count: int
+    """Somebody with a place in the line, which is kept until the end, also by who was called and got nothing."""
+
+    order: Lease
     is_abandoned: Callable[[], bool]
+    called: asyncio.Future[_Called] | None = None
+    """Done: on the way to be served. None: being served, or not in line yet."""
+
+    @property
+    def counted(self) -> int:
+        """How many contents are thought of when others are served."""
+        return 0 if self.is_abandoned() else min(self.order.count, MOST_OF_ONE)
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.called is not None and not self.called.done()
 
 
 class _Line:
@@ -169,24 +186,24 @@ class _Line:
     def __init__(self, look: Callable[[], Awaitable[tuple[int, bool]]], wakeups: Wakeups) -> None:
         self._look = look
         self._wakeups = wakeups
-        self._waiting: dict[_Waiter, None] = {}
+        self._places: dict[_Waiter, None] = {}
         self._welcome: set[Principal] = set()
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def wanted(self) -> int:
-        """How many contents all together wait for."""
-        return sum(waiter.count for waiter in self._waiting)
+        """How many contents all together wait for, but for those who are being served."""
+        return sum(waiter.counted for waiter in self._places if waiter.called is not None)
 
     def has_before(self, principal: Principal) -> bool:
         """Whether somebody waits, in a line that this one has stood in, too."""
-        return bool(self._waiting) and principal in self._welcome
+        return principal in self._welcome and any(waiter.is_waiting for waiter in self._places)
 
-    async def stand(self, wait_s: float, order: Lease, is_abandoned: Callable[[], bool]) -> _Called:
-        """Stand in line until called, `wait_s` at most. Raises what looking raises."""
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), order.count, is_abandoned)
-        self._welcome.add(order.principal)
-        self._waiting[waiter] = None
+    async def stand(self, waiter: _Waiter, wait_s: float) -> _Called:
+        """Wait until called, `wait_s` at most, last in line or at the place held. Raises what looking raises."""
+        waiter.called = asyncio.get_running_loop().create_future()
+        self._welcome.add(waiter.order.principal)
+        self._places.setdefault(waiter)
         if self._watch is None:
             self._watch = asyncio.create_task(self._watch_over(), name="contents waited for")
         try:
@@ -194,8 +211,9 @@ class _Line:
                 return await waiter.called
         except TimeoutError:
             return _Called.AWAY
-        finally:
-            self._waiting.pop(waiter, None)
+
+    def leave(self, waiter: _Waiter) -> None:
+        self._places.pop(waiter, None)
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -205,7 +223,7 @@ class _Line:
 
     async def _watch_over(self) -> None:
         try:
-            while self._waiting:
+            while self._places:
                 seen = self._wakeups.count(Channel.CONTENTS)
                 available, has_ended = await self._look()
                 if has_ended:
@@ -215,26 +233,22 @@ class _Line:
                 # Also with nobody left: who was called and got nothing comes back, and is not called again at once.
                 await self._wakeups.wait(Channel.CONTENTS, seen, LOOK_AGAIN_S)
         except Exception as error:  # noqa: BLE001 -- each who waits is told of it
-            while self._waiting:
-                if not (called := self._next().called).done():
+            for called in [waiter.called for waiter in self._places]:
+                if called is not None and not called.done():
                     called.set_exception(error)
         finally:
             self._watch = None
 
     def _call(self, why: _Called, contents: int | None = None) -> None:
         """Call the first of those that are still there, as many as want these contents; None: all."""
-        while self._waiting and (contents is None or contents > 0):
-            waiter = self._next()
-            if waiter.called.done():
+        for waiter in self._places:
+            if contents is not None and contents <= 0:
+                return
+            if waiter.called is None:
                 continue
-            if waiter.is_abandoned():
-                waiter.called.set_result(_Called.AWAY)
-                continue
-            waiter.called.set_result(why)
-            if contents is not None:
-                contents -= waiter.count
-
-    def _next(self) -> _Waiter:
-        waiter = next(iter(self._waiting))
-        del self._waiting[waiter]
-        return waiter
+            is_abandoned = waiter.is_abandoned()
+            if not waiter.called.done():
+                waiter.called.set_result(_Called.AWAY if is_abandoned else why)
+            if contents is not None and not is_abandoned:
+                # Also of who was called before and is still on the way.
+                contents -= waiter.order.count

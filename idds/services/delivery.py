@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from operator import itemgetter
 from typing import TypeVar
 
 from idds.domain.collection import Collection
@@ -41,6 +40,8 @@ __all__ = [
 ]
 
 LEASES_ENDED_AT_ONCE = 1000
+MOST_OF_ONE = 50
+"""Contents: who wants more counts as one who wants so many where it is said how many are waited for."""
 BRIEF = 100
 """Contents: so many are leased, kept and reported in no time."""
 SHORT = 60_000_000
@@ -50,13 +51,12 @@ LOST = "its lease ended without a report, as often as it was delivered"
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Up to `count` contents, for `ttl` microseconds. `behind` is how many are wanted by others who wait already."""
+    """Up to `count` contents, for `ttl` microseconds."""
 
     principal: Principal
     count: int
     ttl: int
     lessee: str
-    behind: int = 0
 
     @property
     def size(self) -> int:
@@ -134,6 +134,11 @@ class Reported:
     receipts: Sequence[Receipt]
     leased: Leased | None = None
 
+    @property
+    def again(self) -> frozenset[ContentId]:
+        """Failures that are delivered once more."""
+        return frozenset(receipt.content_id for receipt in self.receipts if receipt.verdict is Verdict.AGAIN)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -157,12 +162,16 @@ class Delivery:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def serve(self, collection: CollectionId, orders: Sequence[Order]) -> list[Answer | IddsError]:
+    async def serve(
+        self, collection: CollectionId, orders: Sequence[Order], behind: int = 0
+    ) -> list[Answer | IddsError]:
         """Serve consumers of a collection, all at once: first what they say, then what comes back, for it makes room.
 
+        `behind` is how many contents are wanted by others, who wait: to them who reports does not go before.
         Each has an answer, or an error: NotFound, and Conflict where the collection is not delivered this way.
         """
-        async with self._database.transaction("api", brief=sum(order.size for order in orders) <= BRIEF) as tx:
+        is_brief = sum(order.size for order in orders) <= BRIEF
+        async with self._database.transaction("api", brief=is_brief, timeless=True) as tx:
             place = await tx.collections.place(collection)
             answers: dict[int, Answer | IddsError] = {}
             welcome: list[tuple[int, Order]] = []
@@ -173,7 +182,7 @@ class Delivery:
                 else:
                     answers[number] = refusal
             if place is not None and welcome:
-                await _Serving(tx, place, welcome, answers).serve()
+                await _Serving(tx, place, welcome, answers, behind).serve()
             return [answers[number] for number in range(len(orders))]
 
     async def look(self, collection: CollectionId) -> tuple[int, bool]:
@@ -272,11 +281,13 @@ class _Serving:
         place: Place,
         orders: Sequence[tuple[int, Order]],
         answers: dict[int, Answer | IddsError],
+        behind: int,
     ) -> None:
         self._tx = tx
         self._place = place
         self._orders = orders
         self._answers = answers
+        self._behind = behind
 
     def _of(self, kind: type[O]) -> list[tuple[int, O]]:
         return [(number, order) for number, order in self._orders if isinstance(order, kind)]
@@ -331,12 +342,10 @@ class _Serving:
         leases = [*self._of(Lease), *((n, report.lease) for n, report in self._of(Report) if report.lease is not None)]
         if not leases:
             return 0, None
-        leases.sort(key=itemgetter(0))
         place = self._place
         given: Sequence[Sequence[Delivered]] = [()] * len(leases)
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
-            wanted = [Wanted(order.count, order.lessee, self._tx.now + order.ttl) for _, order in leases]
-            given = await self._tx.leases.give(place.collection, wanted)
+            given = await self._tx.leases.give(place.collection, self._wanted(leases))
         is_empty = self._tx.collections.as_counted(place.collection).open == 0
         has_ended = _is_final(place.status, place.collection) and is_empty
         for (number, order), contents in zip(leases, given, strict=True):
@@ -346,5 +355,22 @@ class _Serving:
             reported = self._answers.get(number)
             self._answers[number] = replace(reported, leased=leased) if isinstance(reported, Reported) else leased
         taken = sum(map(len, given))
-        unmet = sum(order.count for _, order in leases) - taken
-        return taken, unmet + max(order.behind for _, order in leases)
+        unmet = (order.count - len(contents) for (_, order), contents in zip(leases, given, strict=True))
+        return taken, sum(min(each, MOST_OF_ONE) for each in unmet) + self._behind
+
+    def _wanted(self, leases: Sequence[tuple[int, Lease]]) -> list[Wanted]:
+        """What is to be given: who reports gets what those leave who only lease, or stand in line.
+
+        And nothing that the same report gave again: whoever fails at once with all would have every attempt of it.
+        """
+        available = self._tx.collections.as_counted(self._place.collection).counts[ContentStatus.AVAILABLE]
+        left = available - self._behind
+        wanted: list[Wanted] = []
+        for number, order in leases:
+            reported = self._answers.get(number)
+            count, again = order.count, frozenset[ContentId]()
+            if isinstance(reported, Reported):
+                count, again = max(0, min(count, left)) if self._behind else count, reported.again
+            left -= count
+            wanted.append(Wanted(count, order.lessee, self._tx.now + order.ttl, again))
+        return wanted

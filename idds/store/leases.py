@@ -1,9 +1,9 @@
 """Leases of consumers outside: many in one statement, each with its own lessee and end."""
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Integer, Row, bindparam, select
@@ -18,14 +18,20 @@ from idds.store.noun import Noun
 from idds.store.schema import contents, replicas
 from idds.store.sets import is_status
 
+MOST_CHARACTERS = 8_000_000
+"""Of the parameters of all that is given at once, give or take a portion: an answer is held in memory as a whole."""
+PORTION = 200
+"""Contents: so many are given whatever their size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Up to `count` contents, to be leased to one lessee until then."""
+    """Up to `count` contents, to be leased to one lessee until then; none of those `without`."""
 
     count: int
     lessee: str
     until: int
+    without: frozenset[ContentId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ _FREE = (
     .order_by(contents.c.collection_id, contents.c.id)
     .limit(bindparam("most", type_=Integer))
 )
+_FREE_AFTER = _FREE.where(contents.c.id > bindparam("after"))
 # The status is compared as an expression: else a plan may read all that is available, or leased, for it.
 _LEASE = """
 UPDATE contents SET status = 'leased', attempt = attempt + 1, lessee = given.lessee, lease_until = given.until,
@@ -65,10 +72,13 @@ _ON_POSTGRESQL = "unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) A
 
 class Leases(Noun):
     async def give(self, collection: Collection, wanted: Sequence[Wanted]) -> list[list[Delivered]]:
-        """Lease what is available, oldest first, to one after the other; what each of them got."""
-        most = sum(one.count for one in wanted)
-        free = iter(await self._execute(_FREE, {"collection": collection.id, "most": most}))
-        taken = [(one, list(islice(free, one.count))) for one in wanted]
+        """Lease what is available, oldest first, to one after the other; what each of them got.
+
+        That is less than there is where it has many parameters, or long ones.
+        """
+        most = sum(one.count for one in wanted) + sum(len(one.without) for one in wanted)
+        free = deque(await self._free(collection, most))
+        taken = [(one, _take(free, one)) for one in wanted]
         given = [(row.id, one.until, one.lessee, self._tx.now) for one, rows in taken for row in rows]
         leased = await self._write(_LEASE, given)
         if leased:
@@ -77,6 +87,22 @@ class Leases(Noun):
             entity, ids = f"collection:{collection.id}", sorted(leased)
             self._tx.moves.record(entity, ContentEvent.LEASED, change, request=collection.request_id, ids=ids)
         return [[self._leased(row, one) for row in rows if row.id in leased] for one, rows in taken]
+
+    async def _free(self, collection: Collection, most: int) -> list[Row[Any]]:
+        """What is available, oldest first: `most`, in portions, until they are large enough together."""
+        portion, room = min(most, PORTION), MOST_CHARACTERS
+        of = {"collection": collection.id}
+        rows = list((await self._execute(_FREE, {**of, "most": portion})).all())
+        last = rows
+        while last and len(last) == portion and len(rows) < most:
+            size = sum(len(json.dumps(row.payload)) for row in last)
+            room -= size
+            portion = min(most - len(rows), 10 * PORTION, room * len(last) // size)
+            if portion <= 0:
+                break
+            last = list((await self._execute(_FREE_AFTER, {**of, "most": portion, "after": last[-1].id})).all())
+            rows += last
+        return rows
 
     def _leased(self, row: Row[Any], wanted: Wanted) -> Delivered:
         content = read_content(
@@ -119,3 +145,14 @@ class Leases(Noun):
             columns = tuple(list(column) for column in zip(*given, strict=True))
             rows = await self._driver(statement.format(given=_ON_POSTGRESQL), columns)
         return {ContentId(row.id) for row in rows}
+
+
+def _take(free: deque[Row[Any]], wanted: Wanted) -> Sequence[Row[Any]]:
+    """The first ones of what is left; what this one is to be without stays for others."""
+    taken: list[Row[Any]] = []
+    passed: list[Row[Any]] = []
+    while free and len(taken) < wanted.count:
+        row = free.popleft()
+        (passed if row.id in wanted.without else taken).append(row)
+    free.extendleft(reversed(passed))
+    return taken

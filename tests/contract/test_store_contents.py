@@ -10,7 +10,7 @@ from idds.domain.identifiers import ContentId
 from idds.domain.statuses import ContentStatus, Intent, SourceKind, Status
 from idds.engine.transitions import CONTENT, ContentEvent
 from idds.store.contents import of_ids
-from idds.store.leases import Wanted
+from idds.store.leases import MOST_CHARACTERS, Wanted
 from tests.contract.store_world import RSE, World, a_file, the_file
 
 C, E = ContentStatus, ContentEvent
@@ -182,6 +182,31 @@ async def test_leases_go_oldest_first_to_each_in_turn(world: World) -> None:
     assert (move.event, move.from_status, move.to_status, move.ids) == ("leased", "available", "leased", tuple(ids[1:]))
     folded, recounted = await world.counts(collection)
     assert folded == recounted
+
+
+async def test_what_is_large_is_given_in_parts(world: World) -> None:
+    collection = await world.collection(source=SourceKind.SAMPLES)
+    payload = {"parameters": {"x": "y" * (MOST_CHARACTERS // 1000)}}
+    new = [NewContent(f"s{number}", number, payload=payload) for number in range(1500)]
+    async with world.transaction() as tx:
+        ids = (await tx.contents.register(collection, new, LANDED)).ids
+    async with world.transaction() as tx:
+        [given] = await tx.leases.give(collection, [Wanted(1500, "a", world.now + 10)])
+    assert 900 < len(given) <= 1000
+    async with world.transaction() as tx:
+        second = await tx.leases.give(collection, [Wanted(1500, "b", world.now + 10), Wanted(1, "c", world.now + 10)])
+    assert [each.content.id for of_one in ([given], second) for part in of_one for each in part] == list(ids)
+
+
+async def test_small_contents_are_given_in_any_number_passing_over_some(world: World) -> None:
+    collection = await world.collection()
+    ids = await world.fill(collection, 3000)
+    await world.move(E.LANDED, ids)
+    without = frozenset({ids[0], ids[1000]})
+    async with world.transaction() as tx:
+        given = await tx.leases.give(collection, [Wanted(2500, "a", world.now, without), Wanted(3, "b", world.now)])
+    assert [each.content.id for each in given[0]] == [each for each in ids[:2502] if each not in without]
+    assert [each.content.id for each in given[1]] == [ids[0], ids[1000], ids[2502]]
 
 
 async def test_each_lease_is_another_attempt(world: World) -> None:

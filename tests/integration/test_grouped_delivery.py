@@ -1,6 +1,7 @@
 """Orders of many consumers served together: each has what it would have had alone, and nobody harms another."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -108,12 +109,49 @@ async def test_who_reports_takes_the_next_in_the_same_step(api: Api) -> None:
     ]
     done, other, failed, stale = await api.doors.delivery.serve(collection, orders)
     assert [verdicts(each) for each in (done, failed, stale)] == [["accepted"], ["again"], ["stale"]]
-    # What failed is delivered again, as the first; each takes in the order in which they came.
+    # What failed is delivered again, as the first; who only leases goes before those who had something until now.
     assert isinstance(done, Reported)
     assert isinstance(failed, Reported)
     assert isinstance(stale, Reported)
-    assert [ids(done.leased), ids(other), ids(failed.leased)] == [[contents[1]], contents[2:], []]
+    assert [ids(other), ids(done.leased), ids(failed.leased)] == [contents[1:3], [contents[3]], []]
     assert stale.leased is None, "it asked for nothing"
+
+
+async def test_what_a_report_gives_again_goes_to_somebody_else(api: Api) -> None:
+    collection, contents = await filled(api, 4)
+    await api.doors.delivery.serve(collection, [lease("a", 2)])
+    fails = replace(report(*contents[:2], done=False), lease=lease("a", 1))
+    [failed] = await api.doors.delivery.serve(collection, [fails])
+    assert isinstance(failed, Reported)
+    assert ids(failed.leased) == [contents[2]], "two came back that are older, and failed here just now"
+    fails = replace(report(contents[2], done=False), lease=lease("a", 5))
+    also = replace(report(contents[0], attempt=9), lease=lease("b", 1))
+    failed, stale = await api.doors.delivery.serve(collection, [fails, also])
+    assert isinstance(failed, Reported)
+    assert isinstance(stale, Reported)
+    assert [ids(failed.leased), ids(stale.leased)] == [[contents[0], contents[1], contents[3]], [contents[2]]]
+    # With nothing else there, it is to be had by a lease, for which others may stand in line.
+    [alone] = await api.doors.delivery.serve(
+        collection, [replace(report(contents[2], attempt=2, done=False), lease=lease("b"))]
+    )
+    assert isinstance(alone, Reported)
+    assert ids(alone.leased) == []
+    [again] = await api.doors.delivery.serve(collection, [lease("b")])
+    assert ids(again) == [contents[2]]
+
+
+async def test_who_reports_leaves_to_those_in_line_what_they_wait_for(api: Api) -> None:
+    collection, contents = await filled(api, 4)
+    await api.doors.delivery.serve(collection, [lease("a", 1)])
+    order = replace(report(contents[0]), lease=lease("a", 3))
+    [reported] = await api.doors.delivery.serve(collection, [order], 2)
+    assert isinstance(reported, Reported)
+    assert (verdicts(reported), ids(reported.leased)) == (["accepted"], [contents[1]])
+    order = replace(report(contents[1]), lease=lease("a", 3))
+    reported, called = await api.doors.delivery.serve(collection, [order, lease("b")], 1)
+    assert isinstance(reported, Reported)
+    assert ids(reported.leased) == []
+    assert ids(called) == [contents[2]]
 
 
 async def test_a_report_that_is_refused_leases_nothing(api: Api) -> None:
@@ -348,3 +386,36 @@ async def test_requests_shown_together_are_each_looked_at_by_who_may(api: Api) -
 def test_what_is_leased_with_a_report_counts_as_work() -> None:
     """A report of one that leased thousands ran as a brief one: with SQLite on the event loop."""
     assert replace(report(1, 2), lease=lease("a", 500)).size == 502
+
+
+async def test_who_takes_the_next_with_each_report_does_not_pass_those_who_wait_for_ever(api: Api) -> None:
+    """Two contents that fail again and again, and eight who want them: each has its turn."""
+    attempts = 40
+    work = {**REGISTERED["works"][0], "attempts": attempts}  # type: ignore[dict-item]
+    collection, _ = await filled(api, 2, {"name": "files", "works": [work]})
+    await api.post(f"/v1/collections/{collection}:close", None)
+    path = f"/v1/collections/{collection}/contents"
+    turns: list[int] = []
+
+    async def evaluate(number: int) -> None:
+        following = {"lessee": f"w{number}", "ttl_s": 600}
+        leased: dict[str, Any] = {"contents": [], "ended": False}
+        while not leased["ended"]:
+            if not leased["contents"]:
+                leased = await api.post(f"{path}:lease", {**following, "wait_s": 20})
+                continue
+            [one] = leased["contents"]
+            turns.append(number)
+            outcome = {"id": one["id"], "attempt": one["attempt"], "status": "failed"}
+            leased = await api.post(f"{path}:report", {"reports": [outcome], "lease": following})
+
+    async with asyncio.timeout(DEADLINE_S * 3):
+        await asyncio.gather(*(evaluate(number) for number in range(8)))
+    assert len(turns) == 2 * attempts
+    assert max(gap for number in range(8) for gap in _gaps(turns, number)) <= 3 * 8, turns
+
+
+def _gaps(turns: list[int], number: int) -> list[int]:
+    """How many turns of others each of its own came after, and how many after its last."""
+    at = [-1, *(place for place, each in enumerate(turns) if each == number), len(turns)]
+    return [later - earlier - 1 for earlier, later in itertools.pairwise(at)]

@@ -12,7 +12,7 @@ from idds.domain.identifiers import CollectionId
 from idds.domain.request import Principal
 from idds.ports.wakeups import Channel
 from idds.runtime.wakeups import LocalWakeups
-from idds.services.delivery import Lease, Leased
+from idds.services.delivery import MOST_OF_ONE, Lease, Leased, Report, Reported
 
 OWNER = Principal("owner", "vo")
 HERE = CollectionId(1)
@@ -30,10 +30,12 @@ class Shelf:
         self.leases = 0
         self.groups = 0
         self.looks = 0
+        self.behind = 0
 
-    async def serve(self, collection: CollectionId, orders: Sequence[Lease]) -> Sequence[Leased]:
+    async def serve(self, collection: CollectionId, orders: Sequence[Lease | Report], behind: int) -> Sequence[Any]:
         self.groups += 1
-        return [self._lease(order) for order in orders]
+        self.behind = behind
+        return [self._lease(order) if isinstance(order, Lease) else Reported(()) for order in orders]
 
     def _lease(self, order: Lease) -> Leased:
         self.leases += 1
@@ -193,4 +195,54 @@ async def test_a_stranger_is_looked_at_first_though_others_wait() -> None:
             await asyncio.sleep(0)
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
+    await parts.counters.close()
+
+
+async def test_who_was_called_in_vain_keeps_the_place() -> None:
+    parts = Parts()
+    asked = await parts.line_up(3)
+    parts.shelf.is_halted = True
+    parts.put(1)
+    async with asyncio.timeout(DEADLINE_S):
+        while parts.shelf.leases < 4:
+            await asyncio.sleep(0)
+    parts.shelf.is_halted = False
+    parts.wakeups.wake(Channel.CONTENTS)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await asked[0] == SOME
+    assert not any(task.done() for task in asked[1:])
+    await parts.counters.close()
+    assert await asyncio.gather(*asked[1:]) == [NOTHING] * 2
+
+
+async def test_others_are_served_with_those_in_mind_who_wait() -> None:
+    parts = Parts()
+    await parts.line_up(3)
+    parts.gone.add("c1")
+    many = parts.ask("many", count=10_000)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert await parts.ask("brief", wait_s=0) == NOTHING
+    assert parts.shelf.behind == 2 + MOST_OF_ONE, "one has hung up, and one is not to count as ten thousand"
+    await parts.counters.close()
+    assert await many == NOTHING
+
+
+async def test_who_was_called_counts_until_being_served() -> None:
+    """Between the call and the service a token is asked about: who reports meanwhile does not go before."""
+    parts = Parts()
+    is_known = asyncio.Event()
+    order = Lease(OWNER, 1, 1, "called")
+    calling = asyncio.create_task(parts.counters.lease(HERE, order, DEADLINE_S, identify=is_known.wait))
+    async with asyncio.timeout(DEADLINE_S):
+        while not parts.shelf.looks:
+            await asyncio.sleep(0)
+        parts.put(1)
+        while parts.shelf.looks < 2:
+            await asyncio.sleep(0)
+    await parts.counters.report(HERE, Report(OWNER, (), Lease(OWNER, 1, 1, "reports")))
+    assert parts.shelf.behind == 1
+    is_known.set()
+    assert await calling == SOME
+    assert parts.shelf.behind == 0
     await parts.counters.close()
