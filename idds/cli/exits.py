@@ -36,6 +36,8 @@ class Exit(IntEnum):
     BROKEN = 7
     """The service answered what it should not."""
     INTERRUPTED = 130
+    TERMINATED = 143
+    """By SIGTERM: a batch system is not to take it for done."""
 
 
 def explain(error: IddsError) -> tuple[str, Exit]:

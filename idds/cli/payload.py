@@ -39,7 +39,8 @@ def payload(
     """Take samples of a study, run a command on each and report it, until the study ends or the time is over.
 
     The command runs in this folder: it reads input.json, the parameters, and leaves output.json: {"status": 0, "loss":
-    0.5}. On SIGTERM it is told to end; what it left in IDDS_CHECKPOINT is gone on with by the next payload.
+    0.5}. On SIGTERM it is told to end; what it left in IDDS_CHECKPOINT is gone on with by the next payload. The exit
+    code is 143 then, and 130 on Ctrl-C.
     """
     from idds.sdk.checkpoints import Checkpoints
     from idds.sdk.pilot import Limits, Pilot

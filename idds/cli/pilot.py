@@ -46,7 +46,8 @@ def pilot(
 ) -> None:
     """Lease contents, run a command on them and report each, until nothing more comes or the time is over.
 
-    The token comes from IDDS_TOKEN or IDDS_TOKEN_FILE. On SIGTERM what is finished is reported, the rest given back.
+    The token comes from IDDS_TOKEN or IDDS_TOKEN_FILE. On SIGTERM what is finished is reported, the rest given back,
+    and the exit code is 143; on Ctrl-C it is 130.
     """
     from idds.sdk.dialects import Jobs
     from idds.sdk.pilot import Limits, Pilot
@@ -103,12 +104,21 @@ async def _fly(
     async with Client(url, token_file=token_file, patience_s=patience_s) as client:
         flying = await make(client)
         loop = asyncio.get_running_loop()
+        signalled: list[int] = []
+
+        def stop(number: int) -> None:
+            signalled.append(number)
+            flying.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, flying.stop)
+            loop.add_signal_handler(number, stop, number)
         try:
             await flying.run()
         finally:
             _tell(flying, as_json)
+        if signalled:
+            # Who sent it is not to take this for the end of the work.
+            raise typer.Exit(Exit.TERMINATED if signalled[0] == signal.SIGTERM else Exit.INTERRUPTED)
 
 
 def _tell(flying: "Pilot", as_json: bool) -> None:

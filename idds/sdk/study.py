@@ -252,6 +252,7 @@ class Sample:
         self._call = call
         self._unsent: list[dict[str, Any]] = []
         self._outcome: dict[str, Any] | None = None
+        self._taking: _Going | None = None
         self._left = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name=f"sample {self.id}", daemon=True)
         self._before: Any = None
@@ -311,12 +312,21 @@ class Sample:
     def _send(self, patience: float | None) -> None:
         assert self._outcome is not None
         # Who is told to end takes no more.
-        turns = self.turns if patience is None else None
-        lease = turns.order(self) if turns is not None else {}
+        lease = self.turns.order(self) if self.turns is not None and patience is None else {}
+        body = {"reports": [self._outcome]}
+        if lease:
+            self._taking = _Going(lambda: self._call("report", body, patience=patience, **lease))
+            self._taking.start()
+            self._receive(self._taking.answer)
+        else:
+            self._receive(lambda: self._call("report", body, patience=patience))
+
+    def _receive(self, ask: Callable[[], dict[str, Any]]) -> None:
+        assert self._outcome is not None
         try:
-            answer = self._call("report", {"reports": [self._outcome]}, patience=patience, **lease)
-            if turns is not None:
-                turns.put(answer)
+            answer = ask()
+            if self.turns is not None:
+                self.turns.put(answer)
             self.verdict = answer["receipts"][0]["verdict"]
         except Refused as error:
             if error.status != 409:
@@ -371,8 +381,13 @@ class Sample:
         if self._outcome is None:
             self.give_back()
             return
+        taking = self._taking
         try:
-            self._send(WIND_UP_S)
+            if taking is not None and taking.is_answered(WIND_UP_S / 2):
+                # The next sample may have come with it, and is given back then.
+                self._receive(taking.answer)
+            else:
+                self._send(WIND_UP_S / 2)
         except StudyError as error:
             sys.stderr.write(f"sample {self.id} was left: {error}\n")
 
@@ -382,6 +397,35 @@ class Sample:
             self._call("return", {"held": [self._held]}, patience=WIND_UP_S)
         except StudyError as error:
             sys.stderr.write(f"sample {self.id} was left: {error}\n")
+
+
+class _Going(threading.Thread):
+    """A call that goes on when who waits for its answer is interrupted."""
+
+    def __init__(self, call: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(name="report", daemon=True)
+        self._make = call
+        self._done = threading.Event()
+        self._found: dict[str, Any] = {}
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._found = self._make()
+        except BaseException as error:  # noqa: BLE001 -- for who waits
+            self._error = error
+        finally:
+            self._done.set()
+
+    def is_answered(self, within_s: float) -> bool:
+        return self._done.wait(within_s)
+
+    def answer(self) -> dict[str, Any]:
+        """The answer, waited for. Raises what the call does."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._found
 
 
 class _Service:

@@ -167,6 +167,7 @@ async def test_what_was_ended_is_gone_on_with_by_the_next_payload(client: Client
                 await asyncio.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         out, _ = await process.communicate()
+        assert process.returncode == 128 + signal.SIGTERM
         assert out.decode().strip() == "done 0, failed 0, given back 1, lost 0"
         assert await place.counts() == {"available": 1}
     assert (await place.run(*arguments))[1] == "done 1, failed 0, given back 0, lost 0"
@@ -187,8 +188,9 @@ async def test_what_has_no_checkpoint_spends_an_attempt(client: Client, tmp_path
     again = await place.run("--", "true")
     assert again[0] == 2
     assert "another payload runs in" in again[2]
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     out, _ = await process.communicate()
+    assert process.returncode == 128 + signal.SIGINT, "a batch system is not to take it for a success"
     assert out.decode().strip() == "done 0, failed 1, given back 0, lost 0"
     assert (await place.counts()) == {"available": 1}
 

@@ -409,7 +409,7 @@ async def test_the_command_line_preempted_says_what_it_did(site: Site) -> None:
     await site.until(ContentStatus.DONE, 1)
     process.send_signal(signal.SIGTERM)
     output, errors = await process.communicate()
-    assert (process.returncode, errors) == (0, b"")
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, b"")
     assert json.loads(output) == {"done": 1, "failed": 1, "given_back": 1, "lost": 0}
     environment = json.loads((site.folder / "environment").read_text())
     assert not [name for name in environment if "TOKEN" in name], "a payload needs no token"

@@ -19,6 +19,7 @@ from idds.sdk import study as sdk
 from idds.sdk.client import Client
 from idds.sdk.study import Ended, Refused, Study, Unprocessable, Useless
 from idds.sdk.views import ContentView
+from tests.servers.front import front
 
 pytestmark = pytest.mark.timeout(120)
 PATIENCE_S = 60
@@ -100,14 +101,14 @@ async def test_an_exception_fails_a_sample_and_the_next_one_goes_on(
                     raise RuntimeError("out of memory")
                 if number == 2:
                     raise Unprocessable("the model has no layers")
-                if number != 3:
+                if number != 4:
                     sample.report(1.0)
             verdicts.append(sample.verdict)
         return verdicts
 
-    # The second and the last come again; the third does not.
+    # The second comes again after the third, which does not; the last at once, as it is the last.
     verdicts = await place.payload(work)
-    assert verdicts == ["accepted", "again", "accepted", "again", "accepted", "accepted"]
+    assert verdicts == ["accepted", "again", "accepted", "accepted", "again", "accepted"]
     assert await place.counts() == {"done": 3, "failed": 1}
     (failed,) = [content for content in await place.contents() if content.status == "failed"]
     assert failed.reason == "idds.sdk.study.Unprocessable: the model has no layers"
@@ -124,7 +125,7 @@ async def test_a_node_on_which_everything_fails_leaves_the_rest_alone(client: Cl
 
     with pytest.raises(Useless, match="the first 3 samples failed"):
         await place.payload(work)
-    assert await place.counts() == {"available": 9, "failed": 1}, "one was tried three times"
+    assert await place.counts() == {"available": 10}, "none has spent all of its attempts there"
 
 
 async def test_waiting_for_a_sample_ends(client: Client) -> None:
@@ -250,6 +251,44 @@ async def test_a_file_of_its_own_gives_back_what_it_has_when_it_is_told_to_end(c
     _, errors = await process.communicate()
     assert (process.returncode, errors) == (128 + signal.SIGTERM, b"")
     assert await place.counts() == {"available": 1}
+
+
+REPORTING = """
+import sys
+from study import Study
+for sample in Study().samples():
+    with sample:
+        print(sample.id, flush=True)
+        sys.stdin.readline()
+        sample.report(0.5)
+"""
+
+
+async def test_who_is_told_to_end_while_it_reports_keeps_nothing(client: Client, tmp_path: Path) -> None:
+    """The next sample is leased with the report: it is given back, though its payload ends before it knows of it."""
+    place = await submit(client, count=3)
+    (tmp_path / "study.py").write_text(Path(sdk.__file__).read_text())
+    async with front(client.url) as between:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-W", "error", "-c", f"import sys; sys.path.insert(0, '.'){REPORTING}"),
+            cwd=tmp_path,
+            env={"IDDS_URL": between.url, "IDDS_TOKEN": place.token},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stdin is not None
+        await process.stdout.readline()
+        between.is_open.clear()
+        process.stdin.write(b"\n")
+        await place.until(ContentStatus.DONE, 1)
+        assert (await place.counts())["leased"] == 1
+        process.send_signal(signal.SIGTERM)
+        between.is_open.set()
+        _, errors = await process.communicate()
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, b"")
+    assert "leased" not in await place.counts()
 
 
 async def test_a_token_that_is_no_good_is_said_at_once_and_never_shown(client: Client) -> None:

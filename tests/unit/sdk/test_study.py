@@ -15,7 +15,8 @@ import pytest
 from idds.sdk import study as sdk
 from idds.sdk.study import Away, Refused, Sample, Stop, Study
 
-Answer = tuple[int, Any, dict[str, str]] | BaseException
+Answer = tuple[int, Any, dict[str, str]] | BaseException | Callable[[], "Answer"]
+DEADLINE_S = 20
 SAMPLE = {"id": 3, "attempt": 1, "name": "3", "parameters": {"x": 0.5}}
 
 
@@ -53,6 +54,8 @@ class Service:
             self.heartbeats.release()
         if verb == "return":
             self.returns.release()
+        if callable(answer):
+            answer = answer()
         if isinstance(answer, BaseException):
             raise answer
         return answer[1]
@@ -244,8 +247,37 @@ def test_a_report_that_is_made_again_asks_for_nothing_more(service: Service) -> 
     samples.close()  # type: ignore[attr-defined]
 
 
-def test_who_is_told_to_end_brings_the_result_and_takes_no_more(service: Service) -> None:
-    service.answers["report"] = [KeyboardInterrupt(), receipt("accepted")]
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_who_is_told_to_end_while_it_reports_gives_back_what_came_with_the_answer(
+    service: Service, number: signal.Signals, error: type[BaseException]
+) -> None:
+    def interrupted() -> Answer:
+        os.kill(os.getpid(), number)
+        return reported(NEXT)
+
+    service.answers["report"] = [interrupted]
+    with pytest.raises(error):
+        left(None, study())
+    assert len(service.sent("report")) == 1
+    assert service.sent("return") == [{"held": [{"id": 4, "attempt": 1}]}]
+
+
+def test_who_is_told_to_end_sends_the_result_again_where_no_answer_comes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sdk, "WIND_UP_S", 0.0)
+    is_sent_again = threading.Event()
+
+    def interrupted() -> Answer:
+        os.kill(os.getpid(), signal.SIGINT)
+        is_sent_again.wait(DEADLINE_S)
+        return Refused(409, "not held")
+
+    def again() -> Answer:
+        is_sent_again.set()
+        return receipt("accepted")
+
+    service.answers["report"] = [interrupted, again]
     with pytest.raises(KeyboardInterrupt):
         left(None, study())
     assert ["lease" in sent for sent in service.sent("report")] == [True, False]
