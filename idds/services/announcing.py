@@ -146,7 +146,7 @@ def describe(content: Content, path: str | None) -> dict[str, Any]:
 async def _give_back(tx: Transaction, address: Address, contents: Sequence[Content]) -> None:
     await release(tx, [c.replica_id for c in contents if c.replica_id is not None])
     if address.is_study:
-        await tx.windows.give_back_samples(address.collection_id, len(contents))
+        tx.windows.give_back_samples(address.collection_id, len(contents))
 
 
 async def release(tx: Transaction, replica_ids: Sequence[int]) -> None:

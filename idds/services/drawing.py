@@ -108,4 +108,4 @@ async def not_drawn(tx: Transaction, study: Collection, number: int) -> None:
     """So many that were asked for will not come: their numbers are the next ones', and their places are free."""
     if number > 0:
         await tx.collections.count(study.id, {}, added=-number)
-        await tx.windows.give_back_samples(study.id, number)
+        tx.windows.give_back_samples(study.id, number)

@@ -259,7 +259,7 @@ class Execution:
             if not await self._save(tx, processing, decision, "ended"):
                 continue
             if samples is not None:
-                await tx.samples.note_results(told)
+                tx.samples.note_results(told)
             if result.outputs:
                 assert result.collection is not None
                 assert result.rse is not None

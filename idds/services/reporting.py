@@ -67,7 +67,7 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
     done = [change.outcome for change in changes.values() if change.target is ContentStatus.DONE]
     await tx.contents.note_events({o.content_id: o.events for o in done if o.events is not None})
     if place.collection.source is SourceKind.SAMPLES:
-        await tx.samples.note_results(done)
+        tx.samples.note_results(done)
     await _follow(tx, place, moves, moved)
     return receipts
 

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 
 from idds.domain.access import AuditEntry
 from idds.domain.request import Principal, Role
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import audit
 
@@ -50,10 +51,10 @@ class Audit(Noun):
             }
         )
 
-    def gathered(self) -> list[dict[str, Any]]:
+    def gathered(self) -> Gathered:
         """What was recorded and is not written yet: the caller is about to."""
         recorded, self._recorded = self._recorded, []
-        return recorded
+        return {"audit": recorded}
 
     async def page(
         self, *, entity: str | None = None, owner: str | None = None, after: int = 0, limit: int = 100

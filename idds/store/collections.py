@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Row, Text, and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Executable, Row, bindparam, insert, select, update
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, Did, RequestId, TransformId
@@ -15,6 +15,9 @@ from idds.domain.request import Principal
 from idds.domain.statuses import ContentStatus, Intent, Relation, SourceKind, Status
 from idds.domain.workflow import Work
 from idds.ports.wakeups import Channel
+from idds.store.clock import CLOCK
+from idds.store.connection import Rows
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import collections, requests, tasks, transforms
 from idds.store.sets import among, among_bound
@@ -87,7 +90,7 @@ class Place:
 
 
 _LOCK = (
-    select(requests.c.id)
+    select(requests.c.id, CLOCK.label("now"))
     .where(
         requests.c.id
         == select(collections.c.request_id).where(collections.c.id == bindparam("collection")).scalar_subquery()
@@ -97,46 +100,37 @@ _LOCK = (
 _PLACE = (
     select(collections)
     .add_columns(requests.c.owner, requests.c.vo, requests.c.share, requests.c.intent, requests.c.digest)
-    .add_columns(transforms.c.status, transforms.c.work, _WORKLOAD)
+    .add_columns(requests.c.message_seq, transforms.c.status, transforms.c.work, _WORKLOAD)
     .join(requests, requests.c.id == collections.c.request_id)
     .join(transforms, transforms.c.id == collections.c.transform_id)
     .where(collections.c.id == bindparam("collection"))
 )
-_MORE_UNADMITTED = bindparam("more_unadmitted", type_=BigInteger)
-# It waits from when there is something to wait for, and anew whenever something of it is admitted.
-_BEGINS = or_(_MORE_UNADMITTED < 0, and_(_MORE_UNADMITTED > 0, collections.c.unadmitted == 0))
-_COUNT = (
-    update(collections)
-    .where(collections.c.id == bindparam("counted"))
-    .values(
-        {
-            **{f"n_{s}": collections.c[f"n_{s}"] + bindparam(f"more_{s}", type_=BigInteger) for s in ContentStatus},
-            "next_no": collections.c.next_no + bindparam("more_no", type_=BigInteger),
-            "unadmitted": collections.c.unadmitted + _MORE_UNADMITTED,
-            "waiting_since": case(
-                (_BEGINS, bindparam("count_at", type_=BigInteger)), else_=collections.c.waiting_since
-            ),
-            "listed_to": func.coalesce(bindparam("now_at", type_=Text), collections.c.listed_to),
-        }
-    )
-)
 
 
 class Collections(Noun):
+    """What is counted of a `place` is written at the end of the transaction, and before a collection is read."""
+
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction)
         self._counted: dict[CollectionId, tuple[Counter[ContentStatus], int]] = {}
+        self._unwritten: dict[CollectionId, dict[str, Any]] = {}
 
     async def place(self, collection: CollectionId) -> Place | None:
-        """A collection to be delivered from, its request locked; None where there is none."""
+        """A collection to be delivered from, its request locked; None where there is none.
+
+        A transaction that began without a time has that of the first place.
+        """
         if not self._is_sqlite:
-            await self._execute(_LOCK, {"collection": collection})
+            locked = (await self._execute(_LOCK, {"collection": collection})).first()
+            if locked is not None and not self._tx.now:
+                self._tx.now = int(locked.now)
         # Read after that: as of when the lock was had.
-        row = (await self._execute(_PLACE, {"collection": collection})).first()
+        row = (await self._read(_PLACE, {"collection": collection})).first()
         if row is None:
             return None
         found = read_collection(row)
-        self._counted.pop(found.id, None)
+        self._counted[found.id] = (Counter(), 0)
+        self._tx.messages.go_on_from(found.request_id, row.message_seq)
         workflow = await self._tx.requests.workflow(found.request_id, row.digest)
         # Told by the document, for a work that takes what is counted may be released just now.
         ranges = (work.input.ranges for work in workflow.works if work.input is not None)
@@ -189,27 +183,27 @@ class Collections(Noun):
         query = select(collections).where(collections.c.id == collection)
         if principal is not None:
             query = visible(query.join(requests, requests.c.id == collections.c.request_id), principal)
-        row = (await self._execute(query)).first()
+        row = (await self._read(query)).first()
         return None if row is None else read_collection(row)
 
     async def get_all(self, ids: Iterable[int]) -> Sequence[Collection]:
         query = select(collections).where(among(collections.c.id, ids)).order_by(collections.c.id)
-        return [read_collection(row) for row in await self._execute(query)]
+        return [read_collection(row) for row in await self._read(query)]
 
     async def of_request(self, request: RequestId) -> Sequence[Collection]:
-        return [read_collection(row) for row in await self._execute(_OF_REQUEST, {"request": request})]
+        return [read_collection(row) for row in await self._read(_OF_REQUEST, {"request": request})]
 
     async def of_requests(self, requests: Iterable[RequestId]) -> dict[RequestId, list[Collection]]:
         """The collections of each of these requests."""
         found: dict[RequestId, list[Collection]] = {request: [] for request in requests}
-        for row in await self._execute(_OF_REQUESTS, {"ids": list(found)}):
+        for row in await self._read(_OF_REQUESTS, {"ids": list(found)}):
             found[row.request_id].append(read_collection(row))
         return found
 
     async def outputs_of(self, of: Iterable[int]) -> Sequence[Collection]:
         """The output collections of these transforms."""
         mine = among(collections.c.transform_id, of) & (collections.c.relation == Relation.OUTPUT)
-        return [read_collection(row) for row in await self._execute(select(collections).where(mine))]
+        return [read_collection(row) for row in await self._read(select(collections).where(mine))]
 
     async def addresses(self, ids: Iterable[int]) -> dict[CollectionId, Address]:
         """Where each of these belongs."""
@@ -230,7 +224,7 @@ class Collections(Noun):
     async def fed_by(self, source: CollectionId) -> Sequence[Collection]:
         """The open input collections whose contents are outputs in `source`, or files counted in it."""
         query = select(collections).where(collections.c.source_id == source, collections.c.is_closed.is_(False))
-        return [read_collection(row) for row in await self._execute(query.order_by(collections.c.id))]
+        return [read_collection(row) for row in await self._read(query.order_by(collections.c.id))]
 
     async def close(self, collection: Collection, reason: str | None = None, *, cut_off: bool = False) -> bool:
         """Let no more contents in; False when it was closed already. `cut_off`: its source may have more to tell."""
@@ -280,7 +274,7 @@ class Collections(Noun):
 
     def as_counted(self, collection: Collection) -> Collection:
         """The collection of a `place`, with all that was counted in this transaction since that was read."""
-        changes, added = self._counted.get(collection.id, (Counter(), 0))
+        changes, added = self._counted[collection.id]
         counts = {status: number + changes[status] for status, number in collection.counts.items()}
         return replace(collection, counts=counts, next_no=collection.next_no + added)
 
@@ -296,13 +290,33 @@ class Collections(Noun):
         """Fold changes into the counters; `added` more numbers are used up, `listed_to` is where its source stands."""
         more = {f"more_{status}": changes.get(status, 0) for status in ContentStatus}
         if any(more.values()) or added or unadmitted or listed_to is not None:
-            rest = {"counted": collection, "more_no": added, "more_unadmitted": unadmitted, "now_at": listed_to}
-            await self._execute(_COUNT, more | rest | {"count_at": self._tx.now})
-            before, numbers = self._counted.get(collection, (Counter(), 0))
-            before.update(changes)
-            self._counted[collection] = (before, numbers + added)
+            row = {**more, "more_no": added, "more_unadmitted": unadmitted, "now_at": listed_to}
+            row |= {"collection": collection, "counted_at": self._tx.now}
+            if collection not in self._counted:
+                await self._tx.write({"counts": [row]})
+            else:
+                self._count_later(row, changes)
         if unadmitted > 0:
             self._tx.wake(Channel.PLANNING)
+
+    def _count_later(self, row: dict[str, Any], changes: Mapping[ContentStatus, int]) -> None:
+        collection = row["collection"]
+        before, numbers = self._counted[collection]
+        before.update(changes)
+        self._counted[collection] = (before, numbers + row["more_no"])
+        if (known := self._unwritten.pop(collection, None)) is not None:
+            summed = {name: known[name] + value for name, value in row.items() if name.startswith("more_")}
+            row |= summed | {"now_at": known["now_at"] if row["now_at"] is None else row["now_at"]}
+        self._unwritten[collection] = row
+
+    def gathered(self) -> Gathered:
+        """What was counted and is not written yet: the caller is about to."""
+        unwritten, self._unwritten = self._unwritten, {}
+        return {"counts": list(unwritten.values())}
+
+    async def _read(self, statement: Executable, parameters: Any = None) -> Rows:
+        await self._tx.write(self.gathered())
+        return await self._execute(statement, parameters)
 
 
 def read_collection(row: Row[Any]) -> Collection:

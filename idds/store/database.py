@@ -9,10 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -24,6 +25,7 @@ from idds.store import gathered
 from idds.store.agents import Agents, known_as
 from idds.store.audit import Audit
 from idds.store.claims import Claims
+from idds.store.clock import CLOCK
 from idds.store.collections import Collections
 from idds.store.connection import AsyncpgConnection, Connection, SqliteConnection, Threads, at_once
 from idds.store.contents import Contents
@@ -89,22 +91,24 @@ class Transaction:
 
     async def flush(self) -> None:
         """Write what the nouns have gathered."""
-        for noun in ("transforms", "messages"):
-            if noun in self.__dict__:
-                await getattr(self, noun).flush()
-        await self.write_gathered()
+        if "transforms" in self.__dict__:
+            await self.transforms.flush()
+        told = await self.messages.gather() if "messages" in self.__dict__ else {}
+        await self.write_gathered(told)
         for noun in ("requests", "windows"):
             if noun in self.__dict__:
                 await getattr(self, noun).flush()
 
-    async def write_gathered(self) -> None:
-        """Write the moves, effects and entries of the audit log that were gathered so far."""
-        rows: dict[str, gathered.Rows] = {}
-        for noun in ("moves", "effects", "audit"):
-            if noun in self.__dict__ and (found := getattr(self, noun).gathered()):
-                rows[noun] = found
-        if rows:
-            await gathered.write(self.connection, rows, is_sqlite=self.is_sqlite)
+    async def write_gathered(self, more: gathered.Gathered = MappingProxyType({})) -> None:
+        """Write all that was gathered so far, with nothing left to be found out, and this with it."""
+        rows = dict(more)
+        for noun in ("collections", "samples", "windows", "moves", "effects", "audit"):
+            if noun in self.__dict__:
+                rows |= getattr(self, noun).gathered()
+        await self.write(rows)
+
+    async def write(self, rows: gathered.Gathered) -> None:
+        await gathered.write(self.connection, rows, is_sqlite=self.is_sqlite)
 
     @cached_property
     def requests(self) -> Requests:
@@ -233,15 +237,19 @@ class Database:
         return self._backend.sync_engine
 
     @asynccontextmanager
-    async def transaction(self, agent: str, *, brief: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, agent: str, *, brief: bool = False, timeless: bool = False
+    ) -> AsyncIterator[Transaction]:
         """A transaction that writes: committed at the end, rolled back by an exception. Raises Unavailable.
 
         A `brief` one finds what it needs by keys and changes few rows: on SQLite its statements run on the event loop,
-        where they take less time than a thread to hear of them.
+        where they take less time than a thread to hear of them. A `timeless` one begins with a place (`Collections`),
+        which may tell the time, too.
         """
         with _translated():
             async with self._backend.connect(writes=True, brief=brief) as connection:
-                transaction = Transaction(connection, await self._now(connection), agent, is_sqlite=self.is_sqlite)
+                now = 0 if timeless and self._clock is None and not self.is_sqlite else await self._now(connection)
+                transaction = Transaction(connection, now, agent, is_sqlite=self.is_sqlite)
                 yield transaction
                 await transaction.flush()
         if self._wakeups is not None:
@@ -276,7 +284,7 @@ class Database:
         await self._backend.close()
 
 
-_NOW = text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+_NOW = select(CLOCK)
 
 
 class _Sqlite:

@@ -13,6 +13,7 @@ from idds.domain.identifiers import EffectId, RequestId
 from idds.domain.statuses import EffectKind
 from idds.engine.retry import backoff
 from idds.ports.wakeups import of_effects
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import effects
 from idds.store.sets import among_selected
@@ -86,10 +87,10 @@ class Effects(Noun):
         ]
         self._tx.wake(*(of_effects(effect.kind) for effect in new))
 
-    def gathered(self) -> list[dict[str, Any]]:
+    def gathered(self) -> Gathered:
         """What was added and is not written yet: the caller is about to."""
         added, self._added = self._added, []
-        return added
+        return {"effects": added}
 
     async def claim(self, kind: EffectKind, *, owner: str, lease: int, limit: int) -> list[Effect]:
         """Take up to `limit` effects that are due, for `lease` microseconds; after that anybody may."""

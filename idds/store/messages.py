@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Integer, and_, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Integer, and_, bindparam, delete, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import RequestId
 from idds.domain.message import Message
 from idds.ports.wakeups import Channel
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import inbox, messages, requests
 from idds.store.sets import among, among_bound, among_texts
@@ -60,7 +61,8 @@ _SENT = (
 )
 
 
-_ADD = insert(messages)
+LONG = 1_000_000
+"""Characters: longer ones are not written with all else, in one document that is held in memory as a whole."""
 
 
 class Messages(Noun):
@@ -69,6 +71,7 @@ class Messages(Noun):
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction)
         self._added: dict[RequestId, list[tuple[str, Mapping[str, Any]]]] = {}
+        self._last: dict[RequestId, int] = {}
 
     def add(self, request: RequestId, bodies: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Put (topic, body) pairs into the outbox; `id`, `seq` and `time` are set when they are written."""
@@ -76,16 +79,31 @@ class Messages(Noun):
             self._added.setdefault(request, []).extend(bodies)
             self._tx.wake(Channel.MESSAGES)
 
-    async def flush(self) -> None:
-        """Write what was added, numbered by each request's counter."""
+    def go_on_from(self, request: RequestId, last: int) -> None:
+        """Of a request that this transaction has locked, the last `seq`: nobody else gives the next ones."""
+        if request not in self._added:
+            self._last[request] = last
+
+    async def gather(self) -> Gathered:
+        """What was added and is not written yet, numbered on from each request's counter: the caller is to write it."""
         added, self._added = self._added, {}
         rows: list[dict[str, Any]] = []
+        numbers: dict[RequestId, int] = {}
         for request, bodies in sorted(added.items()):
-            counted = await self._execute(_COUNT, {"request": request, "more": len(bodies)})
-            first = counted.scalar_one() - len(bodies) + 1
-            rows += [self._row(request, seq, *pair) for seq, pair in enumerate(bodies, first)]
-        if rows:
-            await self._execute(_ADD, rows)
+            if (last := self._last.get(request)) is None:
+                counted = await self._execute(_COUNT, {"request": request, "more": len(bodies)})
+                last = counted.scalar_one() - len(bodies)
+            else:
+                numbers[request] = self._last[request] = last + len(bodies)
+            rows += [self._row(request, seq, *pair) for seq, pair in enumerate(bodies, last + 1)]
+        counted_on = [{"request": request, "last": last} for request, last in numbers.items()]
+        if sum(len(row["body"]) for row in rows) > LONG:
+            await self._tx.write({"messages": rows})
+            rows = []
+        return {"messages": rows, "numbers": counted_on}
+
+    async def _written(self) -> None:
+        await self._tx.write(await self.gather())
 
     def _row(self, request: RequestId, seq: int, topic: str, body: Mapping[str, Any]) -> dict[str, Any]:
         document = {"id": f"{request}.{seq}", "seq": seq, "time": self._tx.now, **body}
@@ -99,7 +117,7 @@ class Messages(Noun):
 
     async def claim(self, *, owner: str, lease: int, limit: int) -> list[RequestId]:
         """Take requests with something to publish, for `lease` microseconds: who holds a request keeps its order."""
-        await self.flush()
+        await self._written()
         now = self._tx.now
         ids = [row.id for row in await self._execute(_UNCLAIMED, {"now": now, "most": limit})]
         if ids:
@@ -113,7 +131,7 @@ class Messages(Noun):
 
     async def unsent(self, request: RequestId, limit: int, *, after: int = 0) -> list[Message]:
         """The next messages of a request to be published, in order, with a seq above `after`."""
-        await self.flush()
+        await self._written()
         rows = await self._execute(_UNSENT, {"request": request, "most": limit, "after": after})
         return [Message(**row._asdict()) for row in rows]
 
@@ -122,7 +140,7 @@ class Messages(Noun):
         await self._execute(_SENT, {"request": request, "up_to": up_to, "at": self._tx.now})
 
     async def of_request(self, request: RequestId, *, after: int, limit: int) -> list[Message]:
-        await self.flush()
+        await self._written()
         query = (
             select(messages.c.request_id, messages.c.seq, messages.c.topic, messages.c.body)
             .where(messages.c.request_id == request, messages.c.seq > after)

@@ -12,6 +12,7 @@ from idds.domain.event import Event
 from idds.domain.identifiers import MoveId, RequestId
 from idds.domain.request import Principal
 from idds.ports.wakeups import Channel
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import moves, requests
 from idds.store.visibility import visible
@@ -68,12 +69,12 @@ class Moves(Noun):
         self._recorded.append(values)
         return Move(id=MoveId(0), **(values | {"ids": tuple(ids)}))
 
-    def gathered(self) -> list[dict[str, Any]]:
+    def gathered(self) -> Gathered:
         """What was recorded and is not written yet: the caller is about to."""
         recorded, self._recorded = self._recorded, []
         if recorded:
             self._tx.wake(Channel.EVENTS)
-        return recorded
+        return {"moves": recorded}
 
     async def of(self, entities: Sequence[str], *, after: int = 0, limit: int = 1000) -> list[Move]:
         """The history of these entities, oldest first."""

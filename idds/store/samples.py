@@ -1,18 +1,25 @@
 """Samples: what a study knows of its points. Their delivery stands in contents."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Row, bindparam, case, func, insert, select, update
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Executable, Row, case, func, insert, select
 
 from idds.domain.content import Outcome
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.space import Point
 from idds.domain.statuses import ContentStatus
 from idds.ports.sampler import Known, Origin, State, Suggestion
+from idds.store.connection import Rows
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import contents, intermediates, moves, samples
 from idds.store.sets import among
+
+if TYPE_CHECKING:
+    from idds.store.database import Transaction
 
 TOLD_AT_ONCE = 5000
 _OF_INTEREST = [status for status in ContentStatus if status not in (ContentStatus.NEW, ContentStatus.LEASED)]
@@ -33,19 +40,15 @@ _KNOWN = (
     .join(contents, contents.c.id == samples.c.content_id)
     .order_by(samples.c.number)
 )
-_NOTE_RESULTS = (
-    update(samples)
-    .where(samples.c.content_id == bindparam("content"))
-    .values(
-        objective_values=bindparam("reported"),
-        constraint_values=bindparam("constrained"),
-        is_pruned=bindparam("pruned"),
-        score=bindparam("scored"),
-    )
-)
 
 
 class Samples(Noun):
+    """Results that are noted are written at the end of the transaction, and before any is read."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        super().__init__(transaction)
+        self._noted: dict[ContentId, dict[str, Any]] = {}
+
     async def add(
         self, study: CollectionId, drawn: Sequence[tuple[ContentId, Suggestion]], *, version: int = 1
     ) -> None:
@@ -70,17 +73,17 @@ class Samples(Noun):
         The places are ids of moves. What changes while this is read may be told now and again the next time.
         """
         entity = f"collection:{study}"
-        last: int = (await self._execute(select(func.max(moves.c.id)).where(moves.c.entity == entity))).scalar() or 0
+        last: int = (await self._read(select(func.max(moves.c.id)).where(moves.c.entity == entity))).scalar() or 0
         if heard is None:
-            return last, [_known(row) for row in await self._execute(_KNOWN.where(samples.c.study_id == study))]
+            return last, [_known(row) for row in await self._read(_KNOWN.where(samples.c.study_id == study))]
         changed = select(moves.c.ids).where(
             moves.c.entity == entity, moves.c.id > heard, moves.c.id <= last, moves.c.to_status.in_(_OF_INTEREST)
         )
-        ids = sorted({each for row in await self._execute(changed) for each in row.ids or ()})
+        ids = sorted({each for row in await self._read(changed) for each in row.ids or ()})
         found: list[Known] = []
         for start in range(0, len(ids), TOLD_AT_ONCE):
             these = among(samples.c.content_id, ids[start : start + TOLD_AT_ONCE])
-            found += [_known(row) for row in await self._execute(_KNOWN.where(these))]
+            found += [_known(row) for row in await self._read(_KNOWN.where(these))]
         return last, found
 
     async def best(self, study: CollectionId, direction: str, limit: int) -> list[tuple[int, Point]]:
@@ -89,7 +92,7 @@ class Samples(Noun):
         query = query.join_from(samples, contents, contents.c.id == samples.c.content_id)
         query = query.where(samples.c.study_id == study, samples.c.score.is_not(None))
         order = samples.c.score if direction == "minimize" else samples.c.score.desc()
-        rows = await self._execute(query.order_by(order, samples.c.number).limit(limit))
+        rows = await self._read(query.order_by(order, samples.c.number).limit(limit))
         return [(row.version, row.payload["parameters"]) for row in rows]
 
     async def undrawn(self, study: CollectionId, below: int) -> list[range]:
@@ -99,28 +102,33 @@ class Samples(Noun):
         each = select(number, following).where(samples.c.study_id == study, number < below).subquery("each")
         holes = select(each.c.number + 1, each.c.following).where(each.c.following > each.c.number + 1)
         first = select(func.min(number)).where(samples.c.study_id == study)
-        start = (await self._execute(first)).scalar()
+        start = (await self._read(first)).scalar()
         found = [range(below if start is None else min(int(start), below))]
-        found += [range(*row) for row in await self._execute(holes.order_by(each.c.number))]
+        found += [range(*row) for row in await self._read(holes.order_by(each.c.number))]
         return [hole for hole in found if hole]
 
-    async def note_results(self, outcomes: Sequence[Outcome]) -> None:
+    def note_results(self, outcomes: Sequence[Outcome]) -> None:
         """Note what was reported of samples that are done: values, or that it was pruned.
 
         Only what is feasible has a score.
         """
-        rows = [
-            {
+        for outcome in outcomes:
+            self._noted[outcome.content_id] = {
                 "content": outcome.content_id,
                 "reported": list(outcome.objective_values) or None,
                 "constrained": list(outcome.constraint_values) or None,
                 "pruned": outcome.is_pruned,
                 "scored": _score(outcome),
             }
-            for outcome in outcomes
-        ]
-        if rows:
-            await self._execute(_NOTE_RESULTS, rows)
+
+    def gathered(self) -> Gathered:
+        """What was noted and is not written yet: the caller is about to."""
+        noted, self._noted = self._noted, {}
+        return {"results": list(noted.values())}
+
+    async def _read(self, statement: Executable) -> Rows:
+        await self._tx.write(self.gathered())
+        return await self._execute(statement)
 
 
 def _score(outcome: Outcome) -> float | None:

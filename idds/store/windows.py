@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Executable, Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.identifiers import CollectionId, WindowId
@@ -14,6 +15,8 @@ from idds.domain.replica import Window
 from idds.domain.request import Principal
 from idds.domain.statuses import ReplicaStatus
 from idds.ports.wakeups import Channel
+from idds.store.connection import Rows
+from idds.store.gathered import Gathered
 from idds.store.noun import Noun
 from idds.store.schema import collections, replicas, requests, windows
 from idds.store.sets import among, among_texts
@@ -30,19 +33,17 @@ _RESERVE_SAMPLES = (
     .where(or_(windows.c.limit_files.is_(None), windows.c.reserved_files + _SAMPLES <= windows.c.limit_files))
     .values(reserved_files=windows.c.reserved_files + _SAMPLES)
 )
-_GIVE_BACK_SAMPLES = (
-    update(windows)
-    .where(windows.c.kind == "collection", windows.c.ref == bindparam("study"))
-    .values(reserved_files=windows.c.reserved_files - _SAMPLES)
-)
 
 
 class Windows(Noun):
-    """Those of inputs that have ended are ended at the end of the transaction, all at once."""
+    """Those of inputs that have ended are ended at the end of the transaction, all at once; and the places of samples
+    given back.
+    """
 
     def __init__(self, transaction: Transaction) -> None:
         super().__init__(transaction)
         self._ended: list[str] = []
+        self._places: Counter[str] = Counter()
 
     async def add(
         self, kind: str, ref: str, *, limit_bytes: int | None, limit_files: int | None, share: str | None = None
@@ -109,13 +110,13 @@ class Windows(Noun):
     async def find(self, refs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Window]:
         """The windows of these (kind, ref) that exist."""
         wanted = or_(*((windows.c.kind == kind) & (windows.c.ref == ref) for kind, ref in refs))
-        rows = await self._execute(select(*_COLUMNS).where(wanted).order_by(windows.c.id))
+        rows = await self._read(select(*_COLUMNS).where(wanted).order_by(windows.c.id))
         return {(row.kind, row.ref): _window(row) for row in rows}
 
     async def of_collections(self, ids: Iterable[int]) -> Mapping[CollectionId, Window]:
         """The windows of these inputs that have one."""
         wanted = and_(windows.c.kind == "collection", among_texts(windows.c.ref, map(str, ids)))
-        found = [_window(row) for row in await self._execute(select(*_COLUMNS).where(wanted))]
+        found = [_window(row) for row in await self._read(select(*_COLUMNS).where(wanted))]
         return {CollectionId(int(window.ref)): window for window in found}
 
     async def reopen(self, kind: str, ref: str) -> bool:
@@ -174,12 +175,24 @@ class Windows(Noun):
 
     async def reserve_samples(self, study: CollectionId, number: int) -> bool:
         """Reserve the places of so many samples, never above the window's limit; False when there are not enough."""
-        reserved = await self._execute(_RESERVE_SAMPLES, {"study": str(study), "number": number})
-        return reserved.rowcount == 1
+        more = number - self._places[str(study)]
+        if (await self._execute(_RESERVE_SAMPLES, {"study": str(study), "number": more})).rowcount != 1:
+            return False
+        del self._places[str(study)]
+        return True
 
-    async def give_back_samples(self, study: CollectionId, number: int) -> None:
+    def give_back_samples(self, study: CollectionId, number: int) -> None:
         """Return the places of so many samples: they take no room on a disk, and count in no share."""
-        await self._execute(_GIVE_BACK_SAMPLES, {"study": str(study), "number": number})
+        self._places[str(study)] += number
+
+    def gathered(self) -> Gathered:
+        """The places that were given back, and are not written yet: the caller is about to."""
+        places, self._places = self._places, Counter()
+        return {"places": [{"study": study, "number": number} for study, number in sorted(places.items()) if number]}
+
+    async def _read(self, statement: Executable) -> Rows:
+        await self._tx.write(self.gathered())
+        return await self._execute(statement)
 
     async def _of_shares(self, amounts: Mapping[WindowId, tuple[int, int]]) -> dict[WindowId, tuple[int, int]]:
         """What is returned to the quotas of shares along with what is returned to the windows of their inputs."""
@@ -195,7 +208,7 @@ class Windows(Noun):
     async def all(self, principal: Principal | None = None) -> Sequence[Window]:
         """Those that bound something: of RSEs, and of collections that the principal may see."""
         bounds = or_(windows.c.limit_bytes.is_not(None), windows.c.limit_files.is_not(None), windows.c.kind == "rse")
-        rows = await self._execute(select(*_COLUMNS).where(bounds).order_by(windows.c.id))
+        rows = await self._read(select(*_COLUMNS).where(bounds).order_by(windows.c.id))
         found = [_window(row) for row in rows]
         inputs = [int(window.ref) for window in found if window.kind == "collection"]
         query = select(collections.c.id).join(requests, requests.c.id == collections.c.request_id)

@@ -42,7 +42,7 @@ async def test_messages_of_a_request_are_numbered_in_order(world: World) -> None
 async def broken(world: World, request: RequestId) -> None:
     async with world.transaction() as tx:
         tx.messages.add(request, [("topic", {"text": "lost"})])
-        await tx.messages.flush()
+        await tx.flush()
         raise Conflict("something else broke")
 
 

@@ -431,7 +431,8 @@ async def test_results_of_samples_are_kept(world: World) -> None:
         ids = [content.id for content in await tx.contents.get(move.ids)]
         await tx.samples.add(study.id, [(content, Suggestion(n, {})) for n, content in enumerate(ids)])
         done = [Outcome(ids[1], 1, done=True, objective_values=(0.5, 2.0)), Outcome(ids[2], 1, done=True)]
-        await tx.samples.note_results(done)
+        tx.samples.note_results(done)
+        await tx.flush()
         page = await Listings(tx).page(study, status=ContentStatus.AVAILABLE, after=0, limit=10)
     told = [(each.id, json.loads(each.parameters or ""), json.loads(each.objective_values or "null")) for each in page]
     assert told == [(ids[0], {"x": 0}, None), (ids[1], {"x": 1}, [0.5, 2.0]), (ids[2], {"x": 2}, None)]

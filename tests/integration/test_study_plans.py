@@ -79,7 +79,7 @@ def _steps(study: Collection, heard: int) -> list[Hot]:
         hot("give", lambda tx: tx.leases.give(study, [Wanted(10, "l", 5)]), of_available),
         hot("keep", lambda tx: tx.leases.extend(study.id, [(dict.fromkeys(held, 0), 9)])),
         hot("report", lambda tx: _report(tx, held), of_available),
-        hot("results", lambda tx: tx.samples.note_results(outcomes), *of_samples),
+        hot("results", lambda tx: _note(tx, study, outcomes), *of_samples),
         hot("news", lambda tx: tx.samples.news(study.id, heard), "pk_samples", *MOVES, *SAID),
         hot("best points", lambda tx: tx.samples.best(study.id, "maximize", 20), *of_samples, "ix_samples_score"),
         hot("finished", lambda tx: tx.study_series.finished(study.id), "ix_samples_score", *NUMBERS),
@@ -98,6 +98,17 @@ def _steps(study: Collection, heard: int) -> list[Hot]:
         hot("setbacks", lambda tx: tx.study_series.setbacks(study.id, 20), *MOVES),
         hot("curves", lambda tx: tx.study_series.curves(study.id, 5, 10), *of_samples, *SAID),
     ]  # fmt: skip
+
+
+async def _note(tx: Transaction, study: Collection, outcomes: Sequence[Outcome]) -> None:
+    """As it is written at the end of a delivery, in one statement on PostgreSQL."""
+    tx.messages.go_on_from(study.request_id, 0)
+    tx.samples.note_results(outcomes)
+    tx.windows.give_back_samples(study.id, len(outcomes))
+    await tx.collections.count(study.id, {ContentStatus.DONE: 1, ContentStatus.LEASED: -1})
+    tx.messages.add(study.request_id, [("topic", {"type": "x"})])
+    tx.moves.record(f"collection:{study.id}", "processed", ("leased", "done"), request=study.request_id, n=1)
+    await tx.flush()
 
 
 async def _report(tx: Transaction, held: Sequence[ContentId]) -> None:
