@@ -21,6 +21,7 @@ from idds.services.announcing import tell_request
 from idds.services.discretion import named
 from idds.services.expiring import Lifetimes
 from idds.services.grouping import Grouping
+from idds.services.studies import submitted
 from idds.store.audit import CALL
 from idds.store.database import Database, Transaction
 from idds.store.requests import NO_TERMS, digest
@@ -235,16 +236,23 @@ class Submission:
 
 
 async def _check_warm_starts(tx: Transaction, new: _Submitted) -> None:
-    """Raises WrongWorkflow where a study is to begin with the results of one that the submitter does not see."""
+    """Raises WrongWorkflow where a study is to begin with one that the submitter does not see, or that is after
+    something else: its results would teach the contrary, or nothing.
+    """
     for index, work in enumerate(new.workflow.works):
         samples = work.samples
         start = samples.warm_start if samples is not None else None
         if start is None or start.study is None:
             continue
         found = await tx.collections.get(CollectionId(start.study), new.submitter)
+        place = f"/works/{index}/input/samples/warm_start/study"
         if found is None or found.source is not SourceKind.SAMPLES:
-            place = f"/works/{index}/input/samples/warm_start/study"
             raise WrongWorkflow([Problem(place, f"there is no study {start.study}")])
+        assert samples is not None
+        theirs = (await submitted(tx, found)).directions
+        if theirs != samples.directions:
+            text = f"study {start.study} is to {' and '.join(theirs)}, this one to {' and '.join(samples.directions)}"
+            raise WrongWorkflow([Problem(place, f"{text}: begin with one that has the same directions")])
 
 
 async def _constraint_problems(workflow: Workflow) -> list[Problem]:

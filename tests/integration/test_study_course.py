@@ -184,6 +184,21 @@ async def test_results_of_another_study_are_told_first(database_url: str) -> Non
         ]
 
 
+async def test_a_study_does_not_begin_with_the_results_of_one_with_other_directions(sqlite_url: str) -> None:
+    """They would be taken as they are: what was best there would be sought here, or nothing be learned."""
+    async with api_on(sqlite_url) as api:
+        other = await api.input_of(await api.submit(study(space=BOWL, directions=["maximize"])))
+        start = {"study": other}
+        for directions in (["minimize"], ["maximize", "maximize"]):
+            warm = study(space=BOWL, warm_start=start, directions=directions)
+            answer = await api.call("POST", "/v1/requests", {"workflow": warm})
+            assert answer.status == 422
+            (problem,) = answer.document["problems"]
+            assert problem["pointer"] == "/workflow/works/0/input/samples/warm_start/study"
+            assert f"study {other} is to maximize, this one to {' and '.join(directions)}" in problem["message"]
+        assert await api.submit(study(space=BOWL, warm_start=start, directions=["maximize"]))
+
+
 WRONG = [
     ({"stop": {}}, "/stop", "say when"),
     ({"stop": {"target": 1.0}, "directions": ["minimize", "minimize"]}, "/stop/target", "one objective"),
