@@ -34,11 +34,15 @@ def export(
         typer.Option("--optuna", metavar="FILE|URL", help="An Optuna storage: SQLite, a .journal file, or a URL."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the study in that storage; else idds-STUDY.")] = None,
-    steps: Annotated[bool, typer.Option("--steps", help="With the values on the way; a call for each sample.")] = False,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="For Optuna: with the values on the way; a call for each sample.")
+    ] = False,
 ) -> None:
     """Export the samples of a study."""
     if (table is None) is (storage is None):
         raise leave(InvalidInput([Problem("", "say where to: --csv FILE, or --optuna FILE")]))
+    if table is not None and steps:
+        raise leave(InvalidInput([Problem("--steps", "a table has no values on the way: take --optuna")]))
     if table is not None:
         _to_table(context, study, table)
         return

@@ -73,6 +73,8 @@ def import_study(
 def _read(source: str, study: str | None, directions: list[str] | None) -> Results:
     if source.endswith(".csv"):
         return read_table(Path(source), directions)
+    if "://" not in source:
+        Path(source).open("rb").close()  # Optuna would make one, with nothing in it
     try:
         from idds.search.optuna_exchange import read_study
     except ModuleNotFoundError as error:
@@ -90,7 +92,7 @@ def read_table(path: Path, directions: list[str] | None) -> Results:
 
     Rows without all their values are passed over. Raises OSError, and InvalidInput naming the line.
     """
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or ()
         valued = [column for column in columns if column == "value" or column.startswith("values_")]
