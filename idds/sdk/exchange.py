@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from idds.domain.errors import (
 )
 from idds.sdk.connection import Connection
 from idds.sdk.errors import Broken, Stale, Unreachable
+from idds.sdk.study import FIRST_OF_SERVERS, is_unsafe, why_unsafe
 
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
@@ -128,7 +130,7 @@ class Exchange:
                     raise await _error(response)
                 yield response
         except aiohttp.ClientSSLError as error:
-            raise Broken(f"no safe connection to {self._url}: {_reason(error)}") from error
+            raise _without_tls(self._url, error) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Unreachable(f"cannot connect to {self._url}: {_reason(error)}") from error
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
@@ -211,7 +213,7 @@ def _parameters(query: Mapping[str, Any]) -> list[tuple[str, str]]:
 async def _error(response: aiohttp.ClientResponse) -> IddsError:
     """What the service refused, and why, as it said it."""
     document = _problem_document(await response.content.read(PROBLEM_BYTES))
-    detail = document.get("detail") or document.get("title") or f"{response.status} {response.reason}"
+    detail = document.get("detail") or document.get("title") or _foreign(response)
     detail = str(detail)[:MAX_DETAIL]
     match response.status:
         case 400 | 413 | 415 | 422:
@@ -226,9 +228,21 @@ async def _error(response: aiohttp.ClientResponse) -> IddsError:
             return Stale(detail) if document.get("type") == STALE else Conflict(detail)
         case 429 | 502 | 503 | 504:
             return AskedToWait(detail, _retry_after_s(response), is_undone=response.status == 429)
+        case 301 | 302 | 307 | 308:
+            # Not followed: it could take the token elsewhere.
+            place = response.headers.get("Location", "nowhere")[:MAX_DETAIL]
+            return Broken(f"the service has another URL: the answer was {response.status}, to {place}")
+        case _ if not document:
+            return Broken(detail)
         case _:
             number = document.get("request_id") or response.headers.get("X-Request-Id")
             return Broken(f"the answer was {response.status}: {detail}" + (f" (request id {number})" if number else ""))
+
+
+def _foreign(response: aiohttp.ClientResponse) -> str:
+    """Of an answer that does not come from this service, but from what stands before it, or is there instead."""
+    said = f"the answer was {response.status} {response.reason}"
+    return said if response.status >= FIRST_OF_SERVERS else f"{said}, not of this service; is the URL right?"
 
 
 def _problem_document(body: bytes) -> dict[str, Any]:
@@ -254,6 +268,16 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
+
+
+def _without_tls(url: str, error: aiohttp.ClientSSLError) -> IddsError:
+    """A connection that was to be safe, and was not, or broke while it was made."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    if not isinstance(cause, ssl.SSLError):
+        return Broken(f"no safe connection to {url}: {_reason(error)}")
+    if is_unsafe(cause):
+        return Broken(f"no safe connection to {url}: {why_unsafe(cause)}")
+    return Unreachable(f"cannot connect to {url}: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

@@ -45,9 +45,16 @@ WIND_UP_S = 10.0
 FIRST_DELAY_S = 0.2
 LONGEST_DELAY_S = 10.0
 MAX_REASON = 500
+FIRST_OF_SERVERS = 500
+"""Statuses of HTTP from here on are no fault of the call."""
 RUNS_TO_SUCCEED = 3
 """A node on which the first samples all fail would fail everything, and quickly."""
 TERMINATED = 128 + signal.SIGTERM
+UNKNOWN_AUTHORITIES = (2, 18, 19, 20, 21)
+OTHER_NAMES = (62, 64)
+"""As openssl-verify(1) numbers what is wrong with a certificate."""
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""What the TLS library makes of an answer in plain HTTP."""
 
 
 class StudyError(Exception):
@@ -473,14 +480,35 @@ class _Service:
                 raise _refusal(error) from None
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise Refused(0, f"no safe connection to {self._url}: {reason.verify_message}") from None
+            if isinstance(reason, ssl.SSLError) and is_unsafe(reason):
+                raise Refused(0, f"no safe connection to {self._url}: {why_unsafe(reason)}") from None
             raise Away(f"{self._url} cannot be reached: {reason}") from None
         except ValueError:
             raise Refused(0, f"{self._url} does not speak as this service does") from None
         if not isinstance(answer, dict):
             raise Refused(0, f"{self._url} does not speak as this service does")
         return answer
+
+
+def is_unsafe(error: ssl.SSLError) -> bool:
+    """Whether there will be no safe connection later either; else it broke while it was made."""
+    return isinstance(error, ssl.SSLCertVerificationError) or error.reason in NO_TLS
+
+
+def why_unsafe(error: ssl.SSLError) -> str:
+    """What is wrong with a certificate, or with who shows none, and what to do about it."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "there is no TLS there; is the port right, or is it a service without (http://)?"
+    said = error.verify_message.rstrip(".")
+    if error.verify_code in OTHER_NAMES:
+        return f"{said}; call it by a name that its certificate has"
+    if error.verify_code not in UNKNOWN_AUTHORITIES:
+        return said
+    file = os.environ.get("SSL_CERT_FILE")
+    if not file:
+        return f"{said}; let SSL_CERT_FILE name the file of the authority that its certificate is of"
+    found = "its authority is not in it" if os.path.isfile(file) else "no such file is there"  # noqa: PTH113
+    return f"{said}; SSL_CERT_FILE names {file}, and {found}"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -496,11 +524,19 @@ def _refusal(error: urllib.error.HTTPError) -> StudyError:
         detail = "; ".join(f"{each['pointer']}: {each['message']}" for each in document.get("problems") or ())
         detail = detail or str(document["detail"])
     except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError):
-        detail = f"the answer was {error.code}"
+        detail = _foreign(error)
     if error.code in (429, 502, 503, 504):
         after = error.headers.get("Retry-After", "")
         return Away(detail[:MAX_REASON], float(after) if after.isdecimal() else 0.0)
     return Refused(error.code, detail[:MAX_REASON])
+
+
+def _foreign(error: urllib.error.HTTPError) -> str:
+    """Of an answer that does not come from this service, but from what stands before it, or is there instead."""
+    said = f"the answer was {error.code}"
+    if error.headers.get("Location"):
+        return f"the service has another URL: {said}, to {error.headers['Location']}"
+    return said if error.code >= FIRST_OF_SERVERS else f"{said}, not of this service; is the URL right?"
 
 
 def _number(value: float) -> float | str:
