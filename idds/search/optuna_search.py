@@ -225,7 +225,8 @@ def _suggested(trial: Trial, name: str, distribution: BaseDistribution) -> Value
         case IntDistribution(low=low, high=high, log=log, step=step):
             return trial.suggest_int(name, low, high, log=log, step=step)
         case FloatDistribution(low=low, high=high, log=log, step=step):
-            return trial.suggest_float(name, low, high, log=log, step=step)
+            # At the end of a range Optuna gives NumPy's own number, which the store does not take.
+            return float(trial.suggest_float(name, low, high, log=log, step=step))
     raise AssertionError(distribution)
 
 

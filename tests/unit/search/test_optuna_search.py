@@ -1,5 +1,6 @@
 """Samplers of Optuna, told and asked: the same again, rebuilt the same, bounded where that is wanted."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -234,6 +235,13 @@ def test_what_is_suggested_lies_in_the_space(parameters: dict[str, Parameter], s
         suggestion = search.ask(number)
         assert_lies_in(suggestion.parameters, space)
         search.learn([Known(suggestion, State.DONE, (float(number),))])
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii"])
+def test_numbers_are_plain_also_where_a_range_has_hardly_any_left(sampler: str) -> None:
+    space = {"x": Parameter(type="float", low=1.0, high=math.nextafter(1.0, 2.0))}
+    search = searching(Samples(space=space, count=20, sampler=sampler))
+    assert {type(each.suggestion.parameters["x"]) for each in run(search, 0, 20)} == {float}
 
 
 def test_of_very_many_that_are_being_evaluated_the_newest_are_told() -> None:
