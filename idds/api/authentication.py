@@ -12,7 +12,7 @@ from idds.api.route import Caller
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
-from idds.domain.request import Role
+from idds.domain.request import HOUSE, Role
 from idds.runtime.settings import ApiSettings
 from idds.services.access import Access, check_reach
 
@@ -109,6 +109,7 @@ class Authentication:
 _LEAST = {
     Caller.PAYLOAD: Role.USER,
     Caller.READER: Role.READER,
+    Caller.HOUSE: Role.READER,
     Caller.USER: Role.USER,
     Caller.WFMS: Role.WFMS,
     Caller.OPERATOR: Role.OPERATOR,
@@ -124,3 +125,5 @@ def admit(caller: Caller, grant: Grant, number: int) -> None:
         raise Forbidden(
             f"this is for the role {_LEAST[caller]} and those above it; this token's is {grant.principal.role}"
         )
+    if caller is Caller.HOUSE and grant.principal.role is not Role.OPERATOR and grant.principal.vo != HOUSE:
+        raise Forbidden(f"this tells of all VOs together: it is for operators, and for readers of the VO {HOUSE!r}")

@@ -74,7 +74,7 @@ ROUTES = (
         "/metrics",
         "metrics",
         "What waits, what is under way, and how long it takes, for Prometheus",
-        Caller.READER,
+        Caller.HOUSE,
         metrics,
         also="text/plain",
     ),

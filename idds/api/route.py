@@ -21,12 +21,13 @@ Body = TypeVar("Body")
 
 
 class Caller(StrEnum):
-    """The least that may call; from READER on, each lets in all that come after it, and no payload."""
+    """The least that may call; from READER on, each lets in the roles that come after it, and no payload."""
 
     PUBLIC = "public"
     HOLDER = "any token, a payload's too"
     PAYLOAD = "a payload for its own collection, and user"
     READER = "reader"
+    HOUSE = "reader of the VO of those who run the service, and operator"
     USER = "user"
     WFMS = "wfms"
     OPERATOR = "operator"

@@ -111,7 +111,7 @@ def hold(
     context: typer.Context,
     kind: Kind,
     ref: Ref,
-    reason: Annotated[str, typer.Option(help="Why; who waits is told.")],
+    reason: Annotated[str, typer.Option(help="Why; everybody is told, as all may wait for it.")],
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:

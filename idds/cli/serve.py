@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from idds.cli.settings import SettingsFile, told
-from idds.domain.request import Principal, Role
+from idds.domain.request import HOUSE, Principal, Role
 from idds.runtime.looper import DRAIN_S, Agent, Looper
 from idds.runtime.settings import Settings, read_settings
 from idds.runtime.wiring import Wired
 
 COLLECTED_AT = (10_000, 20, 50)
-OPERATOR = Principal("operator", "local", Role.OPERATOR)
+OPERATOR = Principal("operator", HOUSE, Role.OPERATOR)
 FIRST_START = ", made just now: an operator's, who may do everything"
 
 

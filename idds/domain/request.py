@@ -28,6 +28,10 @@ class Role(StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
+HOUSE = "local"
+"""The VO of those who run the service: of it is the operator whose token the first start makes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling: the owner of what is submitted, in a VO. `shares` are those that it is held to, None: any."""

@@ -8,13 +8,14 @@ from idds.api.route import Caller
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden
 from idds.domain.identifiers import CollectionId
-from idds.domain.request import Principal, Role
+from idds.domain.request import HOUSE, Principal, Role
 
 OWN = 1
 COLUMNS: dict[str, Grant | None] = {
     "nobody": None,
     "payload": Grant(Principal("owner", "vo"), CollectionId(OWN)),
     **{role.value: Grant(Principal("owner", "vo", role)) for role in Role},
+    f"reader of `{HOUSE}`": Grant(Principal("owner", HOUSE, Role.READER)),
 }
 
 

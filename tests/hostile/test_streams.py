@@ -64,5 +64,8 @@ async def test_who_talks_back_or_hangs_up_harms_nobody(found: World) -> None:
                 await line.send(said)
             assert (await found.api.call("GET", "/healthz", token="")).status == 200
     async with asyncio.timeout(DEADLINE_S):
-        while "idds_event_streams 0.0" not in (await found.api.call("GET", "/metrics")).document.decode():
+        while (
+            "idds_event_streams 0.0"
+            not in (await found.api.call("GET", "/metrics", token=found.operator)).document.decode()
+        ):
             await asyncio.sleep(0.05)

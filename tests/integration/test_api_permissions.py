@@ -4,7 +4,7 @@ from typing import Any
 
 from idds.api.registry import ROUTES
 from idds.api.route import Caller, Route
-from idds.domain.request import Principal, Role
+from idds.domain.request import HOUSE, Principal, Role
 from tests.integration.api import STUDY, Api, api_on
 
 PUBLIC, PAYLOAD, READER, USER, OPERATOR = Caller.PUBLIC, Caller.PAYLOAD, Caller.READER, Caller.USER, Caller.OPERATOR
@@ -76,7 +76,7 @@ EXPECTED: dict[str, tuple[Caller, Any]] = {
     "listAudit": (OPERATOR, None),
     "listenToEvents": (READER, None),
     "listenToRequest": (READER, None),
-    "metrics": (READER, None),
+    "metrics": (Caller.HOUSE, None),
     "listAgents": (READER, None),
     "takeRucioEvents": (PUBLIC, None),
     "healthz": (PUBLIC, None),
@@ -93,6 +93,7 @@ ADMITTED = {
     "payload": {PUBLIC, HOLDER, PAYLOAD},
     "payload of another": {PUBLIC, HOLDER},
     "reader": {PUBLIC, HOLDER, READER},
+    "reader of the house": {PUBLIC, HOLDER, READER, Caller.HOUSE},
     "user": {PUBLIC, HOLDER, PAYLOAD, READER, USER},
     "wfms": {PUBLIC, HOLDER, PAYLOAD, READER, USER, Caller.WFMS},
     "operator": set(Caller),
@@ -144,6 +145,7 @@ async def _tokens(api: Api, collection: int) -> dict[str, str]:
         "payload": issued[0],
         "payload of another": issued[1],
         "reader": await api.new_token("reader", role=Role.READER),
+        "reader of the house": await api.new_token("prometheus", HOUSE, role=Role.READER),
         "user": api.token,
         "wfms": await api.new_token("wfms", role=Role.WFMS),
         "operator": await api.new_token("operator", role=Role.OPERATOR),

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
 from idds.domain.errors import Unavailable
+from idds.domain.request import HOUSE, Role
 from idds.domain.statuses import EffectKind, ReplicaStatus
 from idds.ports.wakeups import Channel
 from idds.runtime.looper import Agent, Duty, Looper
@@ -64,7 +65,8 @@ class Told:
 
 
 async def scraped(api: Api) -> Told:
-    answer = await api.call("GET", "/metrics")
+    token = await api.new_token("prometheus", HOUSE, role=Role.READER)
+    answer = await api.call("GET", "/metrics", token=token)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     return Told(parse(answer.document.decode()))
 

@@ -11,12 +11,13 @@ from idds.api.route import Caller
 from idds.domain.access import Grant
 from idds.domain.errors import Forbidden, Unauthenticated
 from idds.domain.identifiers import CollectionId, TokenId
-from idds.domain.request import Principal, Role
+from idds.domain.request import HOUSE, Principal, Role
 from idds.runtime.settings import ApiSettings
 from idds.services.access import Access
 
 USER = Grant(Principal("owner", "vo"), token_id=TokenId(7))
 READER = Grant(Principal("reader", "vo", Role.READER))
+OF_HOUSE = Grant(Principal("prometheus", HOUSE, Role.READER))
 WFMS = Grant(Principal("robot", "vo", Role.WFMS))
 OPERATOR = Grant(Principal("operator", "vo", Role.OPERATOR))
 PAYLOAD = Grant(Principal("owner", "vo"), CollectionId(5))
@@ -165,10 +166,11 @@ async def test_what_is_no_bearer_token_costs_no_query(header: str | None) -> Non
 
 
 LET_IN = {
-    Caller.PUBLIC: [USER, READER, WFMS, OPERATOR, PAYLOAD],
-    Caller.HOLDER: [USER, READER, WFMS, OPERATOR, PAYLOAD],
+    Caller.PUBLIC: [USER, READER, WFMS, OPERATOR, PAYLOAD, OF_HOUSE],
+    Caller.HOLDER: [USER, READER, WFMS, OPERATOR, PAYLOAD, OF_HOUSE],
     Caller.PAYLOAD: [USER, WFMS, OPERATOR, PAYLOAD],
-    Caller.READER: [USER, READER, WFMS, OPERATOR],
+    Caller.READER: [USER, READER, WFMS, OPERATOR, OF_HOUSE],
+    Caller.HOUSE: [OPERATOR, OF_HOUSE],
     Caller.USER: [USER, WFMS, OPERATOR],
     Caller.WFMS: [WFMS, OPERATOR],
     Caller.OPERATOR: [OPERATOR],
@@ -177,7 +179,7 @@ LET_IN = {
 
 @pytest.mark.parametrize("caller", Caller)
 def test_a_route_lets_in_whom_it_is_for(caller: Caller) -> None:
-    for grant in (USER, READER, WFMS, OPERATOR, PAYLOAD):
+    for grant in (USER, READER, WFMS, OPERATOR, PAYLOAD, OF_HOUSE):
         if grant in LET_IN[caller]:
             admit(caller, grant, 5)
         else:
