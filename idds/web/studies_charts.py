@@ -35,7 +35,7 @@ PAIRS = 3
 FAR = 4
 LARGEST = 1e300
 """What is greater has no place of its own: the difference of two of them would be no number."""
-AXIS, BROAD, HIGH = 104, 1200, 320
+AXIS, BROAD, HIGH = 104, 1056, 320
 
 
 def best_over_time(series: StudySeries, points: Sequence[StudyPoint], objective: int) -> Sheet | None:

@@ -143,6 +143,14 @@ def test_a_parameter_has_room_for_what_was_found_in_earlier_versions() -> None:
     assert scale_of(LR, [point(0, 1.0, lr=-1.0)], "lr") == Linear(-1, 1)
 
 
+@pytest.mark.parametrize("parameters", range(1, 11))
+def test_parallel_coordinates_of_few_parameters_stand_whole_on_a_laptop(parameters: int) -> None:
+    names = [f"p{number}" for number in range(parameters)]
+    drawn = parallel([point(0, 1.0, **dict.fromkeys(names, 0.5))], dict.fromkeys(names, X), 0, "minimize")
+    assert drawn is not None
+    assert drawn.width <= 1180, "1280 less margins: else the axis of the objective is out of sight"
+
+
 def test_parallel_coordinates_break_where_a_sample_has_no_such_parameter() -> None:
     between = {"x": X, "tilt": TILT, "lr": LR}
     drawn = parallel([point(0, 1.0), point(1, 2.0, kind="b", tilt=0.5)], between, 0, "minimize")
