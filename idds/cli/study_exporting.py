@@ -88,7 +88,7 @@ async def _write(client: "Client", study: int, file: "IO[str]") -> int:
     about = await client.study(study)
     names: set[str] = set()
     constraints = 0
-    async with aclosing(client.samples(study)) as samples:
+    async with aclosing(_samples(client, about)) as samples:
         async for sample in samples:
             names.update(sample.parameters)
             constraints = max(constraints, len(sample.constraint_values or ()))
@@ -98,7 +98,7 @@ async def _write(client: "Client", study: int, file: "IO[str]") -> int:
     writer = csv.DictWriter(file, [*head, "changed_at"], restval="", extrasaction="ignore")
     writer.writeheader()
     count = 0
-    async with aclosing(client.samples(study)) as samples:
+    async with aclosing(_samples(client, about)) as samples:
         async for sample in samples:
             writer.writerow(_row(sample, valued, bound))
             count += 1
@@ -131,7 +131,7 @@ async def _to_optuna(client: "Client", study: int, place: str, name: str, steps:
     made = await asyncio.to_thread(OptunaStudy, place, name, about.directions, space, told)
     block: list[Ended] = []
     count = 0
-    async with aclosing(_ended(client, study, steps)) as ended:
+    async with aclosing(_ended(client, about, steps)) as ended:
         async for each in ended:
             block.append(each)
             if len(block) == AT_ONCE:
@@ -141,13 +141,21 @@ async def _to_optuna(client: "Client", study: int, place: str, name: str, steps:
     return count + len(block)
 
 
-async def _ended(client: "Client", study: int, steps: bool) -> "AsyncGenerator[Ended, None]":
+async def _samples(client: "Client", study: "Study") -> "AsyncGenerator[Sample, None]":
+    """Those that go with what is known of the study: what it is redefined to meanwhile has other parameters."""
+    async with aclosing(client.samples(study.id)) as samples:
+        async for sample in samples:
+            if sample.version <= study.version:
+                yield sample
+
+
+async def _ended(client: "Client", study: "Study", steps: bool) -> "AsyncGenerator[Ended, None]":
     from idds.search.optuna_exchange import Ended
 
-    async with aclosing(client.samples(study)) as samples:
+    async with aclosing(_samples(client, study)) as samples:
         async for sample in samples:
             if sample.status.is_terminal:
-                on_its_way = (await client.sample(study, sample.number)).intermediates if steps else ()
+                on_its_way = (await client.sample(study.id, sample.number)).intermediates if steps else ()
                 yield Ended(sample, {each.step: each.value for each in on_its_way})
 
 
