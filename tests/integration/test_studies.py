@@ -47,19 +47,20 @@ async def evaluate(api: Api, collection: int, *, failing: int = 0) -> list[dict[
     return done
 
 
-async def best_of(api: Api, sampler: str, seed: int) -> float:
+async def typical_of(api: Api, sampler: str, seed: int) -> float:
+    """The median loss of the second half: what is the least of all is a matter of luck."""
     request = await api.submit(study(sampler=sampler, seed=seed, space=PLAIN))
     found = await evaluate(api, await api.input_of(request))
     assert (await api.get(f"/v1/requests/{request}"))["status"] == "finished"
     assert len(found) == BUDGET
-    return min(each["loss"] for each in found)
+    return statistics.median(each["loss"] for each in found[BUDGET // 2 :])
 
 
 async def test_what_is_reported_teaches_the_sampler(database_url: str) -> None:
     """At an equal budget it finds better points than chance does."""
     async with api_on(database_url) as api:
-        learned = [await best_of(api, "tpe", seed) for seed in range(3)]
-        drawn = [await best_of(api, "random", seed) for seed in range(3)]
+        learned = [await typical_of(api, "tpe", seed) for seed in range(3)]
+        drawn = [await typical_of(api, "random", seed) for seed in range(3)]
     assert statistics.median(learned) < statistics.median(drawn) / 2
 
 

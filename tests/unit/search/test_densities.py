@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.stats import ks_2samp
 from idds.domain.space import Parameter, Space, When
 from idds.domain.workflow import Samples
 from idds.ports.sampler import Known, State
+from idds.search import tree_parzen
 from idds.search.densities import Densities
 from idds.search.optuna_search import OptunaSearch
 from idds.search.seeds import seed
@@ -89,7 +91,12 @@ def as_optuna_finds_it(samples: Samples, trial_number: int, study: optuna.Study)
 
 
 @pytest.mark.parametrize("directions", [("minimize",), ("maximize",), ("minimize", "maximize")])
-def test_points_of_one_order_are_those_that_optuna_finds_one_by_one(directions: tuple[Any, ...]) -> None:
+def test_points_of_one_order_are_those_that_optuna_finds_one_by_one(
+    directions: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights that Optuna has. Points of several objectives are Optuna's as they are."""
+    if len(directions) == 1:
+        monkeypatch.setattr(tree_parzen, "ranked", np.ones)
     space = {
         "kind": Parameter(type="categorical", choices=("a", True, 7)),
         "log": Parameter(type="float", low=1e-6, high=1, log=True),
@@ -110,6 +117,33 @@ def test_points_of_one_order_are_those_that_optuna_finds_one_by_one(directions: 
             values = [(one.parameters["real"] - 1) ** 2, one.parameters["log"] * one.parameters["whole"]]  # type: ignore[operator]
             search.learn([Known(one, State.DONE, tuple(values[: len(directions)]))])
             study.tell(other, values[: len(directions)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 25])
+def test_ranks_weigh_less_and_less_and_all_together_as_much_as_there_are(count: int) -> None:
+    weights = tree_parzen.ranked(count)
+    assert weights.sum() == pytest.approx(count)
+    assert all(one > other > 0 for one, other in pairwise(weights))
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
+def test_of_what_was_good_the_best_weighs_the_most(direction: Any, sign: int) -> None:
+    """What was pruned less than what came to an end, what breaks a constraint the least of all."""
+    space = {"x": Parameter(type="float", low=0, high=1)}
+    search = OptunaSearch(Samples(space=space, count=9, directions=(direction,), result_constraints=1), Space(space))
+    asked = [search.ask(number) for number in range(6)]
+    search.learn(
+        [
+            Known(asked[0], State.DONE, (sign * -9.0,), (2.0,)),
+            Known(asked[1], State.PRUNED, intermediates={1: sign * -8.0}),
+            Known(asked[2], State.DONE, (sign * 3.0,), (0.0,)),
+            Known(asked[3], State.PRUNED, intermediates={2: sign * -7.0}),
+            Known(asked[4], State.DONE, (sign * 1.0,), (-1.0,)),
+            Known(asked[5], State.DONE, (sign * -9.0,), (1.0,)),
+        ]
+    )
+    weights = tree_parzen._weights(search._study, search._study.get_trials())
+    assert sorted(range(6), key=lambda each: -weights[each]) == [4, 2, 3, 1, 5, 0]
 
 
 def test_what_is_known_is_told_apart_once_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
