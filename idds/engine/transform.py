@@ -151,7 +151,7 @@ MOST_DEMANDED = 1000
 PART = 32
 """So many samples of a sampler that learns are drawn at a time: other studies wait that long at most."""
 QUEUE = 4
-"""So many samples of a sampler that learns are drawn ahead, and one more for each four that are being evaluated."""
+"""So many samples of a sampler that learns are drawn ahead, or one for each four that are being evaluated."""
 
 
 def decide(transform: Transform, work: Work, event: TransformEvent, now: int) -> Decision[Transform, Instruction]:
@@ -367,8 +367,13 @@ def _wanted(collection: Collection) -> int:
     as are waited for.
     """
     return max(
-        QUEUE + collection.counts[ContentStatus.LEASED] // 4, collection.batch, min(collection.demand, MOST_DEMANDED)
+        drawn_ahead(collection.counts[ContentStatus.LEASED]), collection.batch, min(collection.demand, MOST_DEMANDED)
     )
+
+
+def drawn_ahead(leased: int) -> int:
+    """How many samples of a sampler that learns may wait where nobody waits for them, and so many are leased."""
+    return max(QUEUE, leased // 4)
 
 
 def _fresh(collection: Collection) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import optuna
 
 from idds.domain.workflow import Samples
-from idds.engine.transform import QUEUE
+from idds.engine.transform import drawn_ahead
 from idds.ports.sampler import Known, State
 from idds.search.optuna_search import OptunaSearch
 from idds.search.points import draw
@@ -39,7 +39,7 @@ def ours(table: Table, in_flight: int, seed: int) -> Losses:
     asked = 0
     while len(losses) < TRIALS:
         while len(flying) < in_flight and asked < TRIALS + len(waiting):
-            wanted = QUEUE + len(flying) // 4
+            wanted = drawn_ahead(len(flying))
             if len(waiting) <= wanted // 2:
                 for _ in range(min(wanted - len(waiting), TRIALS - asked)):
                     waiting.append(Known(searching.ask(asked), State.RUNNING))
