@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.errors import Conflict, InvalidInput, Unavailable
@@ -173,7 +174,7 @@ class Holding:
             self.finished.add(outcome.content_id)
         if verdict in (Verdict.STALE, Verdict.UNKNOWN):
             self._tally.lost += 1
-        elif outcome.done:
+        elif outcome.done and all(map(isfinite, (*outcome.objective_values, *outcome.constraint_values))):
             self._tally.done += 1
         else:
             self._tally.failed += 1

@@ -339,7 +339,7 @@ class Sample:
             if error.status != 409:
                 raise
             self.verdict = "stale"
-        values = self._outcome.get("objective_values", ())
+        values = [*self._outcome.get("objective_values", ()), *self._outcome.get("constraint_values", ())]
         if self._outcome["status"] == "done" and not any(isinstance(value, str) for value in values):
             self._study.done += 1
         else:

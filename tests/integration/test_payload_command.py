@@ -106,6 +106,8 @@ ODD = {
     """printf '{"status": 1, "message": "%09000d"}' 0 > output.json""": "0" * 3999 + "…",
     "head -c 99999 /dev/zero | tr '\\0' '[' > output.json": "output.json: it is nested too deep",
     """printf '{"loss": 9%0400d}' 0 > output.json""": "output.json: /loss: this number is too large",
+    """echo '{"loss": NaN}' > output.json""": "a value that was reported is nan",
+    """echo '{"loss": 1e999}' > output.json""": "a value that was reported is inf",
     "mkdir output.json": "output.json: it is no file",
     "mkfifo progress.ndjson output.json": "output.json: it is no file",
     "ln -s /dev/zero output.json": "output.json: it is no file",
@@ -217,6 +219,13 @@ async def test_a_payload_that_is_killed_takes_its_command_along(client: Client, 
     async with asyncio.timeout(PATIENCE_S):
         while any(is_there(each) for each in (*pids, *guards)):
             await asyncio.sleep(0.02)
+
+
+async def test_a_node_where_every_loss_is_no_number_gives_up(client: Client, tmp_path: Path) -> None:
+    place = await submit(client, tmp_path, count=5)
+    code, _, said = await place.run("--", "sh", "-c", """echo '{"loss": NaN}' > output.json""")
+    assert (code, said) == (2, "idds: the command failed 3 times, and never succeeded: this node cannot run it")
+    assert (await place.counts())["failed"] == 3
 
 
 async def test_who_cannot_run_is_told_why(client: Client, tmp_path: Path) -> None:
