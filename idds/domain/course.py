@@ -55,10 +55,11 @@ class Iterations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A point, and what came of it elsewhere."""
+    """A point, and what came of it elsewhere; `constraint_values` are there where its study wants them."""
 
     parameters: Annotated[dict[Name, Value], MaxLen(1000)]
     values: Annotated[tuple[float, ...], Len(1, 10)]
+    constraint_values: Annotated[tuple[float, ...], MaxLen(100)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,11 +105,31 @@ def _warm_start_problems(samples: Samples, place: str) -> Iterator[Problem]:
         yield Problem(place, f"sampler {samples.sampler!r} learns nothing of results")
     if samples.warm_start.study is None and not samples.warm_start.results:
         yield Problem(place, "give a study or results")
-    wanted = len(samples.directions)
+    wanted, bound = len(samples.directions), samples.result_constraints
     for number, result in enumerate(samples.warm_start.results):
+        at = f"{place}/results/{number}"
         if len(result.values) != wanted:
             text = (
                 f"this study has {wanted} objective{'s' if wanted > 1 else ''}; there are {len(result.values)} values"
             )
-            yield Problem(f"{place}/results/{number}/values", text)
+            yield Problem(f"{at}/values", text)
             return
+        if (given := len(result.constraint_values)) != bound:
+            text = f"this study has {_on_results(bound)}; there are {given} constraint values"
+            yield Problem(f"{at}/constraint_values", text)
+            return
+
+
+def against_beginning_with(theirs: Samples, samples: Samples) -> str | None:
+    """Why what came of another study cannot be told this one first, if so: what that one is like."""
+    if theirs.directions != samples.directions:
+        text = f"is to {' and '.join(theirs.directions)}, this one to {' and '.join(samples.directions)}"
+        return f"{text}: begin with one that has the same directions"
+    if theirs.result_constraints != samples.result_constraints:
+        has, wants = _on_results(theirs.result_constraints), _on_results(samples.result_constraints)
+        return f"has {has}, this one {wants}: begin with one that has as many"
+    return None
+
+
+def _on_results(count: int) -> str:
+    return f"{count or 'no'} constraint{'' if count == 1 else 's'} on results"

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId
 from idds.domain.redefinition import StudyVersion
-from idds.domain.space import Point
 from idds.domain.statuses import SourceKind
 from idds.domain.workflow import Samples
 from idds.engine.redefinition import in_our_words
@@ -64,10 +63,13 @@ async def given_with(tx: Transaction, samples: Samples) -> list[Known]:
     start = samples.warm_start
     if start is None:
         return []
-    found: list[tuple[Point, tuple[float, ...]]] = [(result.parameters, result.values) for result in start.results]
+    found = [*start.results]
     if start.study is not None:
         found += await tx.studies.results(CollectionId(start.study), GIVEN)
-    return [Known(Suggestion(-1 - number, point), State.DONE, values) for number, (point, values) in enumerate(found)]
+    return [
+        Known(Suggestion(-1 - number, each.parameters), State.DONE, each.values, each.constraint_values)
+        for number, each in enumerate(found)
+    ]
 
 
 def first_version(study: CollectionId, samples: Samples, author: str, at: int) -> StudyVersion:

@@ -13,6 +13,7 @@ from idds.domain.workflow import Workflow
 from idds.engine import graph
 from idds.engine import request as engine
 from idds.engine import transform as transform_engine
+from idds.engine.stopping import against_beginning_with
 from idds.engine.study_size import is_large
 from idds.ports.wakeups import Channel
 from idds.search import feasibility
@@ -249,10 +250,9 @@ async def _check_warm_starts(tx: Transaction, new: _Submitted) -> None:
         if found is None or found.source is not SourceKind.SAMPLES:
             raise WrongWorkflow([Problem(place, f"there is no study {start.study}")])
         assert samples is not None
-        theirs = (await submitted(tx, found)).directions
-        if theirs != samples.directions:
-            text = f"study {start.study} is to {' and '.join(theirs)}, this one to {' and '.join(samples.directions)}"
-            raise WrongWorkflow([Problem(place, f"{text}: begin with one that has the same directions")])
+        theirs = await submitted(tx, found)
+        if reason := against_beginning_with(theirs, samples):
+            raise WrongWorkflow([Problem(place, f"study {start.study} {reason}")])
 
 
 async def _constraint_problems(workflow: Workflow) -> list[Problem]:

@@ -87,7 +87,14 @@ def _iterations(iterations: Mapping[str, Any]) -> Iterations:
 
 
 def _warm_start(given: Mapping[str, Any]) -> WarmStart:
-    results = (Result(parameters=each["parameters"], values=tuple(each["values"])) for each in given["results"])
+    results = (
+        Result(
+            parameters=each["parameters"],
+            values=tuple(each["values"]),
+            constraint_values=tuple(each.get("constraint_values", ())),
+        )
+        for each in given["results"]
+    )
     return WarmStart(study=given["study"], results=tuple(results))
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from idds.domain.collection import Collection
 from idds.domain.content import Move
+from idds.domain.course import Result
 from idds.domain.identifiers import CollectionId, ContentId
 from idds.domain.redefinition import (
     Add,
@@ -149,14 +150,21 @@ class Studies(Noun):
         scores = {row.content_id: row.score for row in await self._execute(query)} if done else {}
         return Ended(heard, spent, running, tuple(scores.get(each) for each in done))
 
-    async def results(self, study: CollectionId, limit: int) -> list[tuple[Point, tuple[float, ...]]]:
-        """Points of a study and the objective values that came of them: the newest ones."""
-        query = select(contents.c.payload, samples.c.objective_values).join(
+    async def results(self, study: CollectionId, limit: int) -> list[Result]:
+        """Points of a study and what came of them: the newest ones."""
+        query = select(contents.c.payload, samples.c.objective_values, samples.c.constraint_values).join(
             contents, contents.c.id == samples.c.content_id
         )
         query = query.where(samples.c.study_id == study, samples.c.objective_values.is_not(None), ~samples.c.is_pruned)
         rows = await self._execute(query.order_by(samples.c.number.desc()).limit(limit))
-        return [(row.payload["parameters"], tuple(row.objective_values)) for row in rows]
+        return [
+            Result(
+                parameters=row.payload["parameters"],
+                values=tuple(row.objective_values),
+                constraint_values=tuple(row.constraint_values or ()),
+            )
+            for row in rows
+        ]
 
     async def waiting(self, study: CollectionId) -> list[ContentId]:
         """The samples that nobody has taken yet."""

@@ -199,6 +199,53 @@ async def test_a_study_does_not_begin_with_the_results_of_one_with_other_directi
         assert await api.submit(study(space=BOWL, warm_start=start, directions=["maximize"]))
 
 
+HALF = {"x": {"type": "float", "low": 0, "high": 1}}
+
+
+async def bound(api: Api, **changes: Any) -> tuple[int, list[float]]:
+    """A study whose loss is x, and feasible where x is 0.5 or more; and its points."""
+    document = study(space=HALF, result_constraints=1, seed=1, **changes)
+    collection = await api.input_of(await api.submit(document))
+    path, found = f"/v1/collections/{collection}/contents", list[float]()
+    while not (leased := await api.post(f"{path}:lease", {"count": 5, "lessee": "test"}))["ended"]:
+        reports = []
+        for each in leased["contents"]:
+            x = each["parameters"]["x"]
+            found.append(x)
+            report = {"id": each["id"], "attempt": 1, "status": "done", "objective_values": [x]}
+            reports.append(report | {"constraint_values": [0.5 - x]})
+        assert reports, "the study stands still"
+        await api.post(f"{path}:report", {"reports": reports})
+        await api.advance()
+    return collection, found
+
+
+async def test_a_study_with_constraints_on_results_learns_from_one_that_has_them(database_url: str) -> None:
+    """From the first sample on, and that the least losses are not feasible."""
+    async with api_on(database_url) as api:
+        other, _ = await bound(api, sampler="random", count=40)
+        given = [
+            {"parameters": {"x": n / 40}, "values": [n / 40], "constraint_values": [0.5 - n / 40]} for n in range(40)
+        ]
+        _, cold = await bound(api, count=12)
+        for start in ({"study": other}, {"results": given}):
+            _, warm = await bound(api, count=12, warm_start=start)
+            assert sum(0.4 <= x <= 0.7 for x in warm) > 7 > sum(0.4 <= x <= 0.7 for x in cold)
+
+
+async def test_a_study_does_not_begin_with_the_results_of_one_with_other_constraints_on_them(sqlite_url: str) -> None:
+    """What is not feasible there would be sought here for its values, or nothing be learned."""
+    async with api_on(sqlite_url) as api:
+        for theirs, own, said in ((2, 0, "has 2 constraints on results, this one no constraints"), (0, 1, "one 1 con")):
+            other = await api.input_of(await api.submit(study(space=BOWL, result_constraints=theirs)))
+            warm = study(space=BOWL, warm_start={"study": other}, result_constraints=own)
+            answer = await api.call("POST", "/v1/requests", {"workflow": warm})
+            assert answer.status == 422
+            (problem,) = answer.document["problems"]
+            assert problem["pointer"] == "/workflow/works/0/input/samples/warm_start/study"
+            assert said in problem["message"]
+
+
 WRONG = [
     ({"stop": {}}, "/stop", "say when"),
     ({"stop": {"target": 1.0}, "directions": ["minimize", "minimize"]}, "/stop/target", "one objective"),
@@ -209,6 +256,16 @@ WRONG = [
         {"warm_start": {"results": [{"parameters": {"x": 1}, "values": [1.0, 2.0]}]}},
         "/warm_start/results/0/values",
         "there are 2 values",
+    ),
+    (
+        {"warm_start": {"results": [{"parameters": {"n": 1}, "values": [1.0]}]}, "result_constraints": 2},
+        "/warm_start/results/0/constraint_values",
+        "this study has 2 constraints on results; there are 0",
+    ),
+    (
+        {"warm_start": {"results": [{"parameters": {"n": 1}, "values": [1.0], "constraint_values": [0.0]}]}},
+        "/warm_start/results/0/constraint_values",
+        "this study has no constraints on results; there are 1",
     ),
 ]
 
