@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from agents.carrier import steering
 from agents.carrier.polling import Polling
 from agents.carrier.surveying import Surveying
 from idds.domain.statuses import EffectKind
@@ -22,6 +23,7 @@ MOST_ORPHANS = 10**9
 
 def agent(wired: Wired) -> Agent:
     listing, residencies, execution = wired.listing(), wired.residencies(), wired.execution()
+    commanding = wired.commanding()
     forgetting, keep = wired.forgetting(), wired.settings.keep.jobs_s * 1_000_000
     due, orphans_s = wired.next_effect, wired.settings.keep.orphans_s
     stalls, judged_s = wired.stalls(), min(60.0, wired.settings.stalls.floor_s / 4)
@@ -42,7 +44,7 @@ def agent(wired: Wired) -> Agent:
             Duty("keeping", Channel.AGE, wired.keeping().step, KEPT_AT_ONCE, fallback_s=60),
             Duty("tidying", Channel.AGE, wired.tidying().step, MOST_ORPHANS, fallback_s=orphans_s / 4),
             Duty("submitting", Channel.SUBMIT, execution.submit, AT_ONCE, due(EffectKind.SUBMIT)),
-            Duty("steering", Channel.STEER, wired.commanding().step, COMMANDED_AT_ONCE, due(EffectKind.STEER)),
+            Duty("steering", Channel.STEER, commanding.step, COMMANDED_AT_ONCE, due(EffectKind.STEER)),
             Duty("cancelling", Channel.CANCEL, execution.cancel, AT_ONCE, due(EffectKind.CANCEL)),
             *(Duty(f"polling {each.name}", Channel.JOBS, each.step, each.batch, each.due_in) for each in pollings),
             *(
@@ -53,5 +55,9 @@ def agent(wired: Wired) -> Agent:
         [
             Listener("changes of replicas", residencies.listen),
             *(Listener(f"events of {each.name}", each.listen) for each in pollings),
+            *(
+                Listener(f"commands on {name}", partial(steering.listen, provider, commanding, wired.wakeups))
+                for name, provider in wired.providers.items()
+            ),
         ],
     )

@@ -28,7 +28,7 @@ AGENT = "carrier"
 LEASE = 30_000_000
 AT_ONCE = 20
 SHORTEST_PAUSE = 250_000
-"""Microseconds between two looks at a command that runs."""
+"""Microseconds between two looks at a command that runs, unless its provider hints at it."""
 TAIL = 2000
 """Bytes of what a command that failed said at the end."""
 
@@ -83,11 +83,23 @@ class Commanding:
         self._providers = providers
         self._default = default
         self._owner = owner
+        self._watched: dict[Handle, str] = {}
+        self._hinted: set[str] = set()
+
+    def hint(self, handles: Sequence[Handle]) -> bool:
+        """These jobs changed: their commands are looked at in the next step. Whether there are any."""
+        found = {self._watched.pop(handle) for handle in handles if handle in self._watched}
+        self._hinted |= found
+        return bool(found)
 
     async def step(self) -> int:
         """Begin commands that are ordered, look at those that run, and take in what they drew; how many orders."""
+        hinted = frozenset(self._hinted)
         async with self._database.transaction(AGENT) as tx:
+            for entity in sorted(hinted):
+                await tx.effects.hasten(entity, [EffectKind.STEER])
             claimed = await tx.effects.claim(EffectKind.STEER, owner=self._owner, lease=LEASE, limit=AT_ONCE)
+        self._hinted -= hinted
         for effect in claimed:
             try:
                 await self._carry_on(effect)
@@ -131,6 +143,7 @@ class Commanding:
         """Nobody wants its points any more."""
         if handle is not None:
             if not (await provider.poll([handle]))[handle].status.is_terminal:
+                self._watched[handle] = run.effect.entity
                 await provider.cancel([handle])
                 await self._postpone(run.effect, None, _pause(provider))
                 return
@@ -155,8 +168,8 @@ class Commanding:
         spec = JobSpec(run.key, payload, run.steering.resources, document)
         outcome: Submission = (await provider.submit([spec]))[0]
         match outcome:
-            case Submitted():
-                await self._postpone(run.effect, None, _pause(provider))
+            case Submitted(handle):
+                await self._look(run, provider, handle)
             case Rejected(reason, transient=False):
                 async with self._database.transaction(AGENT) as tx:
                     await give_up(tx, run.effect, "input/samples/steering", reason)
@@ -164,10 +177,13 @@ class Commanding:
                 await self._postpone(run.effect, reason)
 
     async def _look(self, run: _Run, provider: Provider, handle: Handle) -> None:
+        # Before it is asked: what changes from then on is hinted at.
+        self._watched[handle] = run.effect.entity
         state = (await provider.poll([handle]))[handle]
         if not state.status.is_terminal:
             await self._postpone(run.effect, None, _pause(provider))
             return
+        self._watched.pop(handle, None)
         try:
             points = await _points(run, provider, handle, state)
         except CommandFailure as failure:

@@ -1,17 +1,22 @@
 """The user's own algorithm: a command that the local provider runs, asked again with what came of its points."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from idds.cli.serve import serving
+from idds.domain.workflow import Input, Samples, Steering, Work, Workflow
 from idds.providers.local.options import LocalOptions
-from idds.providers.local.provider import LocalProvider
+from idds.providers.local.provider import CAPABILITIES, LocalProvider
+from idds.runtime.settings import read_settings
+from idds.sdk.client import Client
 from idds.services.commanding import Commanding
 from tests.integration.api import Api, api_on
 
@@ -173,3 +178,16 @@ async def test_what_is_retried_takes_up_its_command_or_begins_a_job_of_its_own(
         assert again[0].name != first.name, "a provider that remembers what has ended takes it for no job that it knows"
         assert [each["x"] for each in await evaluate(world, collection)] == [1, 2]
         assert world.log() == [1, 1]
+
+
+async def test_a_command_is_looked_at_as_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider says so: nobody waits until it may be asked again, which it wants in an hour."""
+    seldom = replace(CAPABILITIES, min_poll_interval=3_600_000_000)
+    monkeypatch.setattr(LocalProvider, "capabilities", property(lambda _: seldom))
+    settings = read_settings(None, state=tmp_path / "state", api={"port": 0}, bus={"kind": "none"})
+    async with serving(settings) as running, Client(running.url, token_file=running.token_file) as client:
+        argv = ("/bin/sh", "-c", "sleep 0.3; echo '[]' > %OUT")
+        samples = Samples(count=10, sampler="command", steering=Steering(argv=argv))
+        request = await client.submit(Workflow(name="s", works=(Work(name="w", input=Input(samples=samples)),)))
+        async with asyncio.timeout(60):
+            await client.wait(request.id)
