@@ -219,7 +219,7 @@ class Commanding:
                 return
             await tx.effects.finish([run.effect])
             delay = backoff(run.attempt)
-            again = command(run.effect.entity, run.effect.payload, run.attempt + 1, delay=delay, error=reason)
+            again = command(run.effect.entity, run.effect.payload, run.attempt + 1, delay=delay, before=reason)
             tx.effects.add([again], run.effect.request_id)
 
     async def _postpone(self, effect: Effect, error: str | None, delay: int | None = None) -> None:
@@ -242,8 +242,10 @@ def _loss(known: Known) -> float | None:
 async def _points(run: _Run, provider: Provider, handle: Handle, state: JobState) -> list[Point]:
     """What the command wrote. Raises CommandFailure."""
     if state.status is not JobStatus.SUCCEEDED:
-        said = await _last_words(provider, handle)
-        raise CommandFailure(": ".join(filter(None, ["it failed", state.reason, said])))
+        reason = state.reason or ""
+        said = await _last_words(provider, handle) or ""
+        # Many a provider has it in its reason already.
+        raise CommandFailure(": ".join(filter(None, ["it failed", reason, "" if said in reason else said])))
     try:
         body = await provider.result(handle)
         if body is None:

@@ -33,11 +33,11 @@ def order(samples: Samples, study: Collection, first: int, count: int, more: Map
 
 
 def command(
-    entity: str, wanted: Mapping[str, Any], attempt: int, *, delay: int = 0, error: str | None = None
+    entity: str, wanted: Mapping[str, Any], attempt: int, *, delay: int = 0, before: str | None = None
 ) -> NewEffect:
-    """Have a command run for what is wanted, for the `attempt`th time."""
-    payload = {**wanted, "attempt": attempt}
-    return NewEffect(EffectKind.STEER, entity, int(wanted["first"]) * TIMES + attempt, payload, delay, error)
+    """Have a command run for what is wanted, for the `attempt`th time; `before` is why the one before failed."""
+    payload = {**wanted, "attempt": attempt, "before": before}
+    return NewEffect(EffectKind.STEER, entity, int(wanted["first"]) * TIMES + attempt, payload, delay)
 
 
 async def draw(

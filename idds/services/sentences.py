@@ -12,6 +12,7 @@ from idds.domain.transform import Transform
 from idds.domain.workflow import Work
 from idds.engine import graph
 from idds.engine.request import EXPIRING
+from idds.engine.retry import TRIES
 from idds.store.waits import Awaited, Due, Open, Pending, Unsubmitted
 
 OVERDUE = 10_000_000
@@ -193,9 +194,7 @@ def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
         return
     text = f"{drawn:,} of {study.count:,} samples are drawn"
     if effect := s.effect(EffectKind.STEER):
-        yield Sentence(
-            f"{text}, its steering command is run for more", effect.created_at, _next(effect, s.now, "a carrier")
-        )
+        yield _steered(text, effect, s.now)
         return
     if effect := s.effect(EffectKind.ASK):
         yield Sentence(f"{text}, more are being drawn", effect.created_at, _next(effect, s.now, "a transformer"))
@@ -211,6 +210,17 @@ def _sampling(s: Situation, collection: Collection) -> Iterator[Sentence]:
         yield Sentence(f"{text}; {room}", s.last_moved, "more are drawn as results come")
     else:
         yield Sentence(text, s.last_moved, "more are drawn when the request is advanced next")
+
+
+def _steered(text: str, effect: Pending, now: int) -> Sentence:
+    text += ", its steering command is run for more"
+    if effect.attempt > 1:
+        text += f"; attempt {effect.attempt} of {TRIES}, after: {effect.before}"
+    following = _next(effect, now, "a carrier")
+    runs = effect.tries and effect.error is None and not effect.is_claimed
+    if runs and effect.due_at >= now - OVERDUE:
+        following = f"it runs; its end is heard of, or looked for {_in(effect.due_at, now)}"
+    return Sentence(text, effect.created_at, following)
 
 
 def _admission(s: Situation) -> Iterator[Sentence]:

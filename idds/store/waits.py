@@ -1,10 +1,11 @@
 """What stands in the way of a request: the reads behind `why`. None of them goes through all of a collection."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import and_, func, literal, select
+from sqlalchemy import and_, case, func, literal, select
 
 from idds.domain.collection import Collection
 from idds.domain.identifiers import CollectionId, ReplicaId, RequestId, TransformId
@@ -41,7 +42,10 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An effect that is not done yet. A claimed one is being tried; its `due_at` is when the claim ends."""
+    """An effect that is not done yet. A claimed one is being tried; its `due_at` is when the claim ends.
+
+    A steering command is run by an effect for each `attempt`; `before` is why the one before failed.
+    """
 
     kind: EffectKind
     entity: str
@@ -50,6 +54,8 @@ class Pending:
     tries: int
     error: str | None
     created_at: int
+    attempt: int = 1
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,9 @@ class Waits(Noun):
     async def pending(self, entities: Sequence[str]) -> list[Pending]:
         """The effects of these entities that are not done, soonest first."""
         columns = (effects.c.kind, effects.c.entity, effects.c.due_at, effects.c.owner)
-        query = select(*columns, effects.c.tries, effects.c.error, effects.c.created_at)
+        # Others' payloads may be long.
+        told = case((effects.c.kind == EffectKind.STEER, effects.c.payload)).label("told")
+        query = select(*columns, effects.c.tries, effects.c.error, effects.c.created_at, told)
         query = query.where(among_texts(effects.c.entity, entities)).order_by(effects.c.due_at)
         return [
             Pending(
@@ -133,6 +141,7 @@ class Waits(Noun):
                 row.tries,
                 row.error,
                 row.created_at,
+                **_attempt(row.told),
             )
             for row in await self._execute(query)
         ]
@@ -191,3 +200,7 @@ class Waits(Noun):
         query = select(moves.c.at).where(moves.c.entity == f"collection:{collection}")
         found: int | None = (await self._execute(query.order_by(moves.c.id.desc()).limit(1))).scalar()
         return found
+
+
+def _attempt(payload: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if payload is None else {"attempt": payload["attempt"], "before": payload.get("before")}

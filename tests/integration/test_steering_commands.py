@@ -180,6 +180,38 @@ async def test_what_is_retried_takes_up_its_command_or_begins_a_job_of_its_own(
         assert world.log() == [1, 1]
 
 
+@pytest.mark.timeout(120)
+async def test_why_tells_of_each_attempt(database_url: str, tmp_path: Path) -> None:
+    async with steered(database_url, tmp_path) as world:
+        failing = "import os, sys, time\nopen({log!r}, 'a').write('1\\n')\nwhile not os.path.exists({log!r} + '.go'):\n"
+        failing += "    time.sleep(0.05)\nos.remove({log!r} + '.go')\nsys.exit('no licence')\n"
+        request, _ = await world.submit(world.command(failing))
+
+        async def told() -> tuple[str, str]:
+            (transform,) = (await world.api.get(f"/v1/requests/{request}/why"))["transforms"]
+            (said,) = [each for each in transform["sentences"] if "steering command" in each["text"]]
+            return said["text"].partition(", ")[2], said["next"]
+
+        text = "its steering command is run for more"
+        assert await told() == (text, "a carrier takes it up now")
+        await world.commanding.step()
+        after = ""
+        for attempt in (1, 2):
+            if attempt > 1:
+                assert (await told())[0] == text + after
+                assert (await told())[1].startswith("a carrier takes it up")
+            while len(world.log()) < attempt:
+                await world.go_on()
+            said, following = await told()
+            assert said == text + after, "why the one before failed is told also while the next one runs"
+            assert following.startswith("it runs; its end is heard of, or looked for in ")
+            (tmp_path / "log.go").touch()
+            after = f"; attempt {attempt + 1} of 5, after: it failed: exit code 1: no licence"
+            while (await told())[0] != text + after:
+                await world.api.database.run(_make_due)
+                await world.commanding.step()
+
+
 async def test_a_command_is_looked_at_as_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider says so: nobody waits until it may be asked again, which it wants in an hour."""
     seldom = replace(CAPABILITIES, min_poll_interval=3_600_000_000)
