@@ -57,6 +57,8 @@ class OptunaSearch:
         self._distributions = {name: _distribution(p) for name, p in space.parameters.items()}
         self._history = int(samples.options.get("history", HISTORY.get(samples.sampler, 0)))
         self._known: dict[int, Known] = {}
+        self._untold: dict[int, Known] | None = {}
+        """What Optuna has not heard of yet; None where it has been asked since."""
         self._numbers: dict[int, int] = {}
         """Optuna's number of what it believes to be running, by ours."""
         self._finished = 0
@@ -70,15 +72,30 @@ class OptunaSearch:
 
     def learn(self, news: Iterable[Known]) -> None:
         """Take in what the store says; saying it again changes nothing. Each order begins with it."""
+        untold = self._untold = self._untold or {}
         for told in news:
             known = self._sound(told)
             before = self._known.get(known.suggestion.number)
-            if before is not None and before.state is known.state:
-                continue
-            self._known[known.suggestion.number] = known
-            self._tell(known, before)
-        if self._history and (self._finished > self._history * SLACK or len(self._numbers) > RUNNING * 2):
+            if before is None or before.state is not known.state:
+                self._known[known.suggestion.number] = known
+                untold[known.suggestion.number] = known
+
+    def catch_up(self) -> None:
+        """Tell Optuna what was learned since it was asked last; where that is too much, only what is to be kept.
+
+        That takes a thousand times as long as drawing a point at random, which needs none of it.
+        """
+        if self._untold is None:
+            return
+        untold, self._untold = self._untold, None
+        ended = [number for number, known in untold.items() if known.state is not State.RUNNING]
+        finished = self._finished + sum(untold[number].state in _TAUGHT_BY for number in ended)
+        running = len(self._numbers.keys() | untold.keys()) - len(ended)
+        if self._history and (finished > self._history * SLACK or running > RUNNING * 2):
             self._cut()
+        else:
+            for known in untold.values():
+                self._tell(known)
         self._tree_parzen.forget()
 
     def _sound(self, known: Known) -> Known:
@@ -89,15 +106,17 @@ class OptunaSearch:
             return known
         return Known(known.suggestion, State.FAILED)
 
-    def _tell(self, known: Known, before: Known | None) -> None:
+    def _tell(self, known: Known) -> None:
         number = known.suggestion.number
         self._finished += known.state in _TAUGHT_BY
         # One that is tried again after it failed is a trial of its own.
-        if before is None or number not in self._numbers:
+        if number not in self._numbers:
             if known.state is State.RUNNING:
                 self._numbers[number] = len(self._study.get_trials(deepcopy=False))
             self._study.add_trial(self._trial(known))
             return
+        if known.state is State.RUNNING:
+            return  # again, after a failure that Optuna did not hear of
         running = self._numbers.pop(number)
         if known.intermediates or known.constraints:
             self._note_on(running, self._trial(known))
@@ -136,7 +155,7 @@ class OptunaSearch:
         self._study, self._numbers, self._finished = self._new_study(), {}, 0
         for known in self._known.values():
             if known.suggestion.number in kept:
-                self._tell(known, None)
+                self._tell(known)
 
     def _rank(self, known: Known) -> tuple[float, float]:
         """By how much a result breaks its constraints, then by its value: the least is the best."""
@@ -149,6 +168,7 @@ class OptunaSearch:
             return before.suggestion
         if in_haste and initial is None:
             return self._fall_back(number)
+        self.catch_up()
         rejected: list[Trial] = []
         for attempt in range(FEW_TRIES.get(self._samples.sampler, TRIES)):
             self._study.sampler = self._sampler(seed(self._samples.seed, self._segment, number, attempt))

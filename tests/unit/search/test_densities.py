@@ -142,6 +142,7 @@ def test_of_what_was_good_the_best_weighs_the_most(direction: Any, sign: int) ->
             Known(asked[5], State.DONE, (sign * -9.0,), (1.0,)),
         ]
     )
+    search.catch_up()
     weights = tree_parzen._weights(search._study, search._study.get_trials())
     assert sorted(range(6), key=lambda each: -weights[each]) == [4, 2, 3, 1, 5, 0]
 

@@ -112,6 +112,7 @@ def test_what_was_pruned_and_what_is_not_feasible_teaches_too_also_one_that_is_t
     known = run_constrained(first, 40)
     again.learn(known)
     for search in (first, again):
+        search.catch_up()
         trials = search._study.get_trials()
         assert [trial.state.name for trial in trials] == ["COMPLETE" if n % 5 < 4 else "PRUNED" for n in range(40)]
         assert [tuple(trial.constraints.values()) for trial in trials] == [each.constraints for each in known]
@@ -137,6 +138,7 @@ def test_results_that_break_a_constraint_are_kept_away_from(sampler: str) -> Non
 def test_a_bounded_history_keeps_what_is_feasible_and_the_newest_of_what_was_pruned() -> None:
     search = searching(study(options={"history": 20, "startup": 5}, result_constraints=2))
     known = run_constrained(search, 90)
+    search.catch_up()
     trials = search._study.get_trials()
     assert len(trials) <= 20 * 1.25 + 1
     feasible = [each for each in known if each.state is State.DONE and each.constraints[0] <= 0]
@@ -147,6 +149,7 @@ def test_a_bounded_history_keeps_what_is_feasible_and_the_newest_of_what_was_pru
 def test_a_result_without_its_constraint_values_is_a_failure() -> None:
     search = searching(study(result_constraints=1))
     search.learn([Known(search.ask(0), State.DONE, (1.0,))])
+    search.catch_up()
     assert [trial.state.name for trial in search._study.get_trials()] == ["FAIL"]
 
 
@@ -170,17 +173,35 @@ def test_saying_it_again_and_asking_again_changes_nothing() -> None:
 def test_one_that_failed_and_is_tried_again_counts_when_it_is_done() -> None:
     search = searching(study())
     suggestion = search.ask(0)
-    search.learn([Known(suggestion, State.FAILED)])
-    search.learn([Known(suggestion, State.RUNNING)])
-    search.learn([ended(suggestion)])
+    for known in (Known(suggestion, State.FAILED), Known(suggestion, State.RUNNING), ended(suggestion)):
+        search.learn([known])
+        search.catch_up()
     states = [trial.state.name for trial in search._study.get_trials()]
     assert states == ["FAIL", "COMPLETE"]
+
+
+def test_what_comes_and_goes_while_nothing_is_asked_counts_as_what_it_came_to() -> None:
+    """In haste points are drawn at random, and Optuna hears of them when it is asked again: once each."""
+    search = searching(study())
+    hasty = [search.ask(number, in_haste=True) for number in range(4)]
+    assert {each.origin for each in hasty} == {Origin.FALLBACK}
+    search.learn([ended(hasty[0]), Known(hasty[1], State.FAILED), Known(hasty[2], State.FAILED)])
+    search.learn([Known(hasty[2], State.RUNNING)])
+    assert search._study.get_trials() == []
+    search.ask(4)
+    states = [trial.state.name for trial in search._study.get_trials()]
+    assert states == ["COMPLETE", "FAIL", "RUNNING", "RUNNING", "RUNNING"]
+    search.learn([Known(hasty[2], State.FAILED)])
+    search.learn([Known(hasty[2], State.RUNNING)])
+    search.ask(5)
+    assert [trial.state.name for trial in search._study.get_trials()] == [*states, "RUNNING"]
 
 
 @pytest.mark.parametrize("values", [(), (1.0, 2.0), (float("nan"),), (float("inf"),)])
 def test_values_that_nothing_can_be_learned_from_are_a_failure(values: tuple[float, ...]) -> None:
     search = searching(study())
     search.learn([Known(search.ask(0), State.DONE, values)])
+    search.catch_up()
     assert [trial.state.name for trial in search._study.get_trials()] == ["FAIL"]
     assert search.ask(1).number == 1
 
@@ -197,6 +218,7 @@ def test_a_history_that_is_bounded_keeps_the_best_the_newest_and_what_is_running
     search = searching(study(options={"history": 20, "startup": 5}))
     flying = [Known(search.ask(number), State.RUNNING) for number in range(3)]
     known = run(search, 3, 60)
+    search.catch_up()
     trials = search._study.get_trials()
     assert sum(trial.state.name == "RUNNING" for trial in trials) == len(flying)
     assert len(trials) <= 20 * 1.25 + len(flying) + 1
@@ -249,6 +271,7 @@ def test_of_very_many_that_are_being_evaluated_the_newest_are_told() -> None:
     search = OptunaSearch(study, spaces_of(study)[0])
     asked = [Known(search.ask(number), State.RUNNING) for number in range(5 * RUNNING)]
     search.learn([])
+    search.catch_up()
     assert RUNNING <= len(search._numbers) <= 2 * RUNNING
     assert min(search._numbers) >= len(asked) - 2 * RUNNING
     first = asked[0].suggestion

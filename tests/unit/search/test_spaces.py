@@ -302,7 +302,7 @@ def test_a_sample_carries_only_so_much() -> None:
     """A text of a megabyte that all samples had was stored with each, and leased by the hundred."""
     long = "y" * 10_000
     one, too_long = Parameter(type="categorical", choices=(long,)), Parameter(type="categorical", choices=(long + "y",))
-    command: dict[str, Any] = {"sampler": "command", "steering": Steering(argv=("steer",))}
+    command: dict[str, Any] = {"sampler": "command", "steering": Steering(argv=("steer", "%OUT"))}
     segment = Segment(model_id="a", space={"x": X}, fixed={"f": long})
     assert problems(study({"x": X}, fixed={"f": long}), "") == problems(study({"c": one}), "") == []
     assert problems(Samples(count=1, fixed={"f": long}, **command), "") == []

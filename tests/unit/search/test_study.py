@@ -54,6 +54,7 @@ def order(*numbers: int, **more: Any) -> Order:
 def told(search: StudySearch) -> list[tuple[Point, str]]:
     (of_optuna,) = search._searches
     assert isinstance(of_optuna, OptunaSearch)
+    of_optuna.catch_up()
     return [(trial.params, trial.state.name) for trial in of_optuna._study.get_trials(deepcopy=False)]
 
 
