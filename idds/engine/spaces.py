@@ -144,6 +144,8 @@ def _initial_problems(samples: Samples, place: str) -> Iterator[Problem]:
 def _command_problems(samples: Samples, place: str) -> Iterator[Problem]:
     if samples.steering is None:
         yield Problem(f"{place}/steering", "sampler 'command' needs the command that is to be run")
+    elif not any("%OUT" in argument for argument in samples.steering.argv):
+        yield Problem(f"{place}/steering/argv", "%OUT stands nowhere: it would not know where to write its points")
     if samples.segments:
         yield Problem(f"{place}/segments", "a command has one space, as `space` or `opt_space`")
     if samples.space and samples.opt_space is not None:

@@ -292,6 +292,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"method": "alchemy"}, "BadRequest", "/request_metadata/method"),
     ({"workload_id": "many"}, "BadRequest", "/request_metadata/workload_id"),
     ({"method": "docker"}, "BadRequest", "/request_metadata/arguments"),
+    ({"method": ..., "arguments": "steer %IN"}, "BadRequest", "/request_metadata/arguments: %OUT stands nowhere"),
     ({"method": ..., "arguments": "steer %IN", "sandbox": "--it"}, "BadRequest", "/request_metadata/sandbox"),
     ({"method": ..., "arguments": "steer %IN", "executable": "vm"}, "BadRequest", "/request_metadata/executable"),
 ]

@@ -170,7 +170,7 @@ async def test_the_page_of_a_study_in_segments_tells_them_apart(sqlite_url: str)
 
 async def test_the_page_of_a_study_with_a_command_of_its_own_has_no_charts_of_parameters(sqlite_url: str) -> None:
     async with api_on(sqlite_url) as api:
-        study = await a_study(api, space={}, sampler="command", steering={"argv": ["true"]})
+        study = await a_study(api, space={}, sampler="command", steering={"argv": ["steer", "%OUT"]})
         await fill(api.database, study, range(60))
         shown = await (await browser_of(api)).get(f"/studies/{study}")
         check_sound(shown)

@@ -176,6 +176,7 @@ def _workload(asking: _Asking, metadata: _OfTask) -> int | None:
 _PLACES = {
     "/works/0/input/samples/initial": "/request_metadata/initial_points",
     "/works/0/input/samples/sampler": "/request_metadata/method",
+    "/works/0/input/samples/steering/argv": "/request_metadata/arguments",
     "/works/0/input/samples/count": "/request_metadata/max_points",
     "/works/0/input/samples": "/request_metadata",
 }

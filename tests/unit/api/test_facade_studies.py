@@ -33,11 +33,11 @@ def test_a_command_is_run_by_a_shell_with_what_stands_in_it() -> None:
 
 def test_a_container_gets_the_image_and_the_command_as_arguments_of_their_own() -> None:
     """Nothing of them is read by the outer shell: an image is no piece of a command."""
-    samples = samples_of(arguments="steer %IN; rm x", sandbox="registry/steering:1", executable="docker")
+    samples = samples_of(arguments="steer %OUT; rm x", sandbox="registry/steering:1", executable="docker")
     assert samples.steering is not None
     *shell, script, image, command = samples.steering.argv
     assert shell == ["/bin/sh", "-c"]
-    assert (image, command) == ("registry/steering:1", "steer %IN; rm x")
+    assert (image, command) == ("registry/steering:1", "steer %OUT; rm x")
     assert "docker run" in script
     assert '"$0"' in script
     assert '"$1"' in script

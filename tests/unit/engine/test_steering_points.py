@@ -64,6 +64,7 @@ def test_what_is_no_list_of_points_is_told(written: bytes, word: str) -> None:
     ("changes", "pointer"),
     [
         ({"steering": None}, "/steering"),
+        ({"steering": Steering(argv=("steer", "%IN", "-n", "%NUM_POINTS"))}, "/steering/argv"),
         ({"sampler": "random", "space": SPACE}, "/steering"),
         ({"space": SPACE, "opt_space": {"a": {}}}, "/opt_space"),
         ({"constraints": ("x > 0",)}, "/constraints"),
