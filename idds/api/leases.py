@@ -3,7 +3,7 @@
 from typing import Any
 
 from idds.api.bodies import HeartbeatBody, IntermediateBody, LeaseBody, NextLease, ReportBody, ReturnBody
-from idds.api.problems import Stale
+from idds.api.problems import NoContent, Stale
 from idds.api.replies import (
     AdviceReply,
     HeartbeatReply,
@@ -95,10 +95,18 @@ async def report(call: Call[None, ReportBody]) -> Reply:
     if leased is not None:
         # Never an error, which would lose what was leased.
         return Reply(ReportReply(receipts, [of_delivered(each) for each in leased.contents], leased.has_ended))
-    if len(receipts) == 1 and receipts[0].verdict is Verdict.STALE:
-        sent = call.body.reports[0]
-        raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")
+    if len(receipts) == 1:
+        _check_counts(call, receipts[0].verdict)
     return Reply(ReportReply(receipts))
+
+
+def _check_counts(call: Call[None, ReportBody], verdict: Verdict) -> None:
+    """Who reports one content alone may look at the status of the answer only. Raises Stale and NoContent."""
+    (sent,) = call.body.reports
+    if verdict is Verdict.STALE:
+        raise Stale(f"content {sent.id} is not held under attempt {sent.attempt}: the report changed nothing")
+    if verdict is Verdict.UNKNOWN:
+        raise NoContent(f"content {sent.id} is none of collection {call.number}: the report changed nothing")
 
 
 _OF_COLLECTION = "/v1/collections/{id}"
@@ -152,7 +160,7 @@ ROUTES = (
         "POST",
         f"{_OF_COLLECTION}/contents:report",
         "reportContents",
-        "Report what came of contents, and lease the next; a single stale report, with no lease, is answered 409",
+        "Report what came of contents, and lease the next; a single one, with no lease, that is stale is answered 409",
         Caller.PAYLOAD,
         report,
         reply=ReportReply,

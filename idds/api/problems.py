@@ -49,6 +49,10 @@ class Stale(Conflict):
     """The one report that was sent came too late."""
 
 
+class NoContent(NotFound):
+    """The one report that was sent is of a content that is none of the collection."""
+
+
 class Stalled(IddsError):
     """Nothing more came of the body."""
 
@@ -69,6 +73,7 @@ _KINDS: Mapping[type[IddsError], tuple[int, str, str]] = {
     Malformed: (400, "malformed", "The body cannot be read"),
     Unauthenticated: (401, "unauthenticated", "A valid token is needed"),
     Forbidden: (403, "forbidden", "This may not be done with this token"),
+    NoContent: (404, "no-content", "There is no such content in this collection"),
     NotFound: (404, "not-found", "There is no such thing"),
     UnknownDid: (404, "unknown-did", "Data management does not know it"),
     Stalled: (408, "stalled", "The body did not come"),

@@ -9,7 +9,7 @@ from idds.domain.content import Intermediate, Outcome, Verdict
 from idds.domain.errors import InvalidInput, Problem, Unavailable
 from idds.domain.statuses import ContentStatus
 from idds.sdk.calls import Calls
-from idds.sdk.errors import Stale
+from idds.sdk.errors import NoContent, Stale
 from idds.sdk.exchange import Again, Call, encode, is_undone
 from idds.sdk.views import (
     Advice,
@@ -118,6 +118,8 @@ class ContentCalls(Calls):
             return await self._ask(tuple[Receipt, ...], _reporting(collection, outcomes), "receipts")
         except Stale:
             return (Receipt(outcomes[0].content_id, Verdict.STALE),)
+        except NoContent:
+            return (Receipt(outcomes[0].content_id, Verdict.UNKNOWN),)
 
     async def report_and_lease(
         self,

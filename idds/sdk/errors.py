@@ -1,6 +1,6 @@
 """What can go wrong between a client and the service, beyond what `idds.domain.errors` has."""
 
-from idds.domain.errors import Conflict, IddsError, Unavailable
+from idds.domain.errors import Conflict, IddsError, NotFound, Unavailable
 
 
 class Unreachable(Unavailable):
@@ -9,6 +9,10 @@ class Unreachable(Unavailable):
 
 class Stale(Conflict):
     """The one report that was sent came too late."""
+
+
+class NoContent(NotFound):
+    """The one report that was sent is of a content that is none of the collection."""
 
 
 class Broken(IddsError):

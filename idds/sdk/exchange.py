@@ -27,7 +27,7 @@ from idds.domain.errors import (
     Unavailable,
 )
 from idds.sdk.connection import Connection
-from idds.sdk.errors import Broken, Stale, Unreachable
+from idds.sdk.errors import Broken, NoContent, Stale, Unreachable
 from idds.sdk.study import FIRST_OF_SERVERS, is_unsafe, why_unsafe
 
 FIRST_DELAY_S = 0.2
@@ -36,6 +36,7 @@ CONNECT_TIMEOUT_S = 10.0
 MAX_DETAIL = 500
 PROBLEM_BYTES = 2**20
 STALE = "urn:idds:problem:stale-report"
+NO_CONTENT = "urn:idds:problem:no-content"
 
 
 class Again(StrEnum):
@@ -223,7 +224,7 @@ async def _error(response: aiohttp.ClientResponse) -> IddsError:
         case 403:
             return Forbidden(detail)
         case 404 if document:
-            return NotFound(detail)
+            return NoContent(detail) if document.get("type") == NO_CONTENT else NotFound(detail)
         case 409:
             return Stale(detail) if document.get("type") == STALE else Conflict(detail)
         case 429 | 502 | 503 | 504:

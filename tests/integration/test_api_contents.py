@@ -58,6 +58,9 @@ async def test_a_stale_report_is_refused(api: Api, collection: str) -> None:
     assert (answer.status, answer.document["type"]) == (409, "urn:idds:problem:stale-report")
     assert str(content["id"]) in answer.document["detail"]
     unknown = {**content, "id": content["id"] + 1000}
+    answer = await api.call("POST", f"{collection}/contents:report", reports([unknown]))
+    assert (answer.status, answer.document["type"]) == (404, "urn:idds:problem:no-content")
+    assert answer.document["detail"].startswith(f"content {unknown['id']} is none of collection ")
     several = await api.post(f"{collection}/contents:report", reports([content, unknown], status="failed"))
     assert [receipt["verdict"] for receipt in several["receipts"]] == ["stale", "unknown"]
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,10 @@ async def test_samples_are_leased_and_reported_until_their_request_ends(client: 
 
     done = 1
     lease = await client.lease(collection, wait_s=10)
+    strange = replace(second, id=second.id + 1000)
+    assert (await client.report(collection, [strange.failed("crash")]))[0].verdict == "unknown", (
+        "though the API says 404"
+    )
     stale = await client.report_and_lease(collection, [second.failed("crash")])
     assert (stale.receipts[0].verdict, len(stale.contents)) == ("stale", 1)
     both = await client.report_and_lease(collection, [c.done(1.0) for c in (*lease.contents, *stale.contents)])
