@@ -14,6 +14,8 @@ from idds.search.sequences import SequenceSearch
 
 LONGEST_S = 30.0
 """What a sampler that learns has not drawn by then is drawn at random: others wait, and their patience ends, too."""
+FORGOTTEN = 0.8
+"""So much of how long a first point took is believed each time that there was no time for one."""
 
 
 class Search(Protocol):
@@ -41,6 +43,8 @@ class StudySearch:
         self._checks = [Checks(space.parameters) for space in self._spaces]
         self._constraints = [Constraints(space) for space in self._spaces]
         self._samples = order.samples
+        self._first_s = 0.0
+        """How long the first point of an order takes, which the sampler is told the news for."""
         self._searches = _searches(order, self._spaces)
         for segment, search in enumerate(self._searches):
             search.learn([*self._given(order.given, segment)])
@@ -62,13 +66,19 @@ class StudySearch:
         for search, told in zip(self._searches, news, strict=True):
             search.learn(told)
         found: list[Suggestion] = []
+        none_yet = True
         for number in order.numbers:
             segment = number % len(self._searches)
             initial = given_for(number, self._samples, self._spaces[segment], self._checks[segment])
-            in_haste = time.monotonic() - begun >= within_s
+            since = time.monotonic()
+            in_haste = since - begun + (self._first_s if none_yet else 0.0) >= within_s
             suggestion = self._searches[segment].ask(number, initial, in_haste=in_haste)
             if suggestion is not None:
                 found.append(suggestion)
+            if none_yet and not in_haste:
+                self._first_s, none_yet = time.monotonic() - since, False
+        if none_yet:
+            self._first_s *= FORGOTTEN
         return found
 
     def _as_of_now(self, known: Known) -> Known | None:

@@ -1,5 +1,6 @@
 """A study in the samplers' process: which earlier results, and which of elsewhere, a search is told of."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +96,35 @@ def test_also_where_nobody_waits_there_is_an_end(monkeypatch: pytest.MonkeyPatch
     order = Order(CollectionId(1), STUDY, range(3))
     assert {each.origin for each in StudySearch(order).ask(order)} == {"fallback"}
     assert LONGEST_S <= process.LONGEST_S / 2
+
+
+def test_a_sampler_is_not_begun_with_where_its_first_point_takes_longer_than_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How long that takes is learned from the last one, and forgotten by and by."""
+    took_s, now = 0.5, 0.0
+
+    class Slow(OptunaSearch):
+        def ask(self, number: int, initial: Point | None = None, *, in_haste: bool = False) -> Suggestion:
+            nonlocal now
+            now += 0.0 if in_haste else took_s
+            return super().ask(number, initial, in_haste=in_haste)
+
+    monkeypatch.setattr("idds.search.optuna_search.OptunaSearch", Slow)
+    monkeypatch.setattr("idds.search.study.time", SimpleNamespace(monotonic=lambda: now))
+    search = StudySearch(Order(CollectionId(1), STUDY, ()))
+
+    def drawn(first: int) -> list[str]:
+        order = Order(CollectionId(1), STUDY, range(first, first + 2), within_s=0.2)
+        return [each.origin for each in search.ask(order)]
+
+    assert drawn(0) == ["sampler", "fallback"]
+    took_s = 0.1
+    missed = 0
+    while drawn(10 * (missed + 1)) == ["fallback", "fallback"]:
+        missed += 1
+    assert missed == 5, "0.5 s, and a fifth less each time"
+    assert drawn(1000) == ["sampler", "sampler"]
 
 
 @pytest.mark.parametrize(("within_s", "origins"), [(0.0, {"fallback"}), (None, {"sampler"}), (3600.0, {"sampler"})])
