@@ -143,7 +143,7 @@ def ranked(count: int) -> Array:
     """How much each of so many weighs, the best first; on average 1, as what the wide kernel weighs.
 
     As parents in evolution strategies (Hansen and Ostermeier, Evolutionary Computation 9, 2001). Of one like the other
-    (Optuna) too many points are drawn near the middling, the more so where few results are known (docs/hpo.md).
+    (Optuna) too many points are drawn near the middling, where many are drawn before the next result (docs/hpo.md).
     """
     weights = np.log(count + 1) - np.log(np.arange(1, count + 1))
     found: Array = weights * count / max(weights.sum(), 1e-12)
