@@ -94,13 +94,14 @@ async def _write(client: "Client", study: int, file: "IO[str]") -> int:
             constraints = max(constraints, len(sample.constraint_values or ()))
     columns = [f"params_{name}" for name in sorted(names)]
     valued, bound = _columns("value", len(about.directions)), _columns("constraint", constraints)
-    head = ["number", "status", *valued, *bound, *columns, "pruned", "origin", "version", "attempt", "reason"]
+    ways = dict(zip(_columns("direction", len(about.directions)), about.directions, strict=True))
+    head = ["number", "status", *valued, *ways, *bound, *columns, "pruned", "origin", "version", "attempt", "reason"]
     writer = csv.DictWriter(file, [*head, "changed_at"], restval="", extrasaction="ignore")
     writer.writeheader()
     count = 0
     async with aclosing(_samples(client, about)) as samples:
         async for sample in samples:
-            writer.writerow(_row(sample, valued, bound))
+            writer.writerow(ways | _row(sample, valued, bound))
             count += 1
     return count
 

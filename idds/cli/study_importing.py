@@ -6,7 +6,7 @@ else; they are leased, and reported with the values that are known.
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from idds.cli.exits import Exit, leave
 from idds.cli.output import write, write_json
 from idds.cli.session import AsJson, converse
 from idds.cli.study_creating import as_workflow, submit
+from idds.domain.course import Result
 from idds.domain.errors import IddsError, InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Points and their values; `space` is a JSON document, as in a study."""
+    """Points and what came of them; `directions` where the source tells them, `space` a JSON document as in a study."""
 
     name: str
-    directions: Sequence[str]
+    directions: Sequence[str] | None
     space: Mapping[str, Any]
-    found: Sequence[tuple[Mapping[str, "Value"], tuple[float, ...]]]
+    found: Sequence[Result]
 
 
 def import_study(
@@ -47,7 +48,7 @@ def import_study(
         Path | None, typer.Option(help="A study document whose space the points are of; else they tell it.")
     ] = None,
     direction: Annotated[
-        list[str] | None, typer.Option(help="Of a table: minimize or maximize, for each value.")
+        list[str] | None, typer.Option(help="Of a table that does not tell: minimize or maximize, for each value.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the request; else that of the source.")] = None,
     as_json: AsJson = False,
@@ -56,8 +57,8 @@ def import_study(
     from idds.sdk.documents import load_document
 
     try:
-        results = _read(source, study, direction)
         document = load_document(space) if space is not None else {}
+        results = directed(_read(source, study), direction, document.get("directions"))
         made = converse(context, lambda client: _take(client, results, document, name), patience_s=PATIENCE_S)
     except IddsError as error:
         raise leave(error) from None
@@ -70,9 +71,9 @@ def import_study(
         write(f"study {made.id} of request {made.request} has {made.ended:,} results")
 
 
-def _read(source: str, study: str | None, directions: list[str] | None) -> Results:
+def _read(source: str, study: str | None) -> Results:
     if source.endswith(".csv"):
-        return read_table(Path(source), directions)
+        return read_table(Path(source))
     if "://" not in source:
         Path(source).open("rb").close()  # Optuna would make one, with nothing in it
     try:
@@ -87,33 +88,76 @@ def _read(source: str, study: str | None, directions: list[str] | None) -> Resul
     return Results(found.name, found.directions, described, found.results)
 
 
-def read_table(path: Path, directions: list[str] | None) -> Results:
-    """What `study export --csv` wrote, or Optuna's data frames: columns `params_NAME`, and `value` or `values_N`.
+def directed(results: Results, *given: Sequence[str] | None) -> Results:
+    """With the directions that the source tells, or that were given. Raises InvalidInput where nobody says."""
+    said = [list(each) for each in (results.directions, *given) if each]
+    if not said:
+        raise InvalidInput([Problem("--direction", f"{results.name} does not tell: say minimize or maximize")])
+    for each in said[1:]:
+        if each != said[0]:
+            text = f"is this to {' and '.join(said[0])}, or to {' and '.join(each)}? Both is said"
+            raise InvalidInput([Problem("--direction", text)])
+    if results.found and len(said[0]) != (wanted := len(results.found[0].values)):
+        raise InvalidInput([Problem("--direction", f"there are {wanted} values: give as many directions")])
+    return replace(results, directions=said[0])
+
+
+def read_table(path: Path) -> Results:
+    """What `study export --csv` wrote, or Optuna's data frames: columns `params_NAME`, `value` or `values_N`, and where
+    there are such `constraint` or `constraints_N`, `direction` or `directions_N`.
 
     Rows without all their values are passed over. Raises OSError, and InvalidInput naming the line.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or ()
-        valued = [column for column in columns if column == "value" or column.startswith("values_")]
-        searched = [column for column in columns if column.startswith(PARAMETER)]
+        valued, searched = _named(columns, "value"), [column for column in columns if column.startswith(PARAMETER)]
         if not (valued and searched):
             raise InvalidInput([Problem("", f"{path} has no columns value (or values_0, ...) and {PARAMETER}NAME")])
-        rows = [
-            (number, row)
-            for number, row in enumerate(reader, 2)
-            if all(row[column] for column in valued) and None not in row and row.get("pruned") != "True"
-        ]
-    ways = directions or ["minimize"] * len(valued)
-    if len(ways) != len(valued):
-        raise InvalidInput([Problem("--direction", f"there are {len(valued)} values: give as many directions")])
+        bound, ways = _constraints(columns), _named(columns, "direction")
+        rows = [(number, row) for number, row in enumerate(reader, 2) if _is_result(row, [*valued, *bound])]
     typed = {column: _typed([row[column] for _, row in rows if row[column]]) for column in searched}
-    found = []
-    for number, row in rows:
-        point = {column.removeprefix(PARAMETER): typed[column][row[column]] for column in searched if row[column]}
-        found.append((point, tuple(_number(row[column], number, column) for column in valued)))
+    found = [
+        Result(
+            parameters={name.removeprefix(PARAMETER): typed[name][row[name]] for name in searched if row[name]},
+            values=tuple(_number(row[column], number, column) for column in valued),
+            constraint_values=tuple(_number(row[column], number, column) for column in bound),
+        )
+        for number, row in rows
+    ]
     space = {column.removeprefix(PARAMETER): _described(typed[column].values()) for column in searched}
-    return Results(path.stem, ways, space, found)
+    return Results(path.stem, _directions(rows, ways), space, found)
+
+
+def _named(columns: Sequence[str], name: str) -> list[str]:
+    """The columns of one, or of several."""
+    return [column for column in columns if column == name or column.startswith(f"{name}s_")]
+
+
+def _constraints(columns: Sequence[str]) -> list[str]:
+    """The columns that say whether a result is feasible: our own, or one of the two ways in which Optuna names them."""
+    own = "system_attrs_constraints"
+    if own in columns:  # as lists: that was the way of its versions before the fifth
+        raise InvalidInput([Problem(f"/1/{own}", "lists cannot be read here: import Optuna's storage itself")])
+    return _named(columns, "constraint") or [column for column in columns if column.startswith(f"{own}:")]
+
+
+def _is_result(row: Mapping[str, str], wanted: Iterable[str]) -> bool:
+    """Not one that failed or was pruned; of those that were Optuna has a value, too."""
+    is_pruned = row.get("pruned") == "True" or row.get("state", "COMPLETE") != "COMPLETE"
+    return all(row[column] for column in wanted) and None not in row and not is_pruned
+
+
+def _directions(rows: Sequence[tuple[int, Mapping[str, str]]], columns: Sequence[str]) -> list[str] | None:
+    """Those that a table tells; all its rows tell the same."""
+    if not (rows and columns):
+        return None
+    first = [rows[0][1][column] for column in columns]
+    for number, row in rows:
+        for column, direction in zip(columns, first, strict=True):
+            if row[column] != direction:
+                raise InvalidInput([Problem(f"/{number}/{column}", f"{row[column]!r}, and {direction!r} above")])
+    return first
 
 
 def _number(text: str, line: int, column: str) -> float:
@@ -154,11 +198,12 @@ async def _take(client: "Client", results: Results, document: Mapping[str, Any],
     _check(results, document)
     samples = {
         "space": results.space,
-        "directions": list(results.directions),
-        **{key: document[key] for key in ("space", "fixed", "constraints", "directions") if key in document},
+        "directions": results.directions,
+        **{key: document[key] for key in ("space", "fixed", "constraints") if key in document},
         "sampler": "random",
         "count": len(results.found),
-        "initial": [dict(point) for point, _ in results.found],
+        "initial": [dict(each.parameters) for each in results.found],
+        "result_constraints": len(results.found[0].constraint_values),
     }
     (made,) = await submit(client, as_workflow(samples, name or results.name, MOST, 1), is_alone=True)
     try:
@@ -175,7 +220,7 @@ def _check(results: Results, document: Mapping[str, Any]) -> None:
         raise InvalidInput([Problem("", f"there are {len(results.found):,} results; a study takes 1 to {MOST:,}")])
     if "space" in document:
         return
-    lacking = {name for point, _ in results.found for name in results.space if name not in point}
+    lacking = {name for each in results.found for name in results.space if name not in each.parameters}
     if lacking:
         reason = f"not all results have {', '.join(sorted(lacking))}: tell with --space on what that depends"
         raise InvalidInput([Problem("", reason)])
@@ -185,7 +230,8 @@ async def _report(client: "Client", study: int, results: Results) -> None:
     while True:
         lease = await client.lease(study, count=AT_ONCE, wait_s=5.0, ttl_s=600.0)
         if lease.contents:
-            outcomes = [each.done(*results.found[_number_of(each.name)][1]) for each in lease.contents]
+            known = [(each, results.found[_number_of(each.name)]) for each in lease.contents]
+            outcomes = [each.done(*found.values, constraint_values=found.constraint_values) for each, found in known]
             await client.report(study, outcomes)
         elif lease.ended:
             return

@@ -18,8 +18,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
+from idds.domain.course import Result
 from idds.domain.errors import Conflict, InvalidInput, NotFound, Problem
-from idds.domain.space import Parameter, Point, Value
+from idds.domain.space import Parameter, Value
 from idds.domain.statuses import ContentStatus
 from idds.domain.study import Sample
 from idds.engine.space_union import union
@@ -38,12 +39,12 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A study of Optuna's: what it searched, and the points of its finished trials with their values."""
+    """A study of Optuna's: what it searched, and the points of its finished trials with what came of them."""
 
     name: str
     directions: tuple[str, ...]
     space: Mapping[str, Parameter]
-    results: Sequence[tuple[Point, tuple[float, ...]]]
+    results: Sequence[Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +119,28 @@ def read_study(place: str, name: str | None) -> Found:
     if name is not None and name not in names:
         raise NotFound(f"this storage has no study {name!r}")
     study = optuna.load_study(study_name=name or names[0], storage=storage)
-    trials = [trial for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if _is_sound(trial)]
+    complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    bounds = list(dict.fromkeys(name for trial in complete for name in trial.constraints))
+    trials = [trial for trial in complete if _is_sound(trial, bounds)]
     return Found(
         study.study_name,
         tuple(direction.name.lower() for direction in study.directions),
         union({key: _parameter(each) for key, each in trial.distributions.items()} for trial in trials),
-        [(trial.params, tuple(trial.values)) for trial in trials],
+        [
+            Result(
+                parameters=trial.params,
+                values=tuple(trial.values),
+                constraint_values=tuple(trial.constraints[name] for name in bounds),
+            )
+            for trial in trials
+        ],
     )
 
 
-def _is_sound(trial: FrozenTrial) -> bool:
-    return all(map(math.isfinite, trial.values or ()))
+def _is_sound(trial: FrozenTrial, bounds: Sequence[str]) -> bool:
+    """Whether it is known what came of it, and whether that is feasible."""
+    constraints = trial.constraints
+    return constraints.keys() == set(bounds) and all(map(math.isfinite, (*trial.values, *constraints.values())))
 
 
 def _storage(place: str) -> BaseStorage:

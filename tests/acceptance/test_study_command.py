@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from idds.cli.exits import Exit
 from idds.cli.main import app
+from idds.domain.content import Outcome
 from idds.sdk.client import Client
+from idds.sdk.views import LeasedContent
 from tests.acceptance.service import Running, service
 
 SPACE = {
@@ -148,6 +150,58 @@ async def _import_again(running: Running, typed: Typed, table: Path, best: dict[
     space = typed.file("space.json", {"space": SPACE})
     (made,) = await typed.documents("import", str(typed.folder / "study.db"), "--space", space)
     assert made["counts"]["done"] == 21
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["minimize", "maximize"]])
+async def test_what_is_exported_and_imported_is_as_feasible_as_before(
+    running: Running, typed: Typed, directions: list[str]
+) -> None:
+    """By a table and by Optuna's storages, also beside samples that failed or were pruned: the best are the same."""
+    document = {
+        "space": {"x": {"type": "float", "low": 0, "high": 1}},
+        "sampler": "random",
+        "count": 12,
+        "directions": directions,
+        "result_constraints": 2,
+    }
+    (made,) = await typed.documents("create", typed.file("bound.json", document))
+    async with running.client() as client:
+        while not (lease := await client.lease(made["id"], count=12, wait_s=5)).ended:
+            await client.report(made["id"], [_bound(each, len(directions)) for each in lease.contents])
+    known, best = await _results(typed, made["id"])
+    assert len(known) == 8
+    assert 0 < len(best) < 8 if len(directions) > 1 else best[0][0]["x"] < 0.5
+
+    places = [str(typed.folder / name) for name in ("bound.csv", "bound.db", "bound.journal")]
+    for place in places:
+        await typed(f"export {made['id']}", "--csv" if place.endswith(".csv") else "--optuna", place)
+        (again,) = await typed.documents("import", place)
+        assert (again["status"], again["counts"]["done"]) == ("finished", 8)
+        assert await _results(typed, again["id"]) == (known, best)
+        (about,) = await typed.documents(f"show {again['id']}")
+        assert about["definition"]["directions"] == directions
+
+
+def _bound(content: LeasedContent, objectives: int) -> Outcome:
+    """Feasible up to 0.5. The first samples fail, the next are pruned where there is one objective."""
+    assert content.parameters is not None
+    x, number = float(content.parameters["x"]), int(content.name.rpartition("-")[2])
+    if number < 2 or (number < 4 and objectives > 1):
+        return content.failed("bad luck", retry=False)
+    if number < 4:
+        return content.pruned()
+    return content.done(*[x, x * x][:objectives], constraint_values=[x - 0.5, -1.0])
+
+
+async def _results(typed: Typed, study: int) -> tuple[list[Any], list[Any]]:
+    """What came of all points, and of the best."""
+    names = ("parameters", "objective_values", "constraint_values")
+    found = [
+        [[each[name] for name in names] for each in await typed.documents(f"{command} {study}")]
+        for command in ("samples", "best")
+    ]
+    done = [each for each in found[0] if each[1] is not None]
+    return sorted(done, key=lambda each: each[0]["x"]), found[1]
 
 
 async def test_a_segment_is_redefined(typed: Typed) -> None:
