@@ -5,7 +5,7 @@ Two forms are in the field, `{"A": {"type": "Choice", "params": {"choices": [...
 `[{"model_id": ..., "search_space": ...}]`: a search for each, of whose points the model is a fixed value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from idds.domain.errors import Problem
@@ -25,6 +25,18 @@ _METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "quniform": ("float", {}),
     "uniformint": ("int", {}),
 }
+_INSIDE: Mapping[str, frozenset[str]] = {
+    "Choice": frozenset({"choices", "deterministic"}),
+    "Scalar": frozenset({"init", "mutable_sigma"}),
+    "categorical": frozenset({"categories", "grid_search"}),
+    "uniform": frozenset({"low", "high"}),
+    "loguniform": frozenset({"low", "high", "base"}),
+    "quniform": frozenset({"low", "high", "q"}),
+    "uniformint": frozenset({"low", "high"}),
+}
+"""What may stand in the `params` of a type, or the `dimension` of a method: as nevergrad and hpogrid have them. Where a
+search begins, how an algorithm of theirs walks, and the base of a logarithm say nothing of which points there are.
+"""
 
 
 class _Odd(Exception):
@@ -85,6 +97,9 @@ def _read_space(document: Mapping[str, Any], place: str) -> tuple[dict[str, Para
             found[name] = _read_parameter(parameter)
         except _Odd as odd:
             problems.append(Problem(at + odd.pointer, str(odd)))
+        else:
+            # It is read all the same: a study that was taken in before these were refused goes on as it is.
+            problems += [Problem(at + odd.pointer, str(odd)) for odd in _unknown(parameter)]
     return found, problems
 
 
@@ -94,6 +109,29 @@ def _read_parameter(document: Any) -> Parameter:
     if isinstance(document, Mapping) and "method" in document:
         return _read_method(document["method"], document.get("dimension"))
     raise _Odd("", "a parameter has a type (Choice, Scalar), or a method and a dimension")
+
+
+def _unknown(document: Mapping[str, Any]) -> Iterator[_Odd]:
+    """What is said of a parameter that can be read, and would not be heeded."""
+    is_typed = "type" in document
+    kind = document["type"] if is_typed else document["method"]
+    inside = "params" if is_typed else "dimension"
+    known = {"type", inside, *(["bounds"] if kind == "Scalar" else [])} if is_typed else {"method", inside}
+    yield from _beside(document, known, "", kind)
+    values = document.get(inside) or {}
+    if not isinstance(values, Mapping):
+        yield _Odd(f"/{inside}", "only an object can be read")
+        return
+    yield from _beside(values, _INSIDE[kind], f"/{inside}", kind)
+    if values.get("grid_search"):
+        yield _Odd(f"/{inside}/grid_search", "only 0 can be read: for each value once take the sampler 'grid'")
+
+
+def _beside(document: Mapping[str, Any], known: Set[str], place: str, kind: str) -> Iterator[_Odd]:
+    for name, value in document.items():
+        if name not in known and value is not None:
+            at = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+            yield _Odd(at, f"{kind} has no such thing; there are: {', '.join(sorted(known))}")
 
 
 def _read_typed(document: Mapping[str, Any]) -> Parameter:
@@ -131,7 +169,8 @@ def _choices(found: Any, place: str) -> tuple[Value, ...]:
         raise _Odd(place, "give choices: texts, numbers, true and false")
     if len(found) > MOST_CHOICES:
         raise _Odd(place, f"there are more than {MOST_CHOICES} choices")
-    return tuple(found)
+    # One that is there twice counts once.
+    return tuple({(type(choice), choice): choice for choice in found}.values())
 
 
 def _number(found: Any, place: str) -> float:

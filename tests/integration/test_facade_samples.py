@@ -272,6 +272,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"opt_space": ...}, "BadRequest", "/request_metadata/opt_space"),
     ({"opt_space": {"a": {"type": "Scalar", "bounds": [5, 0]}}}, "BadRequest", "/request_metadata/opt_space/a"),
     ({"opt_space": {"a": {"type": "Fourier"}}}, "BadRequest", "/request_metadata/opt_space/a/type"),
+    (
+        {"opt_space": {"a": {"type": "Scalar", "bounds": [0, 5], "integer": True}}},
+        "BadRequest",
+        "/request_metadata/opt_space/a/integer",
+    ),
     ({"opt_space": [{"model_id": "a"}]}, "BadRequest", "/request_metadata/opt_space/0/search_space"),
     (
         {"opt_space": {"a" * 200: {"type": "Scalar", "bounds": [0, 5]}}, "initial_points": [{}]},

@@ -172,7 +172,10 @@ def test_what_is_wrong_is_told_at_its_place(samples: Samples, pointer: str, mess
     ("document", "expected"),
     [
         (
-            {"A": {"type": "Choice", "params": {"choices": ["u", 2]}}, "B": {"type": "Scalar", "bounds": [0, 5]}},
+            {
+                "A": {"type": "Choice", "params": {"choices": ["u", 2], "deterministic": True}, "bounds": None},
+                "B": {"type": "Scalar", "bounds": [0, 5], "params": {"init": 2}},
+            },
             {"A": Parameter(type="categorical", choices=("u", 2)), "B": Parameter(type="float", low=0, high=5)},
         ),
         (
@@ -180,7 +183,7 @@ def test_what_is_wrong_is_told_at_its_place(samples: Samples, pointer: str, mess
                 "n": {"method": "uniformint", "dimension": {"low": 3, "high": 10}},
                 "lr": {"method": "loguniform", "dimension": {"low": 1e-5, "high": 1e-2, "base": 10}},
                 "m": {"method": "quniform", "dimension": {"low": 0.5, "high": 1.0, "q": 0.1}},
-                "b": {"method": "categorical", "dimension": {"categories": [32, 64]}},
+                "b": {"method": "categorical", "dimension": {"categories": [32, 64, 32], "grid_search": 0}},
             },
             {
                 "n": Parameter(type="int", low=3, high=10),
@@ -195,6 +198,12 @@ def test_spaces_as_workload_managers_write_them(document: dict[str, Any], expect
     samples = Samples(opt_space=document, count=1)
     assert problems(samples, "") == []
     assert dict(spaces_of(samples)[0].parameters) == expected
+
+
+def test_what_was_taken_in_with_words_that_are_refused_by_now_is_read_as_it_was() -> None:
+    samples = Samples(opt_space={"A": {"type": "Scalar", "bounds": [0, 5], "integer": True}}, count=1)
+    assert problems(samples, "")
+    assert dict(spaces_of(samples)[0].parameters) == {"A": Parameter(type="float", low=0, high=5)}
 
 
 def test_segments_are_a_space_each_with_its_model_fixed() -> None:
@@ -234,6 +243,16 @@ B: dict[str, Any] = {"B": {"type": "Scalar", "bounds": [0, 5]}}
         ({"A": {"method": "uniform"}}, "/opt_space/A/dimension"),
         ({"A": {"method": "uniform", "dimension": {"low": 0}}}, "/opt_space/A/dimension/high"),
         ({"A": {"method": "quniform", "dimension": {"low": 0, "high": 1, "q": 0}}}, "/opt_space/A/dimension/q"),
+        ({"A": {"type": "Scalar", "bounds": [0, 5], "integer": True}}, "/opt_space/A/integer"),
+        ({"A": {"type": "Scalar", "bounds": [0, 5], "params": {"lower": 1}}}, "/opt_space/A/params/lower"),
+        ({"A": {"type": "Scalar", "bounds": [0, 5], "params": [1]}}, "/opt_space/A/params"),
+        ({"A": {"type": "Choice", "params": {"choices": [1], "repetitions": 2}}}, "/opt_space/A/params/repetitions"),
+        ({"A": {"method": "uniform", "dimension": {"low": 0, "high": 1, "q": 0.1}}}, "/opt_space/A/dimension/q"),
+        ({"A": {"method": "uniform", "dimension": {"low": 0, "high": 1}, "log~/": 1}}, "/opt_space/A/log~0~1"),
+        (
+            {"A": {"method": "categorical", "dimension": {"categories": [1, 2], "grid_search": 1}}},
+            "/opt_space/A/dimension/grid_search",
+        ),
         (({"search_space": B},), "/opt_space/0/model_id"),
         (({"model_id": 1},), "/opt_space/0/search_space"),
         (({"model_id": 1, "search_space": B}, {"model_id": 1, "search_space": B}), "/opt_space/1/model_id"),
