@@ -34,6 +34,11 @@ class Intent(StrEnum):
     EXPIRE = "expire"
     """Ordered by the clock: its time is over."""
 
+    @property
+    def is_ending(self) -> bool:
+        """Nothing is begun or delivered any more, until what has ended is retried."""
+        return self not in (Intent.RUN, Intent.SUSPEND)
+
 
 class ContentStatus(StrEnum):
     NEW = "new"

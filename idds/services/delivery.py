@@ -188,11 +188,11 @@ class Delivery:
     async def look(self, collection: CollectionId) -> tuple[int, bool]:
         """How many contents are available now, and whether nothing will ever come again. Raises NotFound."""
         async with self._database.snapshot(timeless=True, brief=True) as tx:
-            found = await tx.collections.get(collection)
-            transform = await tx.transforms.get(found.transform_id) if found is not None else None
-        if found is None or transform is None:
+            found = await tx.collections.outlook(collection)
+        if found is None:
             raise NotFound(f"there is no collection {collection}")
-        return found.counts[ContentStatus.AVAILABLE], _is_final(transform.status, found) and found.open == 0
+        has_ended = _has_ended(found.status, found.intent, found.collection, found.collection.open)
+        return found.collection.counts[ContentStatus.AVAILABLE], has_ended
 
     async def acknowledge(self, vo: str, message_id: str, outcomes: Sequence[Outcome]) -> list[Receipt]:
         """Take in outcomes that came in a message of a VO's trusted service; none when it had come already."""
@@ -267,9 +267,14 @@ def _odd(place: Place | None, order: Order) -> IddsError | None:
     return None
 
 
-def _is_final(status: Status, collection: Collection) -> bool:
-    """Whether nothing comes but what is there: a retried one, new again, is still to be looked through."""
-    return status.is_terminal or (collection.is_closed and status is not Status.NEW and collection.retried_to is None)
+def _has_ended(status: Status, intent: Intent, collection: Collection, still_open: int) -> bool:
+    """Whether nothing will ever be delivered again; `still_open` counts what has not come to its end."""
+    if intent.is_ending:
+        # What others still hold comes back to nobody.
+        return True
+    # A retried one, new again, is still to be looked through.
+    is_complete = collection.is_closed and status is not Status.NEW and collection.retried_to is None
+    return still_open == 0 and (status.is_terminal or is_complete)
 
 
 class _Serving:
@@ -346,8 +351,8 @@ class _Serving:
         given: Sequence[Sequence[Delivered]] = [()] * len(leases)
         if place.status is Status.RUNNING and place.intent is Intent.RUN:
             given = await self._tx.leases.give(place.collection, self._wanted(leases))
-        is_empty = self._tx.collections.as_counted(place.collection).open == 0
-        has_ended = _is_final(place.status, place.collection) and is_empty
+        still_open = self._tx.collections.as_counted(place.collection).open
+        has_ended = _has_ended(place.status, place.intent, place.collection, still_open)
         for (number, order), contents in zip(leases, given, strict=True):
             if contents and order.ttl < SHORT:
                 self._tx.wake(Channel.LEASES)

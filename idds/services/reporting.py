@@ -59,7 +59,8 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
         before = changes.get(content.id)
         current = content if before is None else replace(content, status=before.target)
         verdict = judge(current, outcome, place.collection.source, place.work.attempts)
-        receipts.append(Receipt(outcome.content_id, verdict))
+        is_last = verdict is Verdict.AGAIN and not place.delivers_again
+        receipts.append(Receipt(outcome.content_id, Verdict.ACCEPTED if is_last else verdict))
         if verdict in (Verdict.ACCEPTED, Verdict.AGAIN):
             changes[content.id] = _Change(content.status, _target(place, outcome, verdict), outcome)
     moves = await _move(tx, changes)
@@ -74,7 +75,7 @@ async def take_in(tx: Transaction, place: Place, outcomes: Sequence[Outcome]) ->
 
 def _target(place: Place, outcome: Outcome, verdict: Verdict) -> ContentStatus:
     if verdict is Verdict.AGAIN:
-        return ContentStatus.AVAILABLE if place.status is Status.RUNNING else ContentStatus.CANCELLED
+        return ContentStatus.AVAILABLE if place.delivers_again else ContentStatus.CANCELLED
     return ContentStatus.DONE if outcome.done else ContentStatus.FAILED
 
 
@@ -110,10 +111,9 @@ _EVENTS: Mapping[ContentStatus, tuple[ContentEvent, Mapping[str, Any]]] = {
 
 
 async def give_again(tx: Transaction, place: Place, ids: Sequence[int], *, tried: bool = True) -> None:
-    """Deliver them again; or cancel them, where the transform has ended and nobody would take them any more."""
+    """Deliver them again; or cancel them, where nobody would take them any more."""
     if ids:
-        is_running = place.status is Status.RUNNING
-        event = ContentEvent.RETURNED if is_running else ContentEvent.CANCELLED
+        event = ContentEvent.RETURNED if place.delivers_again else ContentEvent.CANCELLED
         values = FREE if tried else {**FREE, **NOT_TRIED}
         moves = await tx.contents.move(event, of_ids(ids), values=values, sources=(ContentStatus.LEASED,))
         moved = {content.id: content for content in await tx.contents.get(ids)}

@@ -88,6 +88,20 @@ class Place:
     work: Work
     address: Address
 
+    @property
+    def delivers_again(self) -> bool:
+        """Whether what comes back is for somebody else; if not, nobody would take it."""
+        return self.status is Status.RUNNING and not self.intent.is_ending
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A collection, the status of its transform, and what was ordered of its request."""
+
+    collection: Collection
+    status: Status
+    intent: Intent
+
 
 _LOCK = (
     select(requests.c.id, CLOCK.label("now"))
@@ -177,6 +191,11 @@ class Collections(Noun):
         }
         result = await self._execute(insert(collections).values(values).returning(collections.c.id))
         return CollectionId(result.scalar_one())
+
+    async def outlook(self, collection: CollectionId) -> Outlook | None:
+        """What tells whether anything will be delivered from it; nothing is locked."""
+        row = (await self._read(_PLACE, {"collection": collection})).first()
+        return None if row is None else Outlook(read_collection(row), Status(row.status), Intent(row.intent))
 
     async def get(self, collection: CollectionId, principal: Principal | None = None) -> Collection | None:
         """A collection, if it is there and the principal may see it."""

@@ -65,6 +65,31 @@ async def test_a_stale_report_is_refused(api: Api, collection: str) -> None:
     assert [receipt["verdict"] for receipt in several["receipts"]] == ["stale", "unknown"]
 
 
+async def test_after_a_cancel_nothing_comes_again_whatever_others_hold(api: Api) -> None:
+    request = await api.submit()
+    collection = f"/v1/collections/{await api.input_of(request)}"
+    order = {"lessee": "a", "count": 4, "ttl_s": 3000}
+    held = (await api.post(f"{collection}/contents:lease", order))["contents"]
+    assert len(held) == 4, "all that may be in flight"
+    async with asyncio.timeout(DEADLINE_S):
+        waiting = asyncio.create_task(api.post(f"{collection}/contents:lease", {"lessee": "b", "wait_s": 30}))
+        await asyncio.sleep(0)
+        await api.post(f"/v1/requests/{request}:cancel", {})
+        await api.advance()
+        assert (await waiting)["ended"], "who stood in line need not wait for what others hold"
+        assert (await api.post(f"{collection}/contents:lease", order))["ended"]
+        failed = await api.post(f"{collection}/contents:report", {**reports(held[:1], status="failed"), "lease": order})
+    assert [each["verdict"] for each in failed["receipts"]] == ["accepted"], "it is not delivered once more"
+    assert failed["ended"]
+    done = await api.post(f"{collection}/contents:report", reports(held[1:3]))
+    assert [each["verdict"] for each in done["receipts"]] == ["accepted", "accepted"], "what was found is taken"
+    await api.post(f"{collection}/contents:return", {"held": [{"id": held[3]["id"], "attempt": 1}]})
+    counts = (await api.get(collection))["counts"]
+    assert {status: n for status, n in counts.items() if n} == {"done": 2, "cancelled": 2}
+    await api.advance()
+    assert (await api.get(f"/v1/requests/{request}"))["status"] == "cancelled"
+
+
 async def test_the_next_is_leased_with_the_report_of_the_last(api: Api, collection: str) -> None:
     order = {"lessee": "a", "ttl_s": 60}
     [content] = (await api.post(f"{collection}/contents:lease", order))["contents"]
