@@ -76,7 +76,8 @@ class Fleet:
         self.pilots.remove(process)
         process.send_signal(number)
         output, _ = await process.communicate()
-        assert output.startswith(b"done") if process.returncode == 0 else process.returncode == -number
+        is_wound_up = process.returncode == 128 + number
+        assert output.startswith(b"done") if is_wound_up else process.returncode == -number
 
 
 @asynccontextmanager
