@@ -111,12 +111,16 @@ class RunningSample:
 
 @dataclass(frozen=True, slots=True)
 class Setback:
-    """So many samples came back without a result: `returned`, to be evaluated again, or `failed` for good."""
+    """So many samples came back without a result: `returned`, to be evaluated again, or `failed` for good.
+
+    `numbers` are those of the first ten.
+    """
 
     at: int
     event: str
     samples: int
     reason: str | None
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

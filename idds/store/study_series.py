@@ -19,6 +19,8 @@ _GOLDEN, _CIRCLE = 2654435769, 2**32
 
 MOVES, SAMPLES = 5000, 5000
 """So many of a study are looked through, the newest: for setbacks, and for those of which something was said."""
+NAMED = 10
+"""So many samples of a setback are named."""
 
 
 class Best(NamedTuple):
@@ -81,11 +83,22 @@ class StudySeries(Noun):
 
     async def setbacks(self, study: CollectionId, limit: int) -> list[Setback]:
         """What came back without a result among the last moves of a study, the newest first."""
-        newest = select(moves).where(moves.c.entity == f"collection:{study}").order_by(moves.c.id.desc()).limit(MOVES)
-        last = newest.subquery("last")
+        newest = select(moves.c.id, moves.c.event).where(moves.c.entity == f"collection:{study}")
+        last = newest.order_by(moves.c.id.desc()).limit(MOVES).subquery("last")
         bad = is_status(last.c.event, ContentEvent.RETURNED, ContentEvent.FAILED)
-        query = select(last.c.at, last.c.event, last.c.n, last.c.reason).where(bad).order_by(last.c.id.desc())
-        return [Setback(row.at, row.event, row.n, row.reason) for row in await self._execute(query.limit(limit))]
+        query = select(moves.c.at, moves.c.event, moves.c.n, moves.c.reason, moves.c.ids)
+        query = query.join_from(last, moves, moves.c.id == last.c.id).where(bad).order_by(last.c.id.desc())
+        rows = list(await self._execute(query.limit(limit)))
+        named = [[ContentId(each) for each in (row.ids or ())[:NAMED]] for row in rows]
+        numbers = await self._numbers([content for contents in named for content in contents])
+        return [
+            Setback(row.at, row.event, row.n, row.reason, tuple(numbers[each] for each in of_row if each in numbers))
+            for row, of_row in zip(rows, named, strict=True)
+        ]
+
+    async def _numbers(self, ids: Sequence[ContentId]) -> dict[ContentId, int]:
+        query = select(samples.c.content_id, samples.c.number).where(among(samples.c.content_id, ids))
+        return {ContentId(row.content_id): row.number for row in await self._execute(query)}
 
     async def curves(self, study: CollectionId, limit: int, steps: int) -> list[StudyCurve]:
         """The newest samples of which something was said on the way, each at `steps` or so many more at most."""

@@ -13,7 +13,7 @@ from idds.domain.errors import InvalidInput, Problem
 from idds.domain.identifiers import CollectionId, RequestId
 from idds.domain.space import Parameter
 from idds.domain.statuses import ContentStatus
-from idds.domain.study import Study
+from idds.domain.study import Study, StudySummary
 from idds.domain.study_series import StudyCurves, StudyPoint, StudyPoints, StudySeries
 from idds.domain.workflow import Samples
 from idds.engine.foreign_spaces import MODEL
@@ -46,7 +46,7 @@ async def show_list(visit: Visit[StudiesQuery]) -> View:
     found = await visit.doors.studies.studies(visit.principal, request=request, before=query.before, limit=limit + 1)
     page = found[:limit]
     values = {
-        "studies": [(each, Bar(sum(each.counts.values()), each.counts, OF_SAMPLES)) for each in page],
+        "studies": [(each, bar_of(each)) for each in page],
         "query": query,
         "next": page[-1].id if len(found) > limit else None,
     }
@@ -85,7 +85,7 @@ async def show(visit: Visit[ChartsQuery]) -> View:
         **{each.name: getattr(found, each.name) for each in fields(found)},
         # Thousands of points: a thread lets others be served meanwhile.
         **await asyncio.to_thread(_drawn, found),
-        "bar": Bar(sum(study.counts.values()), study.counts, OF_SAMPLES),
+        "bar": bar_of(study),
         # Whether something may be said of a sample that is being evaluated, which no event tells of.
         "is_moving": study.counts[ContentStatus.LEASED] > 0 and bool(found.curves.curves or study.definition.pruner),
         "known": known,
@@ -137,6 +137,12 @@ async def show_sample(visit: Visit[None]) -> View:
     }
     events = None if sample.status.is_terminal else f"/v1/events?entity=collection:{identifier}"
     return View("study-sample.html", f"Sample {number} · {study.work}", values, events)
+
+
+def bar_of(study: StudySummary) -> Bar:
+    """Of all that are wanted, also of what is not drawn yet; once it has ended of what there was."""
+    drawn = sum(study.counts.values())
+    return Bar(drawn if study.status.is_terminal else max(study.wanted, drawn), study.counts, OF_SAMPLES)
 
 
 def parameters_of(samples: Samples) -> Mapping[str, Parameter]:

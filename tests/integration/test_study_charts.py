@@ -128,6 +128,28 @@ async def test_who_evaluates_what_and_what_came_back_without_a_result(database_u
         setbacks = [(each["event"], each["samples"], each["reason"]) for each in told["setbacks"]]
         assert setbacks[0] == ("failed", 1, "it diverges")
         assert [(event, number) for event, number, _ in setbacks[1:]] == [("returned", 1)]
+        assert [each["numbers"] for each in told["setbacks"]] == [[1], [0]]
+        shown = await (await browser_of(api)).get(f"/studies/{study}")
+        check_sound(shown)
+        assert f"/studies/{study}/samples/1" in shown.reading.all("a", "href"), "what failed can be followed"
+
+
+async def test_the_bar_of_a_study_is_of_all_that_are_wanted_and_what_has_ended_brings_nothing_more(
+    sqlite_url: str,
+) -> None:
+    async with api_on(sqlite_url) as api:
+        request = await api.submit(STUDY)
+        study = await api.input_of(request)
+        browser = await browser_of(api)
+        for path in (f"/studies/{study}", "/studies"):
+            shown = await browser.get(path)
+            assert 'class="is-available" x="0.0" y="0" width="66.667"' in shown.text, "4 of 6 are drawn"
+        assert "No value came back yet." in (await browser.get(f"/studies/{study}")).words
+        await api.post(f"/v1/requests/{request}:cancel", {})
+        await api.advance()
+        words = (await browser.get(f"/studies/{study}")).words
+        assert "No value came back." in words
+        assert "yet" not in words
 
 
 async def test_the_page_of_a_study_with_many_parameters_shows_those_that_are_asked_for(sqlite_url: str) -> None:

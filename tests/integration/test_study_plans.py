@@ -95,7 +95,7 @@ def _steps(study: Collection, heard: int) -> list[Hot]:
         hot("pace", lambda tx: StudyListings(tx).ended_since(study.id, 0), *MOVES),
         hot("running", lambda tx: tx.study_series.running(study.id, 20), "ix_contents_lessee",
             "ix_contents_lease", *SAID, *of_samples),
-        hot("setbacks", lambda tx: tx.study_series.setbacks(study.id, 20), *MOVES),
+        hot("setbacks", lambda tx: tx.study_series.setbacks(study.id, 20), "pk_samples", *MOVES),
         hot("curves", lambda tx: tx.study_series.curves(study.id, 5, 10), *of_samples, *SAID),
     ]  # fmt: skip
 
