@@ -5,6 +5,8 @@ else; they are leased, and reported with the values that are known.
 """
 
 import csv
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +29,12 @@ if TYPE_CHECKING:
 MOST = 10_000
 AT_ONCE = 500
 PARAMETER = "params_"
+LEFT_OVER = "left over"
+"""What is in a row beyond the last column."""
 PATIENCE_S = 60.0
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""Python reads more as numbers: `1_000`, `007` and `inf` are texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +113,43 @@ def read_table(path: Path) -> Results:
     """What `study export --csv` wrote, or Optuna's data frames: columns `params_NAME`, `value` or `values_N`, and where
     there are such `constraint` or `constraints_N`, `direction` or `directions_N`.
 
-    Rows without all their values are passed over. Raises OSError, and InvalidInput naming the line.
+    Rows without all their values, or with one that is not finite, are passed over. Raises OSError, and InvalidInput
+    naming the line.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or ()
-        valued, searched = _named(columns, "value"), [column for column in columns if column.startswith(PARAMETER)]
-        if not (valued and searched):
-            raise InvalidInput([Problem("", f"{path} has no columns value (or values_0, ...) and {PARAMETER}NAME")])
-        bound, ways = _constraints(columns), _named(columns, "direction")
-        rows = [(number, row) for number, row in enumerate(reader, 2) if _is_result(row, [*valued, *bound])]
+    columns, lines = _lines(path)
+    valued, searched = _named(columns, "value"), [column for column in columns if column.startswith(PARAMETER)]
+    if not (valued and searched):
+        raise InvalidInput([Problem("", f"{path} has no columns value (or values_0, ...) and {PARAMETER}NAME")])
+    bound, ways = _constraints(columns), _named(columns, "direction")
+    rows = [(number, row) for number, row in lines if _is_result(number, row, [*valued, *bound])]
     typed = {column: _typed([row[column] for _, row in rows if row[column]]) for column in searched}
     found = [
         Result(
             parameters={name.removeprefix(PARAMETER): typed[name][row[name]] for name in searched if row[name]},
-            values=tuple(_number(row[column], number, column) for column in valued),
-            constraint_values=tuple(_number(row[column], number, column) for column in bound),
+            values=tuple(float(row[column]) for column in valued),
+            constraint_values=tuple(float(row[column]) for column in bound),
         )
-        for number, row in rows
+        for _, row in rows
     ]
     space = {column.removeprefix(PARAMETER): _described(typed[column].values()) for column in searched}
     return Results(path.stem, _directions(rows, ways), space, found)
+
+
+def _lines(path: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
+    """The columns, and the rows with their lines."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restkey=LEFT_OVER, restval="")
+        try:
+            columns = reader.fieldnames or ()
+            rows = [(reader.line_num, row) for row in reader]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InvalidInput([Problem("", f"{path} is no table in UTF-8: {error}")]) from None
+    if doubled := sorted({column for column in columns if column and columns.count(column) > 1}):
+        raise InvalidInput([Problem("", f"{path} has several columns {', '.join(doubled)}")])
+    for number, row in rows:
+        if any(row.get(LEFT_OVER, "")):
+            raise InvalidInput([Problem(f"/{number}", f"there are more cells than the {len(columns)} columns")])
+    return columns, rows
 
 
 def _named(columns: Sequence[str], name: str) -> list[str]:
@@ -142,10 +165,11 @@ def _constraints(columns: Sequence[str]) -> list[str]:
     return _named(columns, "constraint") or [column for column in columns if column.startswith(f"{own}:")]
 
 
-def _is_result(row: Mapping[str, str], wanted: Iterable[str]) -> bool:
+def _is_result(line: int, row: Mapping[str, str], wanted: Iterable[str]) -> bool:
     """Not one that failed or was pruned; of those that were Optuna has a value, too."""
-    is_pruned = row.get("pruned") == "True" or row.get("state", "COMPLETE") != "COMPLETE"
-    return all(row[column] for column in wanted) and None not in row and not is_pruned
+    if row.get("pruned") == "True" or row.get("state", "COMPLETE") != "COMPLETE":
+        return False
+    return all(row[column] and math.isfinite(_value(row[column], line, column)) for column in wanted)
 
 
 def _directions(rows: Sequence[tuple[int, Mapping[str, str]]], columns: Sequence[str]) -> list[str] | None:
@@ -160,21 +184,36 @@ def _directions(rows: Sequence[tuple[int, Mapping[str, str]]], columns: Sequence
     return first
 
 
-def _number(text: str, line: int, column: str) -> float:
+def _value(text: str, line: int, column: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise InvalidInput([Problem(f"/{line}/{column}", f"{text!r} is no number")]) from None
+        value = None
+    if value is None or (math.isfinite(value) and not _NUMBER.fullmatch(text.strip())):
+        raise InvalidInput([Problem(f"/{line}/{column}", f"{text!r} is no number")])
+    return value
 
 
 def _typed(texts: Sequence[str]) -> dict[str, "Value"]:
     """The value of each text: whole numbers where all are, else numbers where all are, true and false, else texts."""
-    for read in (int, float, _truth):
+    for read in (_whole, _number, _truth):
         try:
             return {text: read(text) for text in texts}
         except ValueError:
             continue
     return {text: text for text in texts}
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not (_NUMBER.fullmatch(text.strip()) and math.isfinite(float(text))):
+        raise ValueError
+    return float(text)
 
 
 def _truth(text: str) -> bool:

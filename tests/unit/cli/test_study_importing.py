@@ -48,7 +48,29 @@ def test_whoever_does_not_say_in_which_direction_is_asked(tmp_path: Path) -> Non
         directed(silent, ["maximize", "maximize"])
 
 
+def test_only_what_is_written_as_numbers_is_numbers(tmp_path: Path) -> None:
+    head = "value,direction,params_whole,params_number,params_code,params_text,params_truth\n"
+    found = read_table(
+        table(tmp_path, head + "1e-3,minimize,1,.5,007,1_000,True\n\n 2,minimize,-2, 1.5e3,010,inf,False\nnan,,,,,,,\n")
+    )
+    assert [tuple(each.parameters.values()) for each in found.found] == [
+        (1, 0.5, "007", "1_000", True),
+        (-2, 1500.0, "010", "inf", False),
+    ]
+    assert [each.values for each in found.found] == [(0.001,), (2.0,)]
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes("value,params_x\n1,größer\n".encode("latin-1"))
+    with pytest.raises(InvalidInput, match="is no table in UTF-8"):
+        read_table(path)
+
+
 WRONG = [
+    ("value,params_x,params_x\n1,1,1\n", "has several columns params_x"),
+    ("value,params_x\n1,1\n\n1,0,5\n", "/4: there are more cells than the 2 columns"),
+    ("value,params_x\n1_000,1\n", "/2/value: '1_000' is no number"),
     ("value,direction,params_x\n1,minimize,1\n2,maximize,1\n", "/3/direction: 'maximize', and 'minimize' above"),
     ("value,system_attrs_constraints,params_x\n1,[0.5],1\n", "/1/system_attrs_constraints: lists cannot be read"),
     ("value,constraint,params_x\n1,no,1\n", "/2/constraint: 'no' is no number"),
