@@ -231,8 +231,8 @@ def parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
         return
     if not low <= high:
         yield Problem(f"{place}/low", f"low {low} is above high {high}")
-    if not (abs(low) < float("inf") and abs(high) < float("inf") and high - low < float("inf")):
-        yield Problem(place, "low and high must be finite")
+    if reason := _against_width(low, high):
+        yield Problem(place, reason)
         return
     if parameter.type == "int" and (low % 1 or high % 1):
         yield Problem(place, "low and high of an int are whole numbers")
@@ -242,6 +242,12 @@ def parameter_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
         yield Problem(f"{place}/low", "a logarithmic parameter needs low > 0")
     if step is not None:
         yield from _step_problems(parameter, step, place)
+
+
+def _against_width(low: float, high: float) -> str | None:
+    if not (abs(low) < float("inf") and abs(high) < float("inf")):
+        return "low and high must be finite"
+    return None if high - low < float("inf") else "high - low is more than the largest number there is, some 1.8e308"
 
 
 def _step_problems(parameter: Parameter, step: float, place: str) -> Iterator[Problem]:
@@ -258,14 +264,20 @@ def _step_problems(parameter: Parameter, step: float, place: str) -> Iterator[Pr
 def _choice_problems(parameter: Parameter, place: str) -> Iterator[Problem]:
     if not parameter.choices:
         yield Problem(f"{place}/choices", "a categorical parameter needs at least one choice")
-    seen: set[Value] = set()
+    seen: dict[Value, Value] = {}
     for number, choice in enumerate(parameter.choices):
         if choice in seen:
-            yield Problem(f"{place}/choices/{number}", f"{choice!r} is among the choices already")
-        seen.add(choice)
+            before = "" if type(choice) is type(seen[choice]) else f", as {_written(seen[choice])}: the two are equal"
+            yield Problem(f"{place}/choices/{number}", f"{_written(choice)} is among the choices already{before}")
+        seen.setdefault(choice, choice)
     given = [name for name in ("low", "high", "step") if getattr(parameter, name) is not None]
     for name in [*given, *(["log"] if parameter.log else [])]:
         yield Problem(f"{place}/{name}", "a categorical parameter has choices only")
+
+
+def _written(value: Value) -> str:
+    """As in JSON."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def against(parameter: Parameter, value: Any) -> str | None:

@@ -45,7 +45,17 @@ def study(space: dict[str, Parameter] | None = None, **more: Any) -> Samples:
         (
             study({"x": Parameter(type="categorical", choices=("a", 1, True))}),
             "/space/x/choices/2",
-            "True is among the choices already",
+            "true is among the choices already, as 1: the two are equal",
+        ),
+        (
+            study({"x": Parameter(type="categorical", choices=("a", "a"))}),
+            "/space/x/choices/1",
+            "'a' is among the choices already",
+        ),
+        (
+            study({"x": Parameter(type="float", low=-1e308, high=1e308)}),
+            "/space/x",
+            "high - low is more than the largest number",
         ),
         (
             study({"x": Parameter(type="categorical", choices=("a",), low=1)}),
