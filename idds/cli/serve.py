@@ -21,6 +21,8 @@ from idds.runtime.wiring import Wired
 COLLECTED_AT = (10_000, 20, 50)
 OPERATOR = Principal("operator", HOUSE, Role.OPERATOR)
 FIRST_START = ", made just now: an operator's, who may do everything"
+SWITCH_S = 0.0005
+"""A thread that commits waits so long at most for a busy event loop to let go of the interpreter; else it were 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ async def _serve(settings: Settings, with_agents: bool) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTED_AT)
+        sys.setswitchinterval(SWITCH_S)
         lines = (
             f"API     {running.url}",
             f"token   in {running.token_file}{FIRST_START if running.is_first_start else ''}",

@@ -302,26 +302,36 @@ class _Sqlite:
     @asynccontextmanager
     async def connect(self, *, writes: bool, brief: bool) -> AsyncIterator[Connection]:
         async with self._writer if writes else nullcontext(), self._seats:
-            # A writer may wait to begin for another process, and to commit for the disk: not on the event loop.
-            if writes or not brief:
+            connection = self._open_at_once(_begin(writes)) if brief else None
+            if connection is None:
                 opened = self._threads.run(lambda: self._open(_begin(writes)), undo=sqlalchemy.Connection.close)
                 connection = await opened
-            else:
-                connection = self._open(_begin(writes))
             try:
                 yield SqliteConnection(connection, at_once if brief else self._threads.run)
             except BaseException:
                 await self._threads.run(connection.close)  # rolls back
                 raise
             if writes or not brief:
+                # A commit waits for the disk: not on the event loop.
                 await self._threads.run(partial(_end, connection))
             else:
                 _end(connection)
 
-    def _open(self, begin: str) -> sqlalchemy.Connection:
+    def _open_at_once(self, begin: str) -> sqlalchemy.Connection | None:
+        """None where another process is writing: that is to be waited for, but not on the event loop."""
+        try:
+            return self._open(begin, patience_s=0)
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY":
+                raise
+            return None
+
+    def _open(self, begin: str, patience_s: float = COMMAND_TIMEOUT_S) -> sqlalchemy.Connection:
         connection = self.sync_engine.connect()
         try:
+            _wait_for(connection, patience_s)
             connection.execution_options(idds_begin=begin).begin()
+            _wait_for(connection, COMMAND_TIMEOUT_S)
         except BaseException:
             connection.close()
             raise
@@ -340,6 +350,12 @@ class _Sqlite:
     async def close(self) -> None:
         await self._threads.run(self.sync_engine.dispose)
         self._threads.stop()
+
+
+def _wait_for(connection: sqlalchemy.Connection, patience_s: float) -> None:
+    """How long statements wait for another process."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA busy_timeout = {patience_s * 1000:.0f}").close()
 
 
 def _end(connection: sqlalchemy.Connection) -> None:

@@ -1,6 +1,9 @@
-"""PostgreSQL is killed and comes back: agents go on by themselves, and nothing that was answered is lost."""
+"""PostgreSQL is killed and comes back, SQLite is written to by another process: agents go on by themselves, and nothing
+that was answered is lost.
+"""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,3 +86,27 @@ async def test_a_chain_goes_on_after_the_database_was_killed(tmp_path: Path, ser
 
 async def _transforms(parts: Wired, request: RequestId) -> list[Transform]:
     return list((await parts.doors.catalogue.overview(OWNER, request)).transforms)
+
+
+async def test_a_brief_transaction_waits_for_another_process_and_holds_nobody_up_meanwhile(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+
+    async def write() -> None:
+        async with database.transaction("t", brief=True) as tx:
+            tx.moves.record("agent:1", "seen", (None, "here"), request=None)
+
+    other = sqlite3.connect(str(database.url.database), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(write())
+        for _ in range(3):
+            done, _ = await asyncio.wait([writing], timeout=0.05)
+            assert not done
+        other.execute("COMMIT")
+        await writing
+    finally:
+        other.close()
+    async with database.snapshot() as tx:
+        assert [move.event for move in await tx.moves.of(["agent:1"])] == ["seen"]
+    await database.close()
