@@ -1,5 +1,6 @@
 """How a command ends that could not do what it was to: one line for people, and a code for scripts."""
 
+import re
 from enum import IntEnum
 
 import typer
@@ -57,11 +58,31 @@ def explain(error: IddsError) -> tuple[str, Exit]:
         case Forbidden():
             return f"{said}. Use a token that may; what yours may, says: idds whoami", Exit.NOT_ALLOWED
         case NotFound():
-            return f"{said}. See what there is with: idds list", Exit.NOT_FOUND
+            listed = _listed(said)
+            return f"{said}. See what there is with: {listed}" if listed else said, Exit.NOT_FOUND
         case Conflict():
             return said, Exit.CONFLICT
         case _:
             return said, Exit.BROKEN
+
+
+_LISTED = {
+    "request": "idds list",
+    "transform": "idds list",
+    "collection": "idds list",
+    "study": "idds study list",
+    "token": "idds token list",
+}
+_MISSING = re.compile(r"there is no (\w+) \d+$")
+_NO_SAMPLE = re.compile(r"(study \d+) has no sample \d+$")
+
+
+def _listed(said: str) -> str | None:
+    """The command that lists such things, of what a service says that it does not have."""
+    if of := _NO_SAMPLE.match(said):
+        return f"idds {of[1].replace(' ', ' samples ')}"
+    missing = _MISSING.match(said)
+    return _LISTED.get(missing[1]) if missing else None
 
 
 def _places(problems: tuple[Problem, ...]) -> str:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+T = TypeVar("T")
 UNBOUNDED = 10_000
 """Columns of a line where there is no terminal to fit it to."""
 LAST = 12
@@ -32,6 +33,13 @@ def console() -> "Console":
 
 def write(text: str = "") -> None:
     sys.stdout.write(text + "\n")
+
+
+def cut(found: Sequence[T], limit: int) -> Sequence[T]:
+    """At most so many; that there are more is said on standard error."""
+    if len(found) > limit:
+        sys.stderr.write(f"idds: these are {limit:,}, and there are more: --limit says how many\n")
+    return found[:limit]
 
 
 def write_json(thing: Any) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from idds.cli.documents import document_of
 from idds.cli.orders import state
-from idds.cli.output import ago, duration, instant, plain, write, write_json, write_table
+from idds.cli.output import ago, cut, duration, instant, plain, write, write_json, write_table
 from idds.cli.session import AsJson, RequestNumber, converse
 from idds.cli.watch import watch_until_end
 from idds.domain.statuses import Intent, Status
@@ -62,9 +62,9 @@ def list_requests(
     """List requests, newest first."""
 
     async def talk(client: "Client") -> "list[RequestView]":
-        return [request async for request in client.requests(status, limit, owner=owner, share=share, name=name)]
+        return [request async for request in client.requests(status, limit + 1, owner=owner, share=share, name=name)]
 
-    requests = converse(context, talk)
+    requests = cut(converse(context, talk), limit)
     if as_json:
         for request in requests:
             write_json(request)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from idds.cli import study_creating, study_exporting, study_importing, study_redefining, study_watch, tokens
-from idds.cli.output import ago, write, write_json, write_table
+from idds.cli.output import ago, cut, write, write_json, write_table
 from idds.cli.session import AsJson, StudyNumber, converse
 from idds.cli.study_words import TITLES, amounts, facts, point, rows, values
 from idds.domain.statuses import ContentStatus
@@ -29,9 +29,9 @@ def list_studies(
     """List studies, newest first."""
 
     async def talk(client: "Client") -> "list[StudySummary]":
-        return [study async for study in client.studies(request, limit)]
+        return [study async for study in client.studies(request, limit + 1)]
 
-    found = converse(context, talk)
+    found = cut(converse(context, talk), limit)
     if as_json:
         for study in found:
             write_json(study)
@@ -71,6 +71,8 @@ def best(
     if as_json:
         for sample in found:
             write_json(sample)
+    elif not found:
+        write(f"study {study} has no result so far")
     elif count == 1 and len(found) == 1:
         write(f"{values(found[0].objective_values)} by sample {found[0].number}")
         write_table(("parameter", "value"), sorted(found[0].parameters.items()))

@@ -51,7 +51,7 @@ def create(
         studies = await submit(client, workflow, is_alone=workflow is not document, share=share, key=key)
         return studies, None if token is None else await client.payload_token(studies[0].id, lifetime)
 
-    with new_file(token) as give:
+    with new_file(token, "--payload-token") as give:
         studies, secret = converse(context, talk)
         if secret is not None:
             give(secret)

@@ -28,7 +28,9 @@ AT_ONCE = 500
 def export(
     context: typer.Context,
     study: StudyNumber,
-    table: Annotated[Path | None, typer.Option("--csv", help="A table of all samples; - for standard output.")] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="New file for a table of all samples; - for standard output.")
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option("--optuna", metavar="FILE|URL", help="An Optuna storage: SQLite, a .journal file, or a URL."),
@@ -43,6 +45,8 @@ def export(
         raise leave(InvalidInput([Problem("", "say where to: --csv FILE, or --optuna FILE")]))
     if table is not None and steps:
         raise leave(InvalidInput([Problem("--steps", "a table has no values on the way: take --optuna")]))
+    if table is not None and table.exists():
+        raise leave(InvalidInput([Problem("--csv", f"{table} is there already")]))
     if table is not None:
         _to_table(context, study, table)
         return

@@ -126,15 +126,18 @@ def revoke(
 
 
 @contextmanager
-def new_file(path: Path | None) -> "Iterator[Callable[[str], object]]":
-    """Where to write what comes: made before a token is, so that none is made in vain, and removed if none is."""
+def new_file(path: Path | None, option: str = "--file") -> "Iterator[Callable[[str], object]]":
+    """Where to write what comes: made before a token is, so that none is made in vain, and removed if none is.
+
+    `option` is the one that named it.
+    """
     if path is None:
         yield write
         return
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError as error:
-        raise leave(InvalidInput([Problem("--file", f"{path} cannot be made: {error.strerror}")])) from None
+        raise leave(InvalidInput([Problem(option, f"{path} cannot be made: {error.strerror}")])) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         try:
             yield lambda text: file.write(text + "\n")

@@ -117,7 +117,7 @@ def read_study(place: str, name: str | None) -> Found:
     if name is None and len(names) != 1:
         raise InvalidInput([Problem("--study", f"say which: {', '.join(map(repr, names[:20])) or 'there is none'}")])
     if name is not None and name not in names:
-        raise NotFound(f"this storage has no study {name!r}")
+        raise NotFound(f"this storage has no study {name!r}; it has: {', '.join(map(repr, names[:20])) or 'none'}")
     study = optuna.load_study(study_name=name or names[0], storage=storage)
     complete = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     bounds = list(dict.fromkeys(name for trial in complete for name in trial.constraints))

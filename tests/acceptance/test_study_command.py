@@ -85,6 +85,7 @@ async def test_a_study_is_created_followed_and_exported(running: Running, typed:
     made = await typed.documents("create", file, "--set", f"/count={COUNT}", "--payload-token", str(secret))
     study = made[0]["id"]
     assert (made[0]["name"], made[0]["work"], made[0]["wanted"]) == ("search", "evaluate", COUNT)
+    assert await typed(f"best {study}") == f"study {study} has no result so far\n"
     watching = asyncio.create_task(typed(f"watch {study}", code=Exit.NOT_FINISHED))
     async with Client(running.url, secret.read_text().strip()) as payload:
         await evaluate(payload, study, failing=6)

@@ -24,7 +24,9 @@ PROBLEMS = [errors.Problem("/works/0", "no"), errors.Problem("", "neither")]
         (errors.Unavailable("busy."), "busy. Try again later", Exit.UNAVAILABLE),
         (errors.Unauthenticated("who"), "--token-file", Exit.NOT_ALLOWED),
         (errors.Forbidden("no"), "idds whoami", Exit.NOT_ALLOWED),
-        (errors.NotFound("there is no request 5"), "idds list", Exit.NOT_FOUND),
+        (errors.NotFound("there is no request 5"), "5. See what there is with: idds list", Exit.NOT_FOUND),
+        (errors.NotFound("there is no study 5"), "5. See what there is with: idds study list", Exit.NOT_FOUND),
+        (errors.NotFound("study 5 has no sample 7"), "with: idds study samples 5", Exit.NOT_FOUND),
         (Stale("late"), "late", Exit.CONFLICT),
         (Broken("the answer was 500"), "the answer was 500", Exit.BROKEN),
     ],
@@ -33,6 +35,11 @@ def test_errors_are_explained(error: errors.IddsError, said: str, code: Exit) ->
     text, found = explain(error)
     assert said in text
     assert found is code
+
+
+def test_of_what_no_service_has_no_list_is_told() -> None:
+    said = "this storage has no study 'x'; it has: 'y'"
+    assert explain(errors.NotFound(said)) == (said, Exit.NOT_FOUND)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from idds.cli.estimate import Estimate
-from idds.cli.output import duration, plain, size, write_table
+from idds.cli.output import cut, duration, plain, size, write_table
 from idds.cli.progress import MOST_BAR, SEGMENTS, picture, sentences
 from idds.cli.screens import Lines
 from idds.cli.updates import Update
@@ -16,6 +16,13 @@ from idds.domain.replica import Window
 from idds.domain.statuses import ContentStatus, Intent, Relation, Status
 from idds.domain.transform import Transform
 from idds.sdk.views import Answer, CollectionView, RequestView, SentenceView, TransformAnswer
+
+
+def test_what_a_list_leaves_out_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cut([1, 2, 3], 3) == [1, 2, 3]
+    assert capsys.readouterr().err == ""
+    assert cut([1, 2, 3], 2) == [1, 2]
+    assert capsys.readouterr().err == "idds: these are 2, and there are more: --limit says how many\n"
 
 
 @pytest.mark.parametrize(
