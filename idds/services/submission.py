@@ -43,6 +43,14 @@ class WrongWorkflow(InvalidInput):
     """The workflow document cannot be carried out: pointers lead into it."""
 
 
+class KeyTaken(Conflict):
+    """This key came with something else before: it is that request's."""
+
+    def __init__(self, request: RequestId) -> None:
+        super().__init__("this Idempotency-Key came with another document, or other terms, before")
+        self.request = request
+
+
 ANY_TIME = Lifetimes()
 MAX_TOLD = 100
 """Of so many works at most the audit log tells."""
@@ -144,7 +152,7 @@ class Submission:
         known = await tx.requests.by_key(new.principal, new.idempotency_key)
         assert known is not None
         if known[1] != digest(new.workflow, new.terms):
-            raise Conflict("this Idempotency-Key came with another document, or other terms, before")
+            raise KeyTaken(known[0].id)
         return known[0], False
 
     def _unknown(self, workflow: Workflow) -> list[Problem]:

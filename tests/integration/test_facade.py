@@ -146,7 +146,7 @@ async def test_what_is_sent_again_is_one_request(database_url: str) -> None:
         of_another = await world.ask(request_metadata={"workload_id": TASK + 1})
         by_a_rule = await world.ask(request_metadata={"workload_id": TASK, "rule_id": "a" * 32})
         assert len({first, of_another, by_a_rule}) == 3
-        async with raises("ConflictRequestException"):
+        async with raises("ConflictRequestException", f"request {first}, of the same task", "on other terms"):
             await world.ask(priority=7)
         assert len(await world.client.call("get_requests", workload_id=TASK)) == 2
 

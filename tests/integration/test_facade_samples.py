@@ -86,6 +86,10 @@ async def test_a_search_is_carried_out_generation_by_generation(database_url: st
     async with world_on(database_url) as world:
         request = await search(world, method=...)
         assert await search(world, method=...) == request, "a POST that comes again is the same request"
+        async with raises(
+            "ConflictRequestException", f"request {request}, of the same task", "asks for something else"
+        ):
+            await search(world, method="random", max_points=1)
         (shown,) = await world.client.call("get_requests", workload_id=TASK, with_metadata=True)
         expected = {"request_type": "RequestType.HyperParameterOpt", "scope": "hpo", "name": f"task.{TASK}"}
         assert expected.items() <= shown.items()

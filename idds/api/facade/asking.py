@@ -14,12 +14,12 @@ from idds.api.facade.decoding import fields_of, is_storable
 from idds.api.facade.route import Call, FacadeRoute, NotTaken
 from idds.api.facade.studies import Search, study_of
 from idds.api.route import Caller
-from idds.domain.errors import InvalidInput, Problem
+from idds.domain.errors import Conflict, InvalidInput, Problem
 from idds.domain.identifiers import Did
 from idds.domain.request import Role, Terms
 from idds.domain.task import Task
 from idds.domain.workflow import Input, Work, Workflow
-from idds.services.submission import WrongWorkflow
+from idds.services.submission import KeyTaken, WrongWorkflow
 
 DAY = 86_400_000_000
 """In microseconds: the client gives lifetimes in days."""
@@ -135,6 +135,9 @@ async def add(call: Call) -> Any:
             idempotency_key=_key(asked),
             task=Task(task, asked.dataset, document),
         )
+    except KeyTaken as taken:
+        known = f"request {taken.request}, of the same task, name, requester and tag"
+        raise Conflict(f"{known}, asks for something else, or on other terms: ask for this as another task") from None
     except WrongWorkflow as wrong:
         raise InvalidInput([Problem(_place(each.pointer), each.message) for each in wrong.problems]) from None
     return {"request_id": request.id}

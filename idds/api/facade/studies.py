@@ -15,7 +15,7 @@ POINTS = 10
 _PLACE = "/request_metadata"
 _METHODS = {None: "tpe", "nevergrad": "tpe"}
 """Samplers by the names that are no names of ours. What is asked of nevergrad, the default can."""
-_STEERED = frozenset({"container", "docker", "sandbox"})
+_STEERED = frozenset({COMMAND, "container", "docker", "sandbox"})
 _EXECUTABLES = frozenset({None, "docker"})
 _Points = Annotated[int, Field(gt=0, le=100_000)]
 

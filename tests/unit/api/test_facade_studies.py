@@ -48,6 +48,11 @@ def test_points_to_begin_with_come_before_those_of_the_command() -> None:
     assert samples.initial == ({"A": 1}, {"A": 2})
 
 
+@pytest.mark.parametrize("method", ["command", "docker", None])
+def test_a_command_may_be_named_as_the_method(method: str | None) -> None:
+    assert samples_of(arguments="steer %IN %OUT", method=method).sampler == "command"
+
+
 def test_a_sampler_that_is_named_goes_before_a_command() -> None:
     samples = samples_of(arguments="steer %IN %OUT", method="random")
     assert (samples.sampler, samples.steering) == ("random", None)
