@@ -83,7 +83,7 @@ class Sampling:
         numbers, waited_s = range(first, first + count), (now - asked_at) / 1_000_000
         order = await self._order(identifier, numbers, waited_s=waited_s, pace=pace)
         drawn = await self._held(effect, self._samplers[order.samples.sampler].ask(order))
-        async with self._database.transaction(AGENT, brief=len(drawn) <= PART) as tx:
+        async with self._database.transaction(AGENT, brief=len(drawn) <= PART, timeless=True) as tx:
             place = await tx.collections.place(identifier)
             assert place is not None
             if await tx.studies.latest(identifier) != order.version:
