@@ -83,7 +83,7 @@ def parallel(
 ) -> Parallel | None:
     """An axis for each parameter and the last one for the objective; a line for each sample, the best in front.
 
-    It is broken where a sample has no such parameter.
+    It is dashed where a sample has no such parameter.
     """
     if not points or not parameters:
         return None
@@ -175,9 +175,15 @@ def scale_of(parameter: Parameter, points: Sequence[StudyPoint], name: str) -> S
 
 
 def shaded(points: Sequence[StudyPoint], objective: int, direction: str) -> list[tuple[StudyPoint, str]]:
-    """Each with its shade by rank, from the worst to the best: what is drawn last is seen."""
+    """Each with its shade by rank, from the worst to the best: what is drawn last is seen.
+
+    What is equally good has the same shade, and the best the last one.
+    """
     ordered = sorted(points, key=lambda point: point.values[objective], reverse=direction == "minimize")
-    return [(point, f"shade-{n * SHADES // len(ordered)}") for n, point in enumerate(ordered)]
+    shades = {point.values[objective]: n * SHADES // len(ordered) for n, point in enumerate(ordered)}
+    if ordered:
+        shades[ordered[-1].values[objective]] = SHADES - 1
+    return [(point, f"shade-{shades[point.values[objective]]}") for point in ordered]
 
 
 def _height(scale: Scale, point: StudyPoint, name: str) -> float | None:
@@ -185,15 +191,17 @@ def _height(scale: Scale, point: StudyPoint, name: str) -> float | None:
 
 
 def _broken(heights: Sequence[float | None], apart: int, style: str, title: str) -> list[Line]:
-    """The pieces of a line; a single point is a short stroke."""
+    """The pieces of a line, and what leads over the axes between them; a single point is a short stroke."""
     pieces: list[list[tuple[float, float]]] = [[]]
     for n, height in enumerate(heights):
         if height is None:
             pieces.append([])
         else:
             pieces[-1].append((LEFT + apart * n, height))
+    pieces = [piece for piece in pieces if piece]
     strokes = [[(x - 4, y), (x + 4, y)] if len(piece) == 1 else piece for piece in pieces for x, y in piece[:1]]
-    return [line(stroke, style, title) for stroke in strokes]
+    over = [[before[-1], after[0]] for before, after in pairwise(pieces)]
+    return [line(stroke, style, title) for stroke in strokes] + [line(each, f"{style} over", title) for each in over]
 
 
 def _beyond(scale: Scale, values: Sequence[Value]) -> int:

@@ -132,6 +132,16 @@ def test_shades_go_by_rank_the_best_last() -> None:
     assert [each.number for each, _ in least] == list(reversed(range(10)))
     assert [style for _, style in least] == [f"shade-{n * SHADES // 10}" for n in range(10)]
     assert shaded(points, 0, "maximize")[-1][0].number == 9
+    assert [style for _, style in shaded(points[:1], 0, "minimize")] == ["shade-4"], "the only one is the best"
+    same = [point(number, value) for number, value in enumerate([1.0, 1.0, 2.0, 2.0, 2.0, 3.0])]
+    assert [style for _, style in shaded(same, 0, "minimize")] == ["shade-0", *["shade-2"] * 3, *["shade-4"] * 2]
+
+
+def test_a_sample_without_the_last_parameter_has_a_line_to_its_value() -> None:
+    drawn = parallel([point(0, 1.0), point(1, 2.0, kind="b", tilt=0.5)], {"x": X, "tilt": TILT}, 0, "minimize")
+    assert drawn is not None
+    over = places(next(each for each in drawn.lines if each.style.endswith(" over")).points)
+    assert [x for x, _ in over] == [drawn.axes[0].at, drawn.axes[-1].at]
 
 
 def test_a_parameter_has_room_for_what_was_found_in_earlier_versions() -> None:
@@ -151,7 +161,7 @@ def test_parallel_coordinates_of_few_parameters_stand_whole_on_a_laptop(paramete
     assert drawn.width <= 1180, "1280 less margins: else the axis of the objective is out of sight"
 
 
-def test_parallel_coordinates_break_where_a_sample_has_no_such_parameter() -> None:
+def test_parallel_coordinates_are_dashed_where_a_sample_has_no_such_parameter() -> None:
     between = {"x": X, "tilt": TILT, "lr": LR}
     drawn = parallel([point(0, 1.0), point(1, 2.0, kind="b", tilt=0.5)], between, 0, "minimize")
     assert drawn is not None
@@ -159,7 +169,11 @@ def test_parallel_coordinates_break_where_a_sample_has_no_such_parameter() -> No
     assert [axis.at for axis in drawn.axes] == sorted(axis.at for axis in drawn.axes)
     worse, *better = drawn.lines
     assert [x for x, _ in places(worse.points)] == [axis.at for axis in drawn.axes]
-    assert [len(places(piece.points)) for piece in better] == [2, 2]
+    first, last, over = (places(piece.points) for piece in better)
+    at = {axis.name: axis.at for axis in drawn.axes}
+    assert [x for x, _ in last] == [at["lr"], at["objective 1"]]
+    assert over == [((first[0][0] + first[1][0]) / 2, first[0][1]), last[0]]
+    assert [piece.style for piece in better] == ["shade-4", "shade-4", "shade-4 over"]
     assert {piece.title for piece in better} == {"sample 0: 1"}
 
 
