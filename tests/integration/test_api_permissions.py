@@ -10,7 +10,8 @@ from tests.integration.api import STUDY, Api, api_on
 PUBLIC, PAYLOAD, READER, USER, OPERATOR = Caller.PUBLIC, Caller.PAYLOAD, Caller.READER, Caller.USER, Caller.OPERATOR
 LEASE = {"lessee": "a"}
 HEARTBEAT = {"held": [{"id": 1, "attempt": 1}]}
-REPORT = {"reports": [{"id": 1, "attempt": 1, "status": "done"}]}
+REPORT = {"reports": [{"id": number, "attempt": 1, "status": "done"} for number in (1, 2)]}
+"""Of two: a single one of another collection is none of that, 404."""
 
 EXPECTED: dict[str, tuple[Caller, Any]] = {
     "submitRequest": (USER, {"workflow": STUDY}),
