@@ -330,8 +330,11 @@ class _Sqlite:
         connection = self.sync_engine.connect()
         try:
             _wait_for(connection, patience_s)
-            connection.execution_options(idds_begin=begin).begin()
-            _wait_for(connection, COMMAND_TIMEOUT_S)
+            try:
+                connection.execution_options(idds_begin=begin).begin()
+            finally:
+                # Also where it did not begin: the next one to have this connection from the pool is to wait.
+                _wait_for(connection, COMMAND_TIMEOUT_S)
         except BaseException:
             connection.close()
             raise

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 import agents.carrier
 import agents.transformer
@@ -21,7 +22,7 @@ from idds.domain.workflow import Payload, Work, Workflow
 from idds.runtime.looper import Looper
 from idds.runtime.settings import BusSettings, StoreSettings, read_settings
 from idds.runtime.wiring import Wired, wired
-from idds.store.database import Database
+from idds.store.database import COMMAND_TIMEOUT_S, Database
 from idds.store.upgrade import upgrade
 from tests.servers.postgres import PostgresServer
 
@@ -109,4 +110,38 @@ async def test_a_brief_transaction_waits_for_another_process_and_holds_nobody_up
         other.close()
     async with database.snapshot() as tx:
         assert [move.event for move in await tx.moves.of(["agent:1"])] == ["seen"]
+    await database.close()
+
+
+async def test_a_brief_transaction_that_could_not_begin_at_once_leaves_connections_that_wait(
+    sqlite_url: str,
+) -> None:
+    database = Database(sqlite_url)
+    await upgrade(database)
+    together = asyncio.Barrier(3)
+
+    async def read() -> None:
+        async with database.snapshot():
+            await together.wait()
+
+    async def write() -> None:
+        async with database.transaction("t", brief=True):
+            pass
+
+    def patience_ms(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one())
+
+    await asyncio.gather(*(read() for _ in range(together.parties)))
+    other = sqlite3.connect(str(database.url.database), isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(write())
+        await asyncio.wait([writing], timeout=0.05)
+        other.execute("COMMIT")
+        await writing
+    finally:
+        other.close()
+    # The pool gives them in turn.
+    found = {await database.run(patience_ms, writes=False) for _ in range(together.parties)}
+    assert found == {COMMAND_TIMEOUT_S * 1000}
     await database.close()
