@@ -54,10 +54,10 @@ class PostgresWakeups(LocalWakeups):
                 await asyncio.sleep(self._RETRY_S)
 
     async def _connected(self) -> None:
-        # A NOTIFY is a commit, too. It need not wait for the disk: after a crash nobody listens who was told before.
-        hasty = {"synchronous_commit": "off"}
-        connection = await asyncpg.connect(self._dsn, command_timeout=10, timeout=10, server_settings=hasty)
+        connection = await asyncpg.connect(self._dsn, command_timeout=10, timeout=10)
         try:
+            # A NOTIFY is a commit, too. It need not wait for the disk: after a crash nobody listens who did before.
+            await connection.execute("SET synchronous_commit = off")
             await connection.add_listener(self._NOTIFIED, self._notified)
             # What happened while the connection was away is not known: everybody looks.
             for channel in Channel:

@@ -104,7 +104,7 @@ class Outlook:
 
 
 _LOCK = (
-    select(requests.c.id, CLOCK.label("now"))
+    select(requests.c.id)
     .where(
         requests.c.id
         == select(collections.c.request_id).where(collections.c.id == bindparam("collection")).scalar_subquery()
@@ -119,6 +119,7 @@ _PLACE = (
     .join(transforms, transforms.c.id == collections.c.transform_id)
     .where(collections.c.id == bindparam("collection"))
 )
+_PLACE_AND_TIME = _PLACE.add_columns(CLOCK.label("now"))
 
 
 class Collections(Noun):
@@ -135,13 +136,12 @@ class Collections(Noun):
         A transaction that began without a time has that of the first place.
         """
         if not self._is_sqlite:
-            locked = (await self._execute(_LOCK, {"collection": collection})).first()
-            if locked is not None and not self._tx.now:
-                self._tx.now = int(locked.now)
+            await self._execute(_LOCK, {"collection": collection})
         # Read after that: as of when the lock was had.
-        row = (await self._read(_PLACE, {"collection": collection})).first()
+        row = (await self._read(_PLACE if self._tx.now else _PLACE_AND_TIME, {"collection": collection})).first()
         if row is None:
             return None
+        self._tx.now = self._tx.now or int(row.now)
         found = read_collection(row)
         self._counted[found.id] = (Counter(), 0)
         self._tx.messages.go_on_from(found.request_id, row.message_seq)

@@ -322,7 +322,7 @@ class _Sqlite:
         try:
             return self._open(begin, patience_s=0)
         except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY":
+            if not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 raise
             return None
 
