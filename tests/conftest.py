@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +18,8 @@ from tests.servers.rucio.server import Rse, RucioServer
 # As in the service: what is of level debug is written nowhere, and least of all between a command's own words.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 pytest_plugins = ["tests.leaks", "tests.hypotheses", "pytester"]
+# A shell without job control has what it runs in the background ignore this, and all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
