@@ -109,7 +109,7 @@ _LOCK = (
         requests.c.id
         == select(collections.c.request_id).where(collections.c.id == bindparam("collection")).scalar_subquery()
     )
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _PLACE = (
     select(collections)

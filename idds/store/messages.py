@@ -35,7 +35,7 @@ _UNCLAIMED = (
     )
     .order_by(requests.c.id)
     .limit(bindparam("most", type_=Integer))
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _CLAIM = (
     update(requests)

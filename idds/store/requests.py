@@ -76,13 +76,20 @@ _DOCUMENTS = select(requests.c.id, requests.c.workflow).where(among_bound(reques
 _KNOWN: dict[tuple[RequestId, str], Workflow] = {}
 """Documents by request and digest, the one used last at the end."""
 _MOST_KNOWN = 512
-_LOCK = select(requests.c.id).where(among_bound(requests.c.id, "ids")).order_by(requests.c.id).with_for_update()
+# Of the row but its key: who records what happened to a request that it has not locked need not wait for who has, and
+# might hold what that one wants.
+_LOCK = (
+    select(requests.c.id)
+    .where(among_bound(requests.c.id, "ids"))
+    .order_by(requests.c.id)
+    .with_for_update(key_share=True)
+)
 _DUE = (
     select(requests.c.id)
     .where(requests.c.due_at <= bindparam("until"))
     .order_by(requests.c.due_at)
     .limit(bindparam("most", type_=Integer))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 # Broken tries count as long as none succeeds: where this one breaks, it is rolled back.
 _TAKE_DUE = (
@@ -98,7 +105,7 @@ _OVERDUE = (
     .where(_EXPIRING, requests.c.expires_at <= bindparam("until"))
     .order_by(requests.c.expires_at)
     .limit(bindparam("most", type_=Integer))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 _MARK_DUE = (
     update(requests)
